@@ -1,0 +1,277 @@
+//! One problem in a document: where it is (origin, line, column), what is wrong and how to mend it.
+//! Printed the way compilers do, with the offending line and a caret. It knows text positions only,
+//! neither YAML nor templates.
+
+use std::fmt;
+
+/// A document that diagnostics can point into.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// What people call the document: a path, or `ConfigMap NAMESPACE/NAME key KEY`.
+    pub origin: &'a str,
+    /// The document's text.
+    pub text: &'a str,
+    /// Lines that stand before the text in `origin` (a template inside a ConfigMap manifest).
+    pub lines_before: usize,
+    /// Columns that stand before each line of the text in `origin` (block scalar indentation).
+    pub columns_before: usize,
+}
+
+impl<'a> Source<'a> {
+    /// A document that is all of its origin.
+    #[must_use]
+    pub fn new(origin: &'a str, text: &'a str) -> Self {
+        Self {
+            origin,
+            text,
+            lines_before: 0,
+            columns_before: 0,
+        }
+    }
+
+    /// A diagnostic at `span` of this document.
+    #[must_use]
+    pub fn error(&self, span: Span, message: impl Into<String>) -> Diagnostic {
+        let line = self.text.lines().nth(span.line.saturating_sub(1));
+        Diagnostic {
+            severity: Severity::Error,
+            origin: self.origin.to_owned(),
+            line: span.line + self.lines_before,
+            column: span.column + self.columns_before,
+            snippet: line.map(|text| Snippet::new(text, span)),
+            message: message.into(),
+            help: None,
+        }
+    }
+}
+
+/// A place in a text: 1-based line and column in characters, and how many characters it covers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// 1-based line.
+    pub line: usize,
+    /// 1-based column, in characters.
+    pub column: usize,
+    /// Characters covered, at least 1 when shown.
+    pub length: usize,
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The document cannot be used.
+    Error,
+    /// The document is used; something in it is probably not meant.
+    Warning,
+}
+
+/// The line a diagnostic points at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Snippet {
+    text: String,
+    caret_from: usize,
+    caret_length: usize,
+}
+
+/// Longest part of a source line that is shown, in characters.
+const SHOWN_CHARACTERS: usize = 120;
+
+impl Snippet {
+    fn new(line: &str, span: Span) -> Self {
+        let column = span.column.saturating_sub(1);
+        // A long line is shown from shortly before the place on.
+        let skipped = column.saturating_sub(SHOWN_CHARACTERS / 2);
+        let skipped = if skipped > 0 { skipped } else { 0 };
+        let text: String = line
+            .chars()
+            .skip(skipped)
+            .take(SHOWN_CHARACTERS)
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        let shown = text.chars().count();
+        let caret_from = (column - skipped).min(shown);
+        Self {
+            caret_from,
+            caret_length: span.length.clamp(1, (shown - caret_from).max(1)),
+            text,
+        }
+    }
+}
+
+/// A problem with its place. `Display` prints it over several lines with a caret; [`Self::one_line`]
+/// is for logs and messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Error or warning.
+    pub severity: Severity,
+    /// The document, see [`Source::origin`].
+    pub origin: String,
+    /// 1-based line in `origin`; 0 when the whole document is meant.
+    pub line: usize,
+    /// 1-based column in `origin`.
+    pub column: usize,
+    /// What is wrong, without a full stop.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    snippet: Option<Snippet>,
+}
+
+impl Diagnostic {
+    /// A problem of a whole document.
+    #[must_use]
+    pub fn of_document(origin: &str, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            origin: origin.to_owned(),
+            line: 0,
+            column: 0,
+            message: message.into(),
+            help: None,
+            snippet: None,
+        }
+    }
+
+    /// The same, with advice.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The same, as a warning.
+    #[must_use]
+    pub fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
+    /// `ORIGIN:LINE:COLUMN: MESSAGE (HELP)`.
+    #[must_use]
+    pub fn one_line(&self) -> String {
+        let place = match self.line {
+            0 => self.origin.clone(),
+            line => format!("{}:{line}:{}", self.origin, self.column),
+        };
+        match &self.help {
+            Some(help) => format!("{place}: {} ({help})", self.message),
+            None => format!("{place}: {}", self.message),
+        }
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        write!(f, "{severity}: {}", self.message)?;
+        let number = self.line.to_string();
+        let margin = " ".repeat(number.len());
+        if self.line == 0 {
+            write!(f, "\n{margin}--> {}", self.origin)?;
+        } else {
+            write!(f, "\n{margin}--> {}:{}:{}", self.origin, self.line, self.column)?;
+        }
+        if let Some(snippet) = &self.snippet {
+            let indent = " ".repeat(snippet.caret_from);
+            let caret = "^".repeat(snippet.caret_length);
+            write!(f, "\n{margin} |\n{number} | {}\n{margin} | {indent}{caret}", snippet.text)?;
+        }
+        if let Some(help) = &self.help {
+            write!(f, "\n{margin} = help: {help}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The name of `known` that `word` was probably meant to be: the nearest by edit distance, if at most
+/// a third of it differs. Ties go to the first in `known`.
+#[must_use]
+pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let lower = word.to_lowercase();
+    let limit = word.chars().count().div_ceil(3).clamp(1, 4);
+    let mut best: Option<(usize, &str)> = None;
+    for name in known {
+        // A prefix is the other common slip: `fluent` for `fluent-bit`.
+        let distance = if name.len() > 3 && lower.len() >= 3 && name.to_lowercase().starts_with(&lower) {
+            1
+        } else {
+            strsim::osa_distance(&lower, &name.to_lowercase())
+        };
+        if distance <= limit && best.is_none_or(|(least, _)| distance < least) {
+            best = Some((distance, name));
+        }
+    }
+    best.map(|(_, name)| name)
+}
+
+/// `text` made safe to show: control characters escaped, at most `limit` characters, cut with `…`.
+#[must_use]
+pub fn shown(text: &str, limit: usize) -> String {
+    let mut out = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count == limit {
+            out.push('…');
+            break;
+        }
+        // Bidirectional controls could make a message read differently from what it says.
+        if c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_at_the_place() {
+        let source = Source::new("t.yaml", "name: x\nsidecar: []\n");
+        let diagnostic = source
+            .error(Span { line: 2, column: 1, length: 7 }, "unknown key \"sidecar\"")
+            .help("did you mean \"sidecars\"?");
+        assert_eq!(
+            diagnostic.to_string(),
+            "error: unknown key \"sidecar\"\n --> t.yaml:2:1\n  |\n2 | sidecar: []\n  | ^^^^^^^\n  = help: did you mean \"sidecars\"?"
+        );
+        assert_eq!(
+            diagnostic.one_line(),
+            "t.yaml:2:1: unknown key \"sidecar\" (did you mean \"sidecars\"?)"
+        );
+    }
+
+    #[test]
+    fn long_lines_are_cut_around_the_place() {
+        let text = format!("{}here{}", "x".repeat(500), "y".repeat(500));
+        let printed = Source::new("t", &text)
+            .error(Span { line: 1, column: 501, length: 4 }, "m")
+            .to_string();
+        let lines: Vec<&str> = printed.lines().collect();
+        let at = lines[4].find('^').expect("a caret");
+        assert_eq!(&lines[3][at..at + 4], "here");
+        assert!(lines[3].len() < 140);
+    }
+
+    #[test]
+    fn suggests_only_what_is_near() {
+        let known = ["sidecars", "initContainers", "volumes", "fluent-bit"];
+        assert_eq!(nearest("sidecar", known), Some("sidecars"));
+        assert_eq!(nearest("initcontainers", known), Some("initContainers"));
+        assert_eq!(nearest("fluent-bti", known), Some("fluent-bit"));
+        assert_eq!(nearest("fluent", known), Some("fluent-bit"));
+        assert_eq!(nearest("affinity", known), None);
+        assert_eq!(nearest("", known), None);
+    }
+
+    #[test]
+    fn shown_text_cannot_break_a_line() {
+        assert_eq!(shown("a\nb\u{202e}", 10), "a\\nb\\u{202e}");
+        assert_eq!(shown("abcdef", 3), "abc…");
+    }
+}

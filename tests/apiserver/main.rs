@@ -1,0 +1,75 @@
+//! The product against a real API server: kube-apiserver calls our real binary over TLS.
+//!
+//! One control plane serves the whole run; each scenario is one trial with a namespace, a webhook
+//! process and a `MutatingWebhookConfiguration` of its own, so that trials run side by side.
+//!
+//! - `KUBERNETES_VERSION=1.35.4 cargo test --test apiserver` runs against another version;
+//! - `KUBEBUILDER_ASSETS` names a folder with ready binaries;
+//! - `CAPTURE_REVIEWS=tests/reviews cargo test --test apiserver capture` records the reviews anew.
+//!
+//! A failing run keeps its folder with all logs and says where it is.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod admission;
+mod bed;
+mod catalog;
+mod failure;
+mod objects;
+mod reinvocation;
+mod reviews;
+mod scenario;
+mod templates;
+mod workloads;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Trial};
+
+use bed::Bed;
+use scenario::Scenario;
+
+/// A scenario's name and what it does.
+type Entry = (&'static str, fn(&Scenario<'_>));
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    // Most runs of the package's tests want something else: no control plane for them.
+    let wanted = !arguments.list && trials(None).iter().any(|trial| !arguments.is_filtered_out(trial));
+    let bed = match wanted.then(Bed::start).transpose() {
+        Ok(bed) => bed.map(Arc::new),
+        Err(why) => {
+            eprintln!("no control plane to test against: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let conclusion = libtest_mimic::run(&arguments, trials(bed.as_ref()));
+    if let Some(bed) = bed.and_then(Arc::into_inner) {
+        bed.stop(conclusion.has_failed());
+    }
+    conclusion.exit_code()
+}
+
+/// All scenarios as trials on one bed.
+fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
+    let groups: [&[Entry]; 6] = [
+        admission::SCENARIOS,
+        workloads::SCENARIOS,
+        reinvocation::SCENARIOS,
+        catalog::SCENARIOS,
+        failure::SCENARIOS,
+        reviews::SCENARIOS,
+    ];
+    let trial = |&(name, run): &Entry| {
+        let bed = bed.cloned();
+        Trial::test(name, move || {
+            let bed = bed.ok_or("listing only: there is no control plane")?;
+            run(&Scenario::new(&bed, name));
+            Ok(())
+        })
+    };
+    groups.into_iter().flatten().map(trial).collect()
+}

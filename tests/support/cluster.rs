@@ -1,0 +1,113 @@
+//! A client of the API server that speaks plain JSON.
+//!
+//! Pods are `serde_json::Value` from first to last: typed structs would drop exactly the fields whose
+//! survival is to be proved. Calls block, so that scenarios read from top to bottom.
+
+use std::fmt;
+
+use hyper::Request;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+
+use super::wait;
+
+/// An API server and the right to do anything there.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    runtime: Handle,
+    client: Client,
+}
+
+/// An answer of the API server other than success.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    pub(crate) code: u16,
+    pub(crate) message: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl Cluster {
+    /// A client with the credentials of a kubeconfig (text, YAML or JSON).
+    pub(crate) fn connect(runtime: Handle, kubeconfig: &str) -> Result<Self, String> {
+        let kubeconfig = Kubeconfig::from_yaml(kubeconfig).map_err(|error| error.to_string())?;
+        let options = KubeConfigOptions::default();
+        let config = runtime.block_on(Config::from_custom_kubeconfig(kubeconfig, &options));
+        Self::with_config(runtime, config.map_err(|error| error.to_string())?)
+    }
+
+    /// A client for an address whose certificate the given authority (PEM) has signed.
+    pub(crate) fn at(runtime: Handle, address: &str, authority: &str) -> Result<Self, String> {
+        use rustls::pki_types::{CertificateDer, pem::PemObject};
+        let mut config = Config::new(address.parse().map_err(|_| format!("not an address: {address}"))?);
+        let authorities = CertificateDer::pem_slice_iter(authority.as_bytes());
+        let authorities: Result<Vec<_>, _> = authorities.map(|der| der.map(|der| der.to_vec())).collect();
+        config.root_cert = Some(authorities.map_err(|error| error.to_string())?);
+        Self::with_config(runtime, config)
+    }
+
+    fn with_config(runtime: Handle, mut config: Config) -> Result<Self, String> {
+        // What a scenario sees is the first answer, not the outcome of retries.
+        config.default_retry = false;
+        let inside = runtime.enter();
+        let client = Client::try_from(config).map_err(|error| error.to_string())?;
+        drop(inside);
+        Ok(Self { runtime, client })
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Result<Value, Refusal> {
+        self.send("GET", path, "application/json", Vec::new())
+    }
+
+    pub(crate) fn create(&self, path: &str, object: &Value) -> Result<Value, Refusal> {
+        self.send("POST", path, "application/json", object.to_string().into_bytes())
+    }
+
+    pub(crate) fn replace(&self, path: &str, object: &Value) -> Result<Value, Refusal> {
+        self.send("PUT", path, "application/json", object.to_string().into_bytes())
+    }
+
+    /// A strategic merge patch, as kubectl sends by default.
+    pub(crate) fn patch(&self, path: &str, change: &Value) -> Result<Value, Refusal> {
+        self.send("PATCH", path, "application/strategic-merge-patch+json", change.to_string().into_bytes())
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> Result<Value, Refusal> {
+        self.send("DELETE", path, "application/json", Vec::new())
+    }
+
+    fn send(&self, method: &str, path: &str, content_type: &str, body: Vec<u8>) -> Result<Value, Refusal> {
+        let request = Request::builder().method(method).uri(path).header("content-type", content_type).body(body);
+        let request = request.map_err(|error| Refusal { code: 0, message: error.to_string() })?;
+        self.runtime.block_on(self.client.request(request)).map_err(|error| match error {
+            kube::Error::Api(status) => Refusal { code: status.code, message: status.message },
+            other => Refusal { code: 0, message: format!("{method} {path}: {other}") },
+        })
+    }
+
+    /// Whether the API server says that it is ready.
+    pub(crate) fn ready(&self) -> Result<(), String> {
+        let request = Request::get("/readyz").body(Vec::new()).map_err(|error| error.to_string())?;
+        let answer = self.runtime.block_on(self.client.request_text(request));
+        answer.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// The version it reports, such as `v1.36.3`.
+    pub(crate) fn version(&self) -> Result<String, Refusal> {
+        Ok(self.get("/version")?["gitVersion"].as_str().unwrap_or("unknown").to_owned())
+    }
+
+    /// Makes a namespace that pods can be created in: its default service account is there.
+    pub(crate) fn create_namespace(&self, name: &str) {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        self.create("/api/v1/namespaces", &namespace).expect("create a namespace");
+        let account = format!("/api/v1/namespaces/{name}/serviceaccounts/default");
+        wait::until("the namespace's default service account", || self.get(&account).map_err(|r| r.to_string()));
+    }
+}

@@ -1,0 +1,15 @@
+//! What tests need around the product: a real control plane, a client for it, our own binary as a
+//! child process, and small TLS endpoints that stand in for other people's webhooks.
+//!
+//! Everything here owns its processes and folders and removes them when dropped; nothing knows what
+//! a test wants to prove.
+
+pub(crate) mod binaries;
+pub(crate) mod cluster;
+pub(crate) mod control_plane;
+pub(crate) mod credentials;
+pub(crate) mod endpoint;
+pub(crate) mod http;
+pub(crate) mod process;
+pub(crate) mod wait;
+pub(crate) mod webhook;

@@ -1,0 +1,64 @@
+//! Makes the table of Pod field types (`src/inject/pod_types.txt`) from the OpenAPI document that an
+//! API server publishes at `/openapi/v3/api/v1`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+/// The table's text: one type after the other, each with its fields and their types, sorted.
+pub fn table(openapi: &Value, version: &str) -> String {
+    let schemas = &openapi["components"]["schemas"];
+    let mut types: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    let mut pending = BTreeSet::from(["io.k8s.api.core.v1.PodSpec".to_owned()]);
+    let mut seen = pending.clone();
+    while let Some(name) = pending.pop_first() {
+        let mut fields = BTreeMap::new();
+        for (field, schema) in schemas[&name]["properties"].as_object().into_iter().flatten() {
+            let (kind, refers) = kind(schema, schemas);
+            fields.insert(field.clone(), kind);
+            pending.extend(refers.filter(|name| seen.insert(name.clone())));
+        }
+        types.insert(short(&name).to_owned(), fields);
+    }
+    let mut text = format!(
+        "# The fields of a Pod's spec and their types, from the OpenAPI document of Kubernetes {version}.\n\
+         # Generated: UPDATE_POD_TYPES=1 make e2e writes it anew, and the API-server tests check it.\n"
+    );
+    for (name, fields) in types {
+        text.push_str(&format!("{name}\n"));
+        for (field, kind) in fields {
+            text.push_str(&format!("  {field} {kind}\n"));
+        }
+    }
+    text
+}
+
+/// The table's word for a schema, and the full name of the type it refers to, if any.
+fn kind(schema: &Value, schemas: &Value) -> (String, Option<String>) {
+    let reference = schema["$ref"].as_str().or_else(|| schema["allOf"][0]["$ref"].as_str());
+    if let Some(name) = reference.and_then(|path| path.rsplit('/').next()) {
+        return match short(name) {
+            "Quantity" => ("quantity".into(), None),
+            "IntOrString" => ("int-or-string".into(), None),
+            _ if schemas[name]["properties"].is_object() => (short(name).into(), Some(name.into())),
+            _ => kind(&schemas[name], schemas),
+        };
+    }
+    match (schema["type"].as_str(), schema["format"].as_str()) {
+        (Some("array"), _) => prefixed("[]", kind(&schema["items"], schemas)),
+        (Some("object"), _) if schema["additionalProperties"].is_object() => {
+            prefixed("{}", kind(&schema["additionalProperties"], schemas))
+        }
+        (Some("integer"), Some(format)) => (format.into(), None),
+        (Some(plain @ ("string" | "boolean")), _) => (plain.into(), None),
+        _ => ("any".into(), None),
+    }
+}
+
+fn prefixed(prefix: &str, (kind, refers): (String, Option<String>)) -> (String, Option<String>) {
+    (format!("{prefix}{kind}"), refers)
+}
+
+fn short(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}

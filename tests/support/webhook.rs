@@ -1,0 +1,111 @@
+//! Our own binary as a child process: `sidecar-injector serve` on free ports with a certificate of
+//! its own making, reached by what it writes to its `--write-addresses` file.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::process::Process;
+use super::{http, wait};
+
+/// A ready webhook; killed when dropped.
+pub(crate) struct Webhook {
+    process: Process,
+    listen: SocketAddr,
+    admin: SocketAddr,
+    /// PEM for the `caBundle`.
+    pub(crate) authority: String,
+}
+
+/// Where its templates come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// `--templates`: a folder or file.
+    Files(PathBuf),
+    /// `--namespace`: labelled `ConfigMap`s there.
+    Cluster { kubeconfig: PathBuf, namespace: String },
+}
+
+impl Webhook {
+    /// Starts it with its files (log, certificate, addresses) in `folder`, under `name`, and waits
+    /// until it is ready.
+    pub(crate) fn start(source: &Source, folder: &Path, name: &str) -> Self {
+        let authority = folder.join(format!("{name}.ca.crt"));
+        let addresses = folder.join(format!("{name}.addresses.json"));
+        let log = folder.join(format!("{name}.log"));
+        let mut process = Process::spawn(Path::new(env!("CARGO_BIN_EXE_sidecar-injector")), &log, |command| {
+            clean_environment(command);
+            command.arg("serve").args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+            command.args(["--shutdown-delay", "0", "--tls-self-signed", "127.0.0.1"]);
+            command.arg("--tls-write-ca").arg(&authority).arg("--write-addresses").arg(&addresses);
+            match source {
+                Source::Files(templates) => command.arg("--templates").arg(templates),
+                Source::Cluster { kubeconfig, namespace } => {
+                    command.env("KUBECONFIG", kubeconfig).args(["--namespace", namespace])
+                }
+            };
+        })
+        .expect("start sidecar-injector");
+        let ((listen, admin), _) = wait::until("the webhook to be ready", || {
+            let ready = ready(&addresses);
+            match process.exited() {
+                Some(status) => panic!("sidecar-injector serve ended with {status}; {}", process.last_lines()),
+                None => ready.map_err(|seen| format!("{seen}; {}", process.last_lines())),
+            }
+        });
+        let authority = fs::read_to_string(authority).expect("--tls-write-ca wrote its file before it was ready");
+        Self { process, listen, admin, authority }
+    }
+
+    /// The base address of its TLS port.
+    pub(crate) fn base_url(&self) -> String {
+        format!("https://{}", self.listen)
+    }
+
+    /// Where the API server posts reviews.
+    pub(crate) fn url(&self) -> String {
+        format!("{}/mutate", self.base_url())
+    }
+
+    /// All it has logged.
+    pub(crate) fn log(&self) -> String {
+        self.process.output()
+    }
+
+    /// How many reviews it has answered, of those whose metric line contains `labels`
+    /// (`reason="NotRequested"`, or nothing for all).
+    pub(crate) fn answered(&self, labels: &str) -> u64 {
+        let (_, page) = http::get(self.admin, "/metrics").expect("read /metrics");
+        let lines = page.lines().filter(|line| line.starts_with("sidecar_injector_admission_requests_total"));
+        let counts = lines.filter(|line| line.contains(labels)).filter_map(|line| line.rsplit(' ').next());
+        counts.filter_map(|count| count.parse::<u64>().ok()).sum()
+    }
+}
+
+/// The addresses once they are known and `/readyz` says yes.
+fn ready(addresses: &Path) -> Result<(SocketAddr, SocketAddr), String> {
+    let text = fs::read_to_string(addresses).map_err(|error| format!("{}: {error}", addresses.display()))?;
+    let document: Value = serde_json::from_str(&text).map_err(|error| format!("{text:?}: {error}"))?;
+    let address = |key: &str| {
+        let value = document[key].as_str().and_then(|value| value.parse().ok());
+        value.ok_or_else(|| format!("no address {key:?} in {text}"))
+    };
+    let (listen, admin) = (address("listen")?, address("admin")?);
+    match http::get(admin, "/readyz") {
+        Ok((200, _)) => Ok((listen, admin)),
+        other => Err(format!("/readyz: {other:?}")),
+    }
+}
+
+/// Settings of whoever runs the tests must not reach the binary under test.
+fn clean_environment(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let theirs = name.to_string_lossy();
+        if theirs.starts_with("SIDECAR_INJECTOR_") || theirs == "KUBECONFIG" || theirs == "RUST_LOG" {
+            command.env_remove(&name);
+        }
+    }
+}
