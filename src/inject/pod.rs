@@ -159,6 +159,9 @@ pub struct Container<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Port<'a> {
+    /// The port of the container.
+    #[serde(default)]
+    pub container_port: Option<u16>,
     /// The port on the node, if any; on host-network pods the API server sets it.
     #[serde(default)]
     pub host_port: Option<u16>,

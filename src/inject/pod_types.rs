@@ -77,8 +77,7 @@ impl<'s> Checker<'s> {
         }
     }
 
-    fn map(&mut self, node: &Node, path: &str, kind_of: impl Fn(&mut Self, &Key) -> Option<&'static str>) -> Json
-    {
+    fn map<'k>(&mut self, node: &Node, path: &str, kind_of: impl Fn(&mut Self, &Key) -> Option<&'k str>) -> Json {
         match &node.value {
             Value::Map(entries) => {
                 let mut map = Map::with_capacity(entries.len());

@@ -39,14 +39,14 @@ pub enum Selection<'a> {
 /// # Errors
 /// What is wrong with it, as the first half of a message: the value is quoted, the grammar is shown.
 pub fn parse(value: &str) -> Result<Selection<'_>, String> {
-    match value.trim_matches([' ', '\t']) {
+    match value.trim_ascii() {
         "" => return Ok(Selection::Empty),
         "false" => return Ok(Selection::OptedOut),
         _ => {}
     }
     let mut templates: Vec<TemplateRef<'_>> = Vec::with_capacity(4);
     for item in value.split(',') {
-        let template = parse_item(value, item.trim_matches([' ', '\t']))?;
+        let template = parse_item(value, item.trim_ascii())?;
         match templates.iter().find(|seen| seen.name == template.name) {
             None => templates.push(template),
             Some(seen) if *seen == template => {}

@@ -4,7 +4,8 @@
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
-use serde_saphyr::{AliasLimits, Location, Options, SerializerOptions, Spanned};
+use serde_saphyr::options::AliasLimits;
+use serde_saphyr::{Location, Options, SerializerOptions, Spanned};
 
 use super::diagnostic::{Diagnostic, Source, Span};
 
@@ -95,7 +96,7 @@ pub fn parse(source: &Source<'_>) -> Result<Node, Diagnostic> {
 pub fn parse_manifest(source: &Source<'_>) -> Result<serde_json::Value, Diagnostic> {
     let mut options = options();
     // Manifests are the user's own and can be large; only the alias limits protect from bombs.
-    options.budget = Some(serde_saphyr::budget! { max_nodes: 2_000_000, max_depth: 100, max_documents: 1 });
+    options.budget = serde_saphyr::budget! { max_nodes: 2_000_000, max_depth: 100, max_documents: 1 };
     serde_saphyr::from_str_with_options(source.text, options).map_err(|error| diagnostic(source, &error))
 }
 
@@ -124,12 +125,12 @@ fn options() -> Options {
     aliases.max_replay_stack_depth = MAX_DEPTH;
     aliases.max_alias_expansions_per_anchor = MAX_ALIASES;
     options.alias_limits = aliases;
-    options.budget = Some(serde_saphyr::budget! {
+    options.budget = serde_saphyr::budget! {
         max_nodes: MAX_NODES,
         max_depth: MAX_DEPTH,
         max_aliases: MAX_ALIASES,
         max_documents: 1,
-    });
+    };
     options
 }
 

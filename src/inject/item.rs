@@ -1,0 +1,240 @@
+//! The items of a template's lists: containers, volumes and pull secrets, checked one by one and
+//! compiled to JSON. What the API server would refuse in every pod is refused here, where the author
+//! of the template sees it. It must not know the pod.
+
+use serde_json::Value as Json;
+
+use super::diagnostic::Span;
+use super::pod_types::Checker;
+use super::select::is_name;
+use super::yaml::{Node, Value};
+
+/// One item, ready to be copied into a patch.
+#[derive(Debug)]
+pub struct Item {
+    /// Unique in its list.
+    pub name: String,
+    /// The item.
+    pub value: Json,
+    /// The item as JSON text.
+    pub json: String,
+    /// Volumes that a container mounts or uses as a device.
+    pub mounts: Vec<String>,
+    /// Whether a container declares ports.
+    pub declares_ports: bool,
+    /// Ports of the node that a container takes.
+    pub host_ports: Vec<HostPort>,
+    /// The first field of a container that a Windows pod must not have.
+    pub linux_only: Option<&'static str>,
+}
+
+/// A port of the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// The port.
+    pub port: u16,
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: String,
+    /// The address; empty, `0.0.0.0` and `::` mean every one.
+    pub ip: String,
+}
+
+impl HostPort {
+    /// Whether both cannot be had on one node.
+    #[must_use]
+    pub fn clashes(&self, port: u16, protocol: &str, ip: &str) -> bool {
+        let every = |ip: &str| matches!(ip, "" | "0.0.0.0" | "::");
+        self.port == port && self.protocol == protocol && (self.ip == ip || every(&self.ip) || every(ip))
+    }
+}
+
+/// What a container of a template is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An ordinary init container.
+    Init,
+    /// An init container with `restartPolicy: Always`.
+    NativeSidecar,
+    /// A container beside the application's.
+    Sidecar,
+}
+
+impl Kind {
+    fn key(self) -> &'static str {
+        if self == Self::Init { "initContainers" } else { "sidecars" }
+    }
+}
+
+/// Fields of a container's securityContext that validation refuses in Windows pods
+/// (`k8s.io/kubernetes/pkg/apis/core/validation`, `validateWindows`).
+const LINUX_ONLY: [&str; 10] = [
+    "seLinuxOptions", "seccompProfile", "capabilities", "readOnlyRootFilesystem", "privileged",
+    "allowPrivilegeEscalation", "procMount", "runAsUser", "runAsGroup", "appArmorProfile",
+];
+/// Fields that only containers which keep running may have.
+const SIDECAR_ONLY: [&str; 4] = ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"];
+
+/// Reads a list of containers. `names` collects the names of all lists of the template.
+pub(super) fn containers(checker: &mut Checker<'_>, node: Option<&Node>, kind: Kind, names: &mut Vec<String>) -> Vec<Item> {
+    let mut items = Vec::new();
+    for (index, node) in list(checker, node, kind.key()) {
+        let path = format!("{}[{index}]", kind.key());
+        refuse_keys(checker, node, &["if", "position"], |_| "is not supported yet");
+        refuse_keys(checker, node, &["restartPolicy"], |_| match kind {
+            Kind::Init => "does not belong to an init container of a template; one that keeps running goes under `sidecars`",
+            _ => "does not belong to a sidecar; `mode` says how sidecars run",
+        });
+        if kind == Kind::Init {
+            refuse_keys(checker, node, &SIDECAR_ONLY, |_| "is refused by the API server in an init container that does not keep running");
+        }
+        let mut value = checker.json(node, "Container", &path);
+        let Some(name) = required_name(checker, node, &value, &path, names) else { continue };
+        if !value["image"].as_str().is_some_and(|image| !image.is_empty()) {
+            checker.error(node.span, format!("{path} (\"{name}\") has no image"), "");
+        }
+        unique_mount_paths(checker, node, &value, &path);
+        if let (Kind::NativeSidecar, Json::Object(map)) = (kind, &mut value) {
+            let behind = map.keys().position(|key| key == "image").map_or(0, |at| at + 1);
+            map.shift_insert(behind, "restartPolicy".to_owned(), Json::from("Always"));
+        }
+        items.push(container(name, value));
+    }
+    items
+}
+
+fn container(name: String, value: Json) -> Item {
+    let named = |key: &str| array(&value[key]).filter_map(|item| item["name"].as_str()).map(str::to_owned).collect::<Vec<_>>();
+    let mut mounts = named("volumeMounts");
+    mounts.extend(named("volumeDevices"));
+    let host_ports: Vec<HostPort> = array(&value["ports"]).filter_map(|port| {
+        Some(HostPort {
+            port: u16::try_from(port["hostPort"].as_u64()?).ok()?,
+            protocol: port["protocol"].as_str().unwrap_or("TCP").to_owned(),
+            ip: port["hostIP"].as_str().unwrap_or("").to_owned(),
+        })
+    }).collect();
+    let security = &value["securityContext"];
+    let linux_only = LINUX_ONLY.into_iter().find(|field| !security[field].is_null());
+    let declares_ports = array(&value["ports"]).next().is_some();
+    Item {
+        host_ports,
+        declares_ports,
+        linux_only,
+        mounts,
+        ..plain(name, value)
+    }
+}
+
+fn plain(name: String, value: Json) -> Item {
+    Item {
+        json: value.to_string(),
+        name,
+        value,
+        mounts: Vec::new(),
+        declares_ports: false,
+        host_ports: Vec::new(),
+        linux_only: None,
+    }
+}
+
+/// Reads the volumes.
+pub(super) fn volumes(checker: &mut Checker<'_>, node: Option<&Node>) -> Vec<Item> {
+    named(checker, node, "volumes", "Volume", &["if", "files", "shared"], is_name)
+}
+
+/// Reads the pull secrets.
+pub(super) fn image_pull_secrets(checker: &mut Checker<'_>, node: Option<&Node>) -> Vec<Item> {
+    // Names of Secrets are DNS-1123 subdomains.
+    named(checker, node, "imagePullSecrets", "LocalObjectReference", &["if"], |name| {
+        name.len() <= 253 && name.split('.').all(is_name)
+    })
+}
+
+fn named(checker: &mut Checker<'_>, node: Option<&Node>, key: &str, kind: &str, not_yet: &[&str], valid: fn(&str) -> bool) -> Vec<Item> {
+    let mut items: Vec<Item> = Vec::new();
+    for (index, node) in list(checker, node, key) {
+        let path = format!("{key}[{index}]");
+        refuse_keys(checker, node, not_yet, |_| "is not supported yet");
+        let value = checker.json(node, kind, &path);
+        let Some(name) = value["name"].as_str().map(str::to_owned) else {
+            name_missing(checker, node, &path);
+            continue;
+        };
+        if !valid(&name) {
+            checker.error(key_span(node, "name"), format!("{path}.name is no valid name"), "");
+        }
+        if items.iter().any(|item| item.name == name) {
+            checker.error(key_span(node, "name"), format!("the name \"{name}\" stands twice in {key}"), "");
+        }
+        items.push(plain(name, value));
+    }
+    items
+}
+
+fn list<'n>(checker: &mut Checker<'_>, node: Option<&'n Node>, key: &str) -> Vec<(usize, &'n Node)> {
+    match node.map(|node| (&node.value, node.span)) {
+        None | Some((Value::Null, _)) => Vec::new(),
+        Some((Value::List(items), _)) => items.iter().enumerate().collect(),
+        Some((other, span)) => {
+            checker.error(span, format!("{key} must be a list, not {}", other.kind()), "");
+            Vec::new()
+        }
+    }
+}
+
+fn refuse_keys(checker: &mut Checker<'_>, node: &Node, keys: &[&str], why: impl Fn(&str) -> &'static str) {
+    let Value::Map(entries) = &node.value else { return };
+    for (key, _) in entries.iter().filter(|(key, _)| keys.contains(&key.name.as_str())) {
+        checker.error(key.span, format!("\"{}\" {}", key.name, why(&key.name)), "");
+    }
+}
+
+fn required_name(checker: &mut Checker<'_>, node: &Node, value: &Json, path: &str, names: &mut Vec<String>) -> Option<String> {
+    let Some(name) = value["name"].as_str() else {
+        name_missing(checker, node, path);
+        return None;
+    };
+    if !is_name(name) {
+        let help = "use 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit";
+        checker.error(key_span(node, "name"), format!("{path}.name is no valid name of a container"), help);
+    }
+    if names.iter().any(|taken| taken == name) {
+        let message = format!("two containers of the template are called \"{name}\"");
+        checker.error(key_span(node, "name"), message, "names are unique over sidecars and initContainers");
+    }
+    names.push(name.to_owned());
+    Some(name.to_owned())
+}
+
+/// Says that a name is missing, unless the item is reported as no map already.
+fn name_missing(checker: &mut Checker<'_>, node: &Node, path: &str) {
+    match &node.value {
+        Value::Map(entries) if entries.iter().all(|(key, _)| key.name != "name") => {
+            checker.error(node.span, format!("{path} has no name"), "");
+        }
+        Value::Null => checker.error(node.span, format!("{path} is empty"), ""),
+        _ => {}
+    }
+}
+
+fn unique_mount_paths(checker: &mut Checker<'_>, node: &Node, value: &Json, path: &str) {
+    let paths = array(&value["volumeMounts"]).filter_map(|mount| mount["mountPath"].as_str());
+    let devices = array(&value["volumeDevices"]).filter_map(|device| device["devicePath"].as_str());
+    let mut seen: Vec<&str> = Vec::new();
+    for mount_path in paths.chain(devices) {
+        if seen.contains(&mount_path) {
+            let message = format!("{path} mounts \"{mount_path}\" twice");
+            checker.error(key_span(node, "volumeMounts"), message, "each path of a container is mounted once");
+        }
+        seen.push(mount_path);
+    }
+}
+
+fn key_span(node: &Node, name: &str) -> Span {
+    let Value::Map(entries) = &node.value else { return node.span };
+    entries.iter().find(|(key, _)| key.name == name).map_or(node.span, |(_, value)| value.span)
+}
+
+fn array(value: &Json) -> impl Iterator<Item = &Json> {
+    value.as_array().into_iter().flatten()
+}

@@ -1,0 +1,385 @@
+//! The core: from the bytes of a review to a decision and the bytes of its answer. Pure: no clock, no
+//! environment, no async, no Kubernetes client. Server and command line call it, never the reverse.
+//!
+//! `bytes -> review::Request -> pod::Pod (borrowed view) -> select -> catalog -> plan -> patch -> bytes`
+
+mod decision;
+mod front;
+mod item;
+mod patch;
+mod plan;
+mod pod_types;
+
+pub mod catalog;
+pub mod diagnostic;
+pub mod pod;
+pub mod reason;
+pub mod review;
+pub mod select;
+pub mod sources;
+pub mod status;
+pub mod template;
+pub mod yaml;
+
+pub use decision::{Decision, Outcome, Verdict};
+pub use item::{HostPort, Item};
+
+use catalog::{Catalog, Unknown};
+use diagnostic::nearest;
+use plan::{Plan, Problem};
+use pod::{Metadata, Pod, Spec};
+use reason::Reason;
+use review::{Request, ReviewError};
+use select::{Selection, TemplateRef};
+use status::{Added, NewEntry, STATUS, Skipped, Status, Written, WrittenEntry};
+use template::{OnProblem, Template};
+
+/// Annotations of a pod may have this many bytes, keys and values (`ValidateAnnotationsSize`).
+const MAX_ANNOTATIONS: usize = 256 * 1024;
+/// What the API server reads of an object (`MaxRequestBodyBytes`).
+const MAX_OBJECT: usize = 3 * 1024 * 1024;
+
+/// What does not depend on the request.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Namespaces whose pods are never touched.
+    pub excluded_namespaces: Vec<String>,
+}
+
+/// Where the pod stands in the document that is patched. The default is the pod itself.
+#[derive(Clone, Debug, Default)]
+pub struct Embedding {
+    /// JSON pointer of the pod template, e.g. `/spec/template`; empty for a pod.
+    pub pointer: String,
+    /// Names of volumes that the workload adds to its pods (a `StatefulSet`'s claim templates).
+    pub claims: Vec<String>,
+}
+
+/// A decision and the bytes that answer the review.
+#[derive(Debug)]
+pub struct Answer<'a> {
+    /// The AdmissionReview with the response.
+    pub body: Vec<u8>,
+    /// What was decided.
+    pub decision: Decision,
+    /// The request, unless the front of the review decided it.
+    pub request: Option<Request<'a>>,
+}
+
+/// Answers the review in `body`.
+///
+/// # Errors
+/// When the body is no review: then there is nothing that could be answered but HTTP 400.
+pub fn answer<'a>(body: &'a [u8], catalog: &Catalog, settings: &Settings) -> Result<Answer<'a>, ReviewError> {
+    if let Some(front) = front::not_requested(body)
+        && !settings.excludes(front.namespace.as_str())
+    {
+        let decision = Decision::unchanged(Reason::NotRequested);
+        return Ok(Answer { body: review::response(front.uid.as_str(), &decision), decision, request: None });
+    }
+    let request = Request::parse(body)?;
+    let decision = decide(&request, catalog, settings, &Embedding::default());
+    Ok(Answer { body: review::response(request.uid.as_str(), &decision), decision, request: Some(request) })
+}
+
+impl Settings {
+    fn excludes(&self, namespace: &str) -> bool {
+        self.excluded_namespaces.iter().any(|excluded| excluded == namespace)
+    }
+}
+
+/// Decides one request: phase 1, whether the pod is to be touched at all.
+#[must_use]
+pub fn decide(request: &Request<'_>, catalog: &Catalog, settings: &Settings, embedding: &Embedding) -> Decision {
+    if !request.target.is_pod_create() {
+        return Decision::unchanged(Reason::NotAPodCreate);
+    }
+    let Some(pod) = &request.pod else {
+        return Decision::denied(Reason::InvalidPod, "The review holds no object, so there is no pod to look at.");
+    };
+    let metadata = match &pod.metadata {
+        Ok(metadata) => metadata,
+        Err(why) => return invalid_pod(why),
+    };
+    if metadata.annotation(select::MIRROR).is_some() {
+        return Decision::unchanged(Reason::MirrorPod);
+    }
+    let value = metadata.annotation(select::REQUEST);
+    if settings.excludes(request.namespace.as_str()) {
+        let mut decision = Decision::unchanged(Reason::ExcludedNamespace);
+        let text = "the injector leaves pods of this namespace alone";
+        decision.warnings.extend(value.map(|_| decision::warning(text, Reason::ExcludedNamespace)));
+        return decision;
+    }
+    let Some(value) = value else { return Decision::unchanged(Reason::NotRequested) };
+    let place = Place { metadata, embedding };
+    let refs = match select::parse(value) {
+        Err(why) => return Decision::denied(Reason::InvalidRequest, &format!("{why} {}", place.change())),
+        Ok(Selection::OptedOut) => return Decision::unchanged(Reason::OptedOut),
+        Ok(Selection::Empty) => {
+            let mut decision = Decision::unchanged(Reason::NotRequested);
+            let text = format!("{} is empty and asks for nothing", select::REQUEST);
+            decision.warnings.push(decision::warning(&text, Reason::NotRequested));
+            return decision;
+        }
+        Ok(Selection::Templates(refs)) => refs,
+    };
+    match &pod.spec {
+        Err(why) => invalid_pod(why),
+        Ok(Spec { containers: None, .. }) => invalid_pod("the pod's spec: it has no containers"),
+        Ok(spec) => Case { request, pod, metadata, spec, catalog, place }.decide(&refs),
+    }
+}
+
+fn invalid_pod(why: &str) -> Decision {
+    let why = diagnostic::shown(why, 400);
+    Decision::denied(Reason::InvalidPod, &format!("This is not a valid pod, so nothing can be added to it: {why}."))
+}
+
+/// Where the pod's author changes things.
+struct Place<'p> {
+    metadata: &'p Metadata<'p>,
+    embedding: &'p Embedding,
+}
+
+impl Place<'_> {
+    /// The sentence that says where the request is written.
+    fn change(&self) -> String {
+        let path = if self.embedding.pointer.is_empty() {
+            let owned = self.metadata.owner_references.as_ref().is_some_and(|owners| !owners.is_empty());
+            if owned { "spec.template.".to_owned() } else { String::new() }
+        } else {
+            format!("{}.", self.embedding.pointer[1..].replace('/', "."))
+        };
+        format!("Change {path}metadata.annotations.")
+    }
+}
+
+/// Phase 2: the templates asked for meet the pod.
+struct Case<'p> {
+    request: &'p Request<'p>,
+    pod: &'p Pod<'p>,
+    metadata: &'p Metadata<'p>,
+    spec: &'p Spec<'p>,
+    catalog: &'p Catalog,
+    place: Place<'p>,
+}
+
+/// A template asked for and what stands in its way.
+struct Chosen<'p> {
+    wanted: TemplateRef<'p>,
+    template: Option<&'p Template>,
+    problems: Vec<Problem>,
+    /// Nothing of it is missing from the pod.
+    adds_nothing: bool,
+}
+
+impl<'p> Case<'p> {
+    fn decide(&self, refs: &[TemplateRef<'p>]) -> Decision {
+        let status_text = self.metadata.annotation(STATUS);
+        let status = Status::parse(status_text);
+        let present = status.present(self.metadata, self.spec);
+        let is_present = |wanted: &&TemplateRef<'p>| present.iter().any(|(name, _)| *name == wanted.name);
+        if refs.iter().all(|wanted| is_present(&wanted)) {
+            return self.outcome(Decision::unchanged(Reason::AlreadyInjected), refs, &[]);
+        }
+        let mut plan = Plan::default();
+        let chosen: Vec<Chosen<'p>> =
+            refs.iter().filter(|wanted| !is_present(wanted)).map(|wanted| self.place(*wanted, &mut plan)).collect();
+        let denies = |chosen: &&Chosen<'p>| chosen.template.and_then(|t| t.on_problem) != Some(OnProblem::Skip);
+        if chosen.iter().filter(denies).any(|chosen| !chosen.problems.is_empty()) {
+            return self.outcome(self.denied(&chosen), refs, &chosen);
+        }
+        let mut decision = Decision::unchanged(Reason::AlreadyInjected);
+        let left_out = chosen.iter().find(|chosen| !chosen.problems.is_empty());
+        if !plan.placed.is_empty() {
+            (decision.verdict, decision.reason) = (Verdict::Injected, Reason::Injected);
+        } else if let Some(chosen) = left_out {
+            decision.reason = chosen.problems[0].reason;
+        } else if present.is_empty() {
+            decision.reason = Reason::NothingToAdd;
+        }
+        decision.warnings = self.warnings(&chosen, &plan);
+        let kept: Vec<_> = present.iter().map(|(_, raw)| WrittenEntry::Kept(raw)).collect();
+        let new_status = self.status(kept, &chosen, &plan);
+        if !plan.placed.is_empty() || left_out.is_some() && status_text != Some(new_status.as_str()) {
+            let pointer = &self.place.embedding.pointer;
+            let patch = patch::write(&plan, &new_status, self.metadata, self.spec, pointer);
+            if let Some(too_large) = self.too_large(&plan, &new_status, patch.len()) {
+                return self.outcome(too_large, refs, &chosen);
+            }
+            decision.patch = Some(patch);
+        }
+        self.outcome(decision, refs, &chosen)
+    }
+
+    fn place(&self, wanted: TemplateRef<'p>, plan: &mut Plan<'p>) -> Chosen<'p> {
+        let mut chosen = Chosen { wanted, template: None, problems: Vec::new(), adds_nothing: false };
+        match self.catalog.get(wanted) {
+            Err(unknown) => chosen.problems.push(self.unknown(wanted, &unknown)),
+            Ok(template) => {
+                chosen.template = Some(template);
+                let target = plan::Target { metadata: self.metadata, spec: self.spec, claims: &self.place.embedding.claims };
+                chosen.problems = plan.place(template, &target);
+                if let Some(placed) = plan.placed.last()
+                    && std::ptr::eq(placed.template, template)
+                    && added(placed, Vec::new()).is_empty()
+                {
+                    plan.placed.pop();
+                    chosen.adds_nothing = true;
+                }
+            }
+        }
+        chosen
+    }
+
+    fn unknown(&self, wanted: TemplateRef<'_>, unknown: &Unknown<'_>) -> Problem {
+        let asks = |what: String| format!("{} asks for \"{what}\", ", select::REQUEST);
+        let what = match unknown {
+            Unknown::Name { broken: Some(why) } => {
+                asks(wanted.name.to_owned()) + &format!("whose template is broken: {}", diagnostic::shown(why, 300))
+            }
+            Unknown::Name { broken: None } => {
+                let names = self.catalog.names();
+                let hint = nearest(wanted.name, names.iter().copied()).map(|name| format!(". Did you mean \"{name}\"?"));
+                let known = if names.is_empty() { " There are no templates".to_owned() } else { format!(" Known: {}", first_ten(&names)) };
+                asks(wanted.name.to_owned()) + "which does not exist" + hint.as_deref().unwrap_or(".") + &known
+            }
+            Unknown::Version { known } => {
+                let known: Vec<&str> = known.iter().map(|version| version.unwrap_or("(without version)")).collect();
+                let version = wanted.version.unwrap_or_default();
+                asks(format!("{}@{version}", wanted.name)) + &format!("a version that does not exist. Known: {}", first_ten(&known))
+            }
+        };
+        Problem { reason: Reason::UnknownTemplate, what, fix: "" }
+    }
+
+    /// The refusal, listing every problem; its reason is the first in the order of the request.
+    fn denied(&self, chosen: &[Chosen<'_>]) -> Decision {
+        let mut sentences = Vec::new();
+        let mut first = None;
+        for chosen in chosen {
+            for problem in &chosen.problems {
+                first.get_or_insert(problem.reason);
+                let template = chosen.template.map(|t| format!("Template {} cannot be added: ", t.display()));
+                let fix = if problem.fix.is_empty() { self.place.change() } else { format!("{}.", problem.fix) };
+                sentences.push(format!("{}{}. {fix}", template.unwrap_or_default(), problem.what));
+            }
+        }
+        let reason = first.unwrap_or(Reason::Conflict);
+        if sentences.len() > 1 {
+            let listed: Vec<String> = sentences.iter().enumerate().map(|(at, text)| format!("({}) {text}", at + 1)).collect();
+            return Decision::denied(reason, &format!("{} problems: {}", listed.len(), listed.join(" ")));
+        }
+        Decision::denied(reason, &sentences.concat())
+    }
+
+    fn warnings(&self, chosen: &[Chosen<'_>], plan: &Plan<'_>) -> Vec<String> {
+        let left_out = chosen.iter().filter(|chosen| !chosen.problems.is_empty()).map(|chosen| {
+            let problem = &chosen.problems[0];
+            decision::warning(&format!("{} left out: {}", chosen.wanted.name, problem.what), problem.reason)
+        });
+        let kept = plan.kept.iter().map(|(template, what)| {
+            decision::warning(&format!("{}: {what}", template.name), Reason::Conflict)
+        });
+        left_out.chain(kept).collect()
+    }
+
+    fn status<'a>(&self, mut templates: Vec<WrittenEntry<'a>>, chosen: &'a [Chosen<'p>], plan: &'a Plan<'p>) -> String {
+        let mut created = patch::created(plan, self.metadata, self.spec);
+        for chosen in chosen {
+            let Some(template) = chosen.template else { continue };
+            let placed = plan.placed.iter().find(|placed| std::ptr::eq(placed.template, template));
+            // What had to be created is undone with the first template that is.
+            let added = placed.map(|placed| added(placed, std::mem::take(&mut created)));
+            let skipped = chosen.problems.first().map(|problem| Skipped { reason: problem.reason.as_str(), message: &problem.what });
+            if added.is_some() || skipped.is_some() {
+                templates.push(WrittenEntry::New(NewEntry {
+                    name: &template.name,
+                    version: template.version.as_deref(),
+                    hash: &template.hash,
+                    mode: template.mode.as_str(),
+                    added,
+                    skipped,
+                }));
+            }
+        }
+        let written = Written { injector: env!("CARGO_PKG_VERSION"), templates };
+        serde_json::to_string(&written).unwrap_or_default()
+    }
+
+    fn too_large(&self, plan: &Plan<'_>, status: &str, patch: usize) -> Option<Decision> {
+        let size = |pairs: &mut dyn Iterator<Item = (&str, &str)>| pairs.map(|(k, v)| k.len() + v.len()).sum::<usize>();
+        let own = self.metadata.annotations.as_ref().map_or(0, |map| size(&mut map.iter().filter(|(key, _)| *key != STATUS)));
+        let annotations = own + size(&mut plan.annotations.iter().copied()) + STATUS.len() + status.len();
+        // Managed fields do not count: the API server drops them where they make an object too large.
+        let managed = self.metadata.managed_fields.map_or(0, |fields| fields.get().len());
+        let object = self.request.size.saturating_sub(managed) + patch;
+        let what = if annotations > MAX_ANNOTATIONS {
+            format!("its annotations would have {annotations} bytes; the API server takes {MAX_ANNOTATIONS}")
+        } else if object > MAX_OBJECT {
+            format!("it would have {object} bytes; the API server takes {MAX_OBJECT}")
+        } else {
+            return None;
+        };
+        debug_assert!(self.pod.spec.is_ok());
+        let all_skip = plan.placed.iter().all(|placed| placed.template.on_problem == Some(OnProblem::Skip));
+        if all_skip {
+            let mut decision = Decision::unchanged(Reason::TooLarge);
+            decision.warnings.push(decision::warning(&format!("nothing is added: the pod is too large, {what}"), Reason::TooLarge));
+            return Some(decision);
+        }
+        let text = format!("The pod is too large for what it asks for: {what}. Make it smaller or ask for less. {}", self.place.change());
+        Some(Decision::denied(Reason::TooLarge, &text))
+    }
+
+    /// `decision` with what became of each template.
+    fn outcome(&self, mut decision: Decision, refs: &[TemplateRef<'_>], chosen: &[Chosen<'_>]) -> Decision {
+        let denied = decision.verdict == Verdict::Denied;
+        decision.templates = refs
+            .iter()
+            .map(|wanted| {
+                let chosen = chosen.iter().find(|chosen| chosen.wanted.name == wanted.name);
+                let template = chosen.and_then(|chosen| chosen.template);
+                let reason = match chosen {
+                    None => Reason::AlreadyInjected,
+                    Some(chosen) => match chosen.problems.first() {
+                        Some(problem) => problem.reason,
+                        None if chosen.adds_nothing => Reason::NothingToAdd,
+                        None if decision.verdict == Verdict::Injected => Reason::Injected,
+                        None => decision.reason,
+                    },
+                };
+                Outcome {
+                    name: wanted.name.to_owned(),
+                    version: template.and_then(|template| template.version.clone()),
+                    reason,
+                    denied: denied && chosen.is_some_and(|chosen| !chosen.problems.is_empty()),
+                }
+            })
+            .collect();
+        decision
+    }
+}
+
+/// What a placed template adds, for the status.
+fn added<'c>(placed: &plan::Placed<'c>, created: Vec<&'static str>) -> Added<'c> {
+    let names = |items: &'c [Item]| items.iter().map(|item| item.name.as_str()).collect();
+    Added {
+        containers: names(&placed.template.containers),
+        init_containers: names(&placed.template.init_containers),
+        volumes: names(&placed.template.volumes),
+        image_pull_secrets: placed.image_pull_secrets.clone(),
+        labels: placed.labels.clone(),
+        annotations: placed.annotations.clone(),
+        created,
+    }
+}
+
+fn first_ten(names: &[&str]) -> String {
+    let mut list = names.iter().take(10).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > 10 {
+        list.push_str(", …");
+    }
+    list
+}

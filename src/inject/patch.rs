@@ -1,0 +1,138 @@
+//! Writes a plan as JSON Patch (RFC 6902): `add` operations only, to an index, to the end of a list, or
+//! to a parent that does not exist and is created once. No diff is taken, so nothing of the pod can be
+//! lost or moved. It must not decide anything.
+
+use super::item::Item;
+use super::plan::Plan;
+use super::pod::{Metadata, Spec};
+use super::review::push_string;
+use super::status::STATUS;
+
+/// The lists and maps of the pod that a plan makes, because they are absent (or null, which to the
+/// API server is the same). Pointers relative to the pod.
+pub(super) fn created(plan: &Plan<'_>, metadata: &Metadata<'_>, spec: &Spec<'_>) -> Vec<&'static str> {
+    let lists = [
+        ("/metadata/annotations", metadata.annotations.is_none()),
+        ("/metadata/labels", metadata.labels.is_none() && !plan.labels.is_empty()),
+        ("/spec/initContainers", spec.init_containers.is_none() && !(plan.init_first.is_empty() && plan.init_last.is_empty())),
+        ("/spec/volumes", spec.volumes.is_none() && !plan.volumes.is_empty()),
+        ("/spec/imagePullSecrets", spec.image_pull_secrets.is_none() && !plan.image_pull_secrets.is_empty()),
+    ];
+    lists.into_iter().filter(|(_, created)| *created).map(|(pointer, _)| pointer).collect()
+}
+
+/// The patch for `plan` with the status annotation set to `status`. `root` is the pointer of the pod
+/// in the document, empty for a pod.
+pub(super) fn write(plan: &Plan<'_>, status: &str, metadata: &Metadata<'_>, spec: &Spec<'_>, root: &str) -> Vec<u8> {
+    let mut patch = Patch::new(root, plan, status);
+    let annotations: Vec<(&str, &str)> = plan.annotations.iter().copied().chain([(STATUS, status)]).collect();
+    patch.map("/metadata/labels", metadata.labels.is_some(), &plan.labels);
+    patch.map("/metadata/annotations", metadata.annotations.is_some(), &annotations);
+    patch.list("/spec/initContainers", spec.init_containers.is_some(), &plan.init_first, &plan.init_last);
+    patch.list("/spec/containers", spec.containers.is_some(), &plan.containers_first, &plan.containers_last);
+    patch.list("/spec/volumes", spec.volumes.is_some(), &[], &plan.volumes);
+    patch.list("/spec/imagePullSecrets", spec.image_pull_secrets.is_some(), &[], &plan.image_pull_secrets);
+    patch.finish()
+}
+
+struct Patch<'r> {
+    out: Vec<u8>,
+    root: &'r str,
+}
+
+impl<'r> Patch<'r> {
+    fn new(root: &'r str, plan: &Plan<'_>, status: &str) -> Self {
+        let lists = [
+            &plan.init_first, &plan.init_last, &plan.containers_first, &plan.containers_last,
+            &plan.volumes, &plan.image_pull_secrets,
+        ];
+        let items: usize = lists.iter().flat_map(|list| list.iter()).map(|item| item.json.len() + 64 + root.len()).sum();
+        let pairs: usize = plan.labels.iter().chain(&plan.annotations).map(|(k, v)| k.len() + v.len() + 96 + root.len()).sum();
+        // Quotes in the status are escaped, which adds about a third.
+        let mut out = Vec::with_capacity(items + pairs + status.len() * 3 / 2 + 128);
+        out.push(b'[');
+        Self { out, root }
+    }
+
+    /// Begins an operation up to its value.
+    fn add(&mut self, path: &str, last: Last<'_>) {
+        if self.out.len() > 1 {
+            self.out.push(b',');
+        }
+        self.out.extend_from_slice(br#"{"op":"add","path":""#);
+        // Root and path are our own constants: plain ASCII without quotes.
+        self.out.extend_from_slice(self.root.as_bytes());
+        self.out.extend_from_slice(path.as_bytes());
+        match last {
+            Last::None => {}
+            Last::End => self.out.extend_from_slice(b"/-"),
+            Last::Index(index) => self.out.extend_from_slice(format!("/{index}").as_bytes()),
+            Last::Key(key) => {
+                // RFC 6901: ~ before /, or an escaped slash would be escaped again.
+                let escaped = key.replace('~', "~0").replace('/', "~1");
+                self.out.push(b'/');
+                let from = self.out.len();
+                push_string(&mut self.out, &escaped);
+                // The key's own quotes; the pointer's are written around it.
+                self.out.remove(from);
+                self.out.pop();
+            }
+        }
+        self.out.extend_from_slice(br#"","value":"#);
+    }
+
+    fn map(&mut self, path: &str, exists: bool, pairs: &[(&str, &str)]) {
+        if exists {
+            for (key, value) in pairs {
+                self.add(path, Last::Key(key));
+                push_string(&mut self.out, value);
+                self.out.push(b'}');
+            }
+        } else if !pairs.is_empty() {
+            self.add(path, Last::None);
+            for (index, (key, value)) in pairs.iter().enumerate() {
+                self.out.push(if index == 0 { b'{' } else { b',' });
+                push_string(&mut self.out, key);
+                self.out.push(b':');
+                push_string(&mut self.out, value);
+            }
+            self.out.extend_from_slice(b"}}");
+        }
+    }
+
+    fn list(&mut self, path: &str, exists: bool, first: &[&Item], last: &[&Item]) {
+        if exists {
+            for (index, item) in first.iter().enumerate() {
+                self.add(path, Last::Index(index));
+                self.out.extend_from_slice(item.json.as_bytes());
+                self.out.push(b'}');
+            }
+            for item in last {
+                self.add(path, Last::End);
+                self.out.extend_from_slice(item.json.as_bytes());
+                self.out.push(b'}');
+            }
+        } else if !(first.is_empty() && last.is_empty()) {
+            self.add(path, Last::None);
+            for (index, item) in first.iter().chain(last).enumerate() {
+                self.out.push(if index == 0 { b'[' } else { b',' });
+                self.out.extend_from_slice(item.json.as_bytes());
+            }
+            self.out.extend_from_slice(b"]}");
+        }
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.out.push(b']');
+        self.out
+    }
+}
+
+/// The last step of an operation's path.
+#[derive(Clone, Copy)]
+enum Last<'k> {
+    None,
+    End,
+    Index(usize),
+    Key(&'k str),
+}

@@ -1,0 +1,241 @@
+//! The writing side of the catalog: documents as they arrive from files or ConfigMaps, with the last
+//! good version of each. One broken document never disturbs the others. Pure: whoever watches calls
+//! [`Sources::set`] and publishes what [`Sources::catalog`] gives.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::catalog::Catalog;
+use super::diagnostic::{Diagnostic, Source};
+use super::template::Template;
+
+/// One place that holds documents: a file, or one ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holder {
+    /// Creation time of the ConfigMap, RFC 3339 (which sorts by time); empty for files. Of two equal
+    /// templates the older ConfigMap's serves.
+    pub created: String,
+    /// What people call it: a path, or `ConfigMap NAMESPACE/NAME`.
+    pub name: String,
+}
+
+/// One template document of a holder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Text {
+    /// Tells it from the others of its holder: its key in the ConfigMap.
+    pub key: String,
+    /// What people call it, see [`Source::origin`].
+    pub origin: String,
+    /// The template's name if the document has none.
+    pub default_name: String,
+    /// The document.
+    pub text: String,
+    /// See [`Source::lines_before`].
+    pub lines_before: usize,
+    /// See [`Source::columns_before`].
+    pub columns_before: usize,
+}
+
+#[derive(Debug)]
+struct Document {
+    text: Text,
+    current: Result<Arc<Template>, Vec<Diagnostic>>,
+    warnings: Vec<Diagnostic>,
+    last_good: Option<Arc<Template>>,
+}
+
+/// All documents, by holder and key.
+#[derive(Debug, Default)]
+pub struct Sources {
+    holders: BTreeMap<Holder, BTreeMap<String, Document>>,
+    /// Problems of a holder as a whole, e.g. a file that cannot be read.
+    unreadable: BTreeMap<Holder, Vec<Diagnostic>>,
+}
+
+/// What stands in the catalog and what does not.
+#[derive(Debug)]
+pub struct Published {
+    /// The catalog to serve.
+    pub catalog: Catalog,
+    /// Every problem: broken documents, duplicates, unreadable holders.
+    pub errors: Vec<Diagnostic>,
+    /// What is probably not meant.
+    pub warnings: Vec<Diagnostic>,
+    /// Name of each template that is in use or should be -> whether its newest text is.
+    pub valid: BTreeMap<String, bool>,
+}
+
+impl Sources {
+    /// Replaces all documents of `holder`. Documents whose text did not change are kept as they are.
+    /// `unreadable` are problems of the holder itself.
+    pub fn set(&mut self, holder: &Holder, texts: Vec<Text>, unreadable: Vec<Diagnostic>) {
+        // A ConfigMap that was deleted and made anew is the same holder with another age.
+        let mut before = self.take(&holder.name);
+        let mut documents = BTreeMap::new();
+        for text in texts {
+            let key = text.key.clone();
+            let document = match before.remove(&key) {
+                Some(document) if document.text == text => document,
+                Some(document) => Document::load(text, document.last_good),
+                None => Document::load(text, None),
+            };
+            documents.insert(key, document);
+        }
+        if unreadable.is_empty() {
+            self.holders.insert(holder.clone(), documents);
+        } else {
+            // It cannot be told whether documents are gone: the last good ones stay.
+            documents.extend(before);
+            self.holders.insert(holder.clone(), documents);
+            self.unreadable.insert(holder.clone(), unreadable);
+        }
+    }
+
+    /// Removes a holder and what it held.
+    pub fn remove(&mut self, holder_name: &str) {
+        self.take(holder_name);
+    }
+
+    /// Removes every holder that is not among `names`.
+    pub fn retain(&mut self, names: &BTreeSet<String>) {
+        self.holders.retain(|holder, _| names.contains(&holder.name));
+        self.unreadable.retain(|holder, _| names.contains(&holder.name));
+    }
+
+    fn take(&mut self, name: &str) -> BTreeMap<String, Document> {
+        self.unreadable.retain(|holder, _| holder.name != name);
+        let known = self.holders.keys().find(|holder| holder.name == name).cloned();
+        known.and_then(|holder| self.holders.remove(&holder)).unwrap_or_default()
+    }
+
+    /// The catalog of all documents. Good ones first, oldest holder first; then the last good versions
+    /// of broken ones, where nothing better has the name.
+    #[must_use]
+    pub fn catalog(&self) -> Published {
+        let mut errors: Vec<Diagnostic> = self.unreadable.values().flatten().cloned().collect();
+        let (mut warnings, mut served, mut broken) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut valid = BTreeMap::new();
+        let mut origin_of: BTreeMap<(String, Option<String>), String> = BTreeMap::new();
+        let documents = || self.holders.values().flat_map(BTreeMap::values);
+        for document in documents() {
+            warnings.extend(document.warnings.iter().cloned());
+            let Ok(template) = &document.current else { continue };
+            let identity = (template.name.clone(), template.version.clone());
+            let origin = document.text.origin.clone();
+            if let Some(first) = origin_of.get(&identity) {
+                let message = format!("{} is defined by {first} already, which serves", template.display());
+                errors.push(Diagnostic::of_document(&origin, message));
+                continue;
+            }
+            origin_of.insert(identity, origin);
+            valid.insert(template.name.clone(), true);
+            served.push(Arc::clone(template));
+        }
+        for document in documents() {
+            let Err(diagnostics) = &document.current else { continue };
+            errors.extend(diagnostics.iter().cloned());
+            let name = document.last_good.as_ref().map_or(&document.text.default_name, |template| &template.name);
+            valid.insert(name.clone(), false);
+            match &document.last_good {
+                Some(template) => served.push(Arc::clone(template)),
+                None => {
+                    let why = diagnostics.first().map(Diagnostic::one_line).unwrap_or_default();
+                    broken.insert(name.clone(), why);
+                }
+            }
+        }
+        Published { catalog: Catalog::new(served, broken), errors, warnings, valid }
+    }
+}
+
+impl Document {
+    fn load(text: Text, last_good: Option<Arc<Template>>) -> Self {
+        let source = Source {
+            origin: &text.origin,
+            text: &text.text,
+            lines_before: text.lines_before,
+            columns_before: text.columns_before,
+        };
+        match Template::load(&source, &text.default_name) {
+            Ok(loaded) => {
+                let template = Arc::new(loaded.template);
+                Self { text, last_good: Some(Arc::clone(&template)), current: Ok(template), warnings: loaded.warnings }
+            }
+            Err(errors) => Self { text, current: Err(errors), warnings: Vec::new(), last_good },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::select::TemplateRef;
+
+    fn holder(name: &str, created: &str) -> Holder {
+        Holder { created: created.to_owned(), name: format!("ConfigMap ns/{name}") }
+    }
+
+    fn text(key: &str, image: &str) -> Text {
+        let text = format!("sidecars: [{{name: x, image: {image}}}]\n");
+        let origin = format!("key {key}.yaml");
+        Text { key: format!("{key}.yaml"), origin, default_name: key.to_owned(), text, ..Text::default() }
+    }
+
+    fn image(sources: &Sources, name: &str) -> Option<String> {
+        let published = sources.catalog();
+        let template = published.catalog.get(TemplateRef { name, version: None }).ok()?;
+        Some(template.init_containers[0].value["image"].as_str()?.to_owned())
+    }
+
+    #[test]
+    fn a_broken_document_keeps_its_last_good_version_and_disturbs_no_other() {
+        let mut sources = Sources::default();
+        let one = holder("one", "2026");
+        sources.set(&one, vec![text("a", "i:1"), text("b", "i:1")], vec![]);
+        let broken = Text { text: "sidecars: [".to_owned(), ..text("a", "") };
+        sources.set(&one, vec![broken.clone(), text("b", "i:2")], vec![]);
+        assert_eq!(image(&sources, "a").as_deref(), Some("i:1"));
+        assert_eq!(image(&sources, "b").as_deref(), Some("i:2"));
+        let published = sources.catalog();
+        assert_eq!(published.errors.len(), 1);
+        assert_eq!(published.valid.get("a"), Some(&false));
+        // A good definition elsewhere beats the last good one.
+        sources.set(&holder("two", "2027"), vec![text("a", "i:9")], vec![]);
+        assert_eq!(image(&sources, "a").as_deref(), Some("i:9"));
+        sources.remove("ConfigMap ns/two");
+        assert_eq!(image(&sources, "a").as_deref(), Some("i:1"));
+        // Mended, then gone.
+        sources.set(&one, vec![text("a", "i:3")], vec![]);
+        assert_eq!(image(&sources, "a").as_deref(), Some("i:3"));
+        assert_eq!(image(&sources, "b"), None);
+        sources.remove("ConfigMap ns/one");
+        assert_eq!(image(&sources, "a"), None);
+    }
+
+    #[test]
+    fn a_broken_one_that_never_was_good_is_named() {
+        let mut sources = Sources::default();
+        let broken = Text { text: "sidecar: []".to_owned(), ..text("a", "") };
+        sources.set(&holder("one", "2026"), vec![broken], vec![]);
+        let published = sources.catalog();
+        let Err(super::super::catalog::Unknown::Name { broken: Some(why) }) =
+            published.catalog.get(TemplateRef { name: "a", version: None })
+        else {
+            panic!("unknown")
+        };
+        assert_eq!(why, "key a.yaml:1:1: unknown key \"sidecar\" (did you mean \"sidecars\"?)");
+    }
+
+    #[test]
+    fn the_older_of_two_equal_definitions_serves_and_the_other_is_an_error() {
+        let mut sources = Sources::default();
+        sources.set(&holder("a-younger", "2027"), vec![text("a", "i:2")], vec![]);
+        sources.set(&holder("z-older", "2026"), vec![text("a", "i:1")], vec![]);
+        assert_eq!(image(&sources, "a").as_deref(), Some("i:1"));
+        let errors = sources.catalog().errors;
+        assert_eq!(
+            errors[0].one_line(),
+            "key a.yaml: a is defined by key a.yaml already, which serves"
+        );
+    }
+}

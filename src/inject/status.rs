@@ -1,0 +1,153 @@
+//! The status annotation (`sidecar.io/status`): what was added to a pod, so that a second run adds
+//! nothing and an undo is possible. Read as untrusted text: pod authors can write it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::pod::{Container, Metadata, Named, Spec, StringMap};
+
+/// The annotation's key.
+pub const STATUS: &str = "sidecar.io/status";
+
+/// What the annotation of a pod says, as far as it can be believed.
+#[derive(Debug, Default)]
+pub struct Status<'a> {
+    entries: Vec<(Entry, &'a RawValue)>,
+}
+
+/// The part of an entry that decides whether its template is present.
+#[derive(Debug, Deserialize)]
+struct Entry {
+    name: String,
+    #[serde(default)]
+    added: Listed,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Listed {
+    containers: Vec<String>,
+    init_containers: Vec<String>,
+    volumes: Vec<String>,
+    image_pull_secrets: Vec<String>,
+    labels: Vec<String>,
+    annotations: Vec<String>,
+}
+
+impl<'a> Status<'a> {
+    /// Reads the annotation. What is not readable counts as absent.
+    #[must_use]
+    pub fn parse(annotation: Option<&'a str>) -> Self {
+        #[derive(Deserialize)]
+        struct Written<'a> {
+            #[serde(borrow)]
+            templates: Vec<&'a RawValue>,
+        }
+        let Some(Ok(written)) = annotation.map(serde_json::from_str::<Written<'a>>) else {
+            return Self::default();
+        };
+        let entry = |raw: &'a RawValue| Some((serde_json::from_str::<Entry>(raw.get()).ok()?, raw));
+        Self { entries: written.templates.into_iter().filter_map(entry).collect() }
+    }
+
+    /// The entries whose templates are in the pod, as they are written, by name: each lists something,
+    /// and every container it lists is in the pod (without containers: everything it lists).
+    #[must_use]
+    pub fn present(&self, metadata: &Metadata<'_>, spec: &Spec<'_>) -> Vec<(&str, &'a RawValue)> {
+        let is_present = |(entry, _): &&(Entry, &'a RawValue)| entry.added.is_in(metadata, spec);
+        self.entries.iter().filter(is_present).map(|(entry, raw)| (entry.name.as_str(), *raw)).collect()
+    }
+}
+
+impl Listed {
+    fn is_in(&self, metadata: &Metadata<'_>, spec: &Spec<'_>) -> bool {
+        if !(self.containers.is_empty() && self.init_containers.is_empty()) {
+            return has_containers(spec.containers.as_ref(), &self.containers)
+                && has_containers(spec.init_containers.as_ref(), &self.init_containers);
+        }
+        let lists = [&self.volumes, &self.image_pull_secrets, &self.labels, &self.annotations];
+        lists.iter().any(|list| !list.is_empty())
+            && has_named(spec.volumes.as_ref(), &self.volumes)
+            && has_named(spec.image_pull_secrets.as_ref(), &self.image_pull_secrets)
+            && has_keys(metadata.labels.as_ref(), &self.labels)
+            && has_keys(metadata.annotations.as_ref(), &self.annotations)
+    }
+}
+
+fn has_containers(list: Option<&Vec<Container<'_>>>, names: &[String]) -> bool {
+    names.iter().all(|name| list.is_some_and(|list| list.iter().any(|c| c.name.as_str() == name)))
+}
+
+fn has_named(list: Option<&Vec<Named<'_>>>, names: &[String]) -> bool {
+    names.iter().all(|name| list.is_some_and(|list| list.iter().any(|item| item.name.as_str() == name)))
+}
+
+fn has_keys(map: Option<&StringMap<'_>>, keys: &[String]) -> bool {
+    keys.iter().all(|key| map.is_some_and(|map| map.get(key).is_some()))
+}
+
+/// What is written.
+#[derive(Serialize)]
+pub(super) struct Written<'a> {
+    pub(super) injector: &'static str,
+    pub(super) templates: Vec<WrittenEntry<'a>>,
+}
+
+/// One template in the status.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum WrittenEntry<'a> {
+    /// Present already; the entry stays as it is.
+    Kept(&'a RawValue),
+    /// Added or left out now.
+    New(NewEntry<'a>),
+}
+
+#[derive(Serialize)]
+pub(super) struct NewEntry<'a> {
+    pub(super) name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) version: Option<&'a str>,
+    pub(super) hash: &'a str,
+    pub(super) mode: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) added: Option<Added<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) skipped: Option<Skipped<'a>>,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Added<'a> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) containers: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) init_containers: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) volumes: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) image_pull_secrets: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) labels: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) annotations: Vec<&'a str>,
+    /// Lists and maps that did not exist before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) created: Vec<&'static str>,
+}
+
+impl Added<'_> {
+    pub(super) fn is_empty(&self) -> bool {
+        let lists = [
+            &self.containers, &self.init_containers, &self.volumes, &self.image_pull_secrets,
+            &self.labels, &self.annotations,
+        ];
+        lists.iter().all(|list| list.is_empty())
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Skipped<'a> {
+    pub(super) reason: &'static str,
+    pub(super) message: &'a str,
+}

@@ -1,0 +1,367 @@
+//! A template: what one document says, checked and compiled. Constant parts become JSON bytes here, once,
+//! so that a request only copies them. It must not know pods or catalogs.
+
+use serde_json::{Map, Value as Json};
+use sha2::{Digest, Sha256};
+
+use super::diagnostic::{Diagnostic, Source, nearest};
+use super::item::{self, Item};
+use super::pod_types::Checker;
+use super::select::{RESERVED, is_name, is_version};
+use super::yaml::{self, Node, Value};
+
+/// What is added to a pod under one name.
+#[derive(Debug)]
+pub struct Template {
+    /// Its name, a DNS-1123 label.
+    pub name: String,
+    /// Its version, if it has one.
+    pub version: Option<String>,
+    /// One line for people.
+    pub description: Option<String>,
+    /// Whether sidecars are native or plain containers.
+    pub mode: Mode,
+    /// Where its containers go; `None` is the default of each list.
+    pub position: Option<Position>,
+    /// What a problem means for the pod; `None` depends on who chose the template.
+    pub on_problem: Option<OnProblem>,
+    /// Whether pods on the host's network may have it.
+    pub host_network: HostNetwork,
+    /// Joins `spec.initContainers`: ordinary init containers, then native sidecars.
+    pub init_containers: Vec<Item>,
+    /// Joins `spec.containers`: sidecars in mode `container`.
+    pub containers: Vec<Item>,
+    /// Joins `spec.volumes`.
+    pub volumes: Vec<Item>,
+    /// Joins `spec.imagePullSecrets`.
+    pub image_pull_secrets: Vec<Item>,
+    /// Added where absent.
+    pub labels: Vec<(String, String)>,
+    /// Added where absent.
+    pub annotations: Vec<(String, String)>,
+    /// Identifies everything above that affects a pod: 16 hexadecimal digits.
+    pub hash: String,
+}
+
+/// How sidecars run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// As init containers with `restartPolicy: Always` (KEP-753).
+    #[default]
+    Native,
+    /// As containers beside the application's.
+    Container,
+}
+
+impl Mode {
+    /// The word in templates and in the status.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Container => "container",
+        }
+    }
+}
+
+/// Where containers are put in their list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// Before the pod's own.
+    First,
+    /// Behind the pod's own.
+    Last,
+}
+
+/// What a problem with the template means for the pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnProblem {
+    /// The pod is refused.
+    Deny,
+    /// The template is left out, with a warning.
+    Skip,
+}
+
+/// What `hostNetwork` says about pods that use the node's network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HostNetwork {
+    /// Refused if the template declares ports: they would become ports of the node.
+    #[default]
+    RefusePorts,
+    /// Always refused.
+    Refuse,
+    /// Allowed.
+    Allow,
+}
+
+/// A template and the warnings of its text.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The compiled template.
+    pub template: Template,
+    /// What is probably not meant.
+    pub warnings: Vec<Diagnostic>,
+}
+
+const KEYS: [&str; 14] = [
+    "apiVersion", "kind", "name", "version", "description", "mode", "position", "onProblem", "hostNetwork",
+    "sidecars", "initContainers", "volumes", "imagePullSecrets", "metadata",
+];
+const NOT_YET: [&str; 8] =
+    ["parameters", "variables", "autoInject", "required", "allowedNamespaces", "onConflict", "appContainers", "pod"];
+
+impl Template {
+    /// Reads one template document. `default_name` names it if the document does not.
+    ///
+    /// # Errors
+    /// Every problem found, each with its place; a document with any is not used.
+    pub fn load(source: &Source<'_>, default_name: &str) -> Result<Loaded, Vec<Diagnostic>> {
+        let node = yaml::parse(source).map_err(|error| vec![error])?;
+        let mut checker = Checker::new(source);
+        let template = read(&mut checker, &node, default_name);
+        if checker.errors.is_empty() {
+            Ok(Loaded { template, warnings: checker.warnings })
+        } else {
+            Err(checker.errors)
+        }
+    }
+
+    /// `NAME` or `NAME@VERSION`.
+    #[must_use]
+    pub fn display(&self) -> String {
+        match &self.version {
+            Some(version) => format!("{}@{version}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    /// All its containers.
+    pub fn all_containers(&self) -> impl Iterator<Item = &Item> {
+        self.init_containers.iter().chain(&self.containers)
+    }
+
+    fn fingerprint(&self) -> String {
+        let items = |list: &[Item]| Json::Array(list.iter().map(|item| item.value.clone()).collect());
+        let map = |list: &[(String, String)]| Json::Object(list.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect());
+        let mut parts = Map::new();
+        parts.insert("mode".into(), self.mode.as_str().into());
+        parts.insert("position".into(), format!("{:?}", self.position).into());
+        parts.insert("hostNetwork".into(), format!("{:?}", self.host_network).into());
+        parts.insert("initContainers".into(), items(&self.init_containers));
+        parts.insert("containers".into(), items(&self.containers));
+        parts.insert("volumes".into(), items(&self.volumes));
+        parts.insert("imagePullSecrets".into(), items(&self.image_pull_secrets));
+        parts.insert("labels".into(), map(&self.labels));
+        parts.insert("annotations".into(), map(&self.annotations));
+        // Sorted, so that the order in which someone wrote the keys does not matter.
+        let mut canonical = Json::Object(parts);
+        canonical.sort_all_objects();
+        let digest = Sha256::digest(canonical.to_string());
+        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn read(checker: &mut Checker<'_>, node: &Node, default_name: &str) -> Template {
+    let Value::Map(entries) = &node.value else {
+        checker.error(node.span, format!("a template is a map, not {}", node.value.kind()), "");
+        return Template::empty(default_name);
+    };
+    let get = |name: &str| entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node);
+    if !header_is_known(checker, get("apiVersion"), get("kind")) {
+        return Template::empty(default_name);
+    }
+    for (key, _) in entries {
+        unknown_key(checker, key);
+    }
+    let mode = word(checker, get("mode"), "mode", &[("native", Mode::Native), ("container", Mode::Container)]);
+    let mode = mode.unwrap_or_default();
+    let mut names = Vec::new();
+    let mut init_containers = item::containers(checker, get("initContainers"), item::Kind::Init, &mut names);
+    let sidecar = if mode == Mode::Native { item::Kind::NativeSidecar } else { item::Kind::Sidecar };
+    let sidecars = item::containers(checker, get("sidecars"), sidecar, &mut names);
+    let mut containers = Vec::new();
+    if mode == Mode::Native { init_containers.extend(sidecars) } else { containers = sidecars }
+    let (labels, annotations) = metadata(checker, get("metadata"));
+    let mut template = Template {
+        name: name(checker, get("name"), node, default_name),
+        version: version(checker, get("version")),
+        description: get("description").and_then(|node| string(checker, node, "description")),
+        mode,
+        position: position(checker, get("position")),
+        on_problem: word(
+            checker,
+            get("onProblem"),
+            "onProblem",
+            &[("Deny", OnProblem::Deny), ("Skip", OnProblem::Skip)],
+        ),
+        host_network: word(
+            checker,
+            get("hostNetwork"),
+            "hostNetwork",
+            &[("refuse", HostNetwork::Refuse), ("allow", HostNetwork::Allow)],
+        )
+        .unwrap_or_default(),
+        init_containers,
+        containers,
+        volumes: item::volumes(checker, get("volumes")),
+        image_pull_secrets: item::image_pull_secrets(checker, get("imagePullSecrets")),
+        labels,
+        annotations,
+        hash: String::new(),
+    };
+    template.hash = template.fingerprint();
+    template
+}
+
+impl Template {
+    fn empty(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            version: None,
+            description: None,
+            mode: Mode::Native,
+            position: None,
+            on_problem: None,
+            host_network: HostNetwork::RefusePorts,
+            init_containers: Vec::new(),
+            containers: Vec::new(),
+            volumes: Vec::new(),
+            image_pull_secrets: Vec::new(),
+            labels: Vec::new(),
+            annotations: Vec::new(),
+            hash: String::new(),
+        }
+    }
+}
+
+/// A version of the format that is not known gives one message instead of many unknown keys.
+fn header_is_known(checker: &mut Checker<'_>, api_version: Option<&Node>, kind: Option<&Node>) -> bool {
+    for (node, key, expected) in [(api_version, "apiVersion", "sidecar.io/v1"), (kind, "kind", "SidecarTemplate")] {
+        let Some(node) = node else { continue };
+        if !matches!(&node.value, Value::String(text) if text == expected) {
+            let help = format!("write {key}: {expected}, or leave it out");
+            checker.error(node.span, format!("this {key} is not known to this version of the injector"), help);
+            return false;
+        }
+    }
+    true
+}
+
+fn unknown_key(checker: &mut Checker<'_>, key: &yaml::Key) {
+    let name = key.name.as_str();
+    if KEYS.contains(&name) {
+        return;
+    }
+    if NOT_YET.contains(&name) {
+        checker.error(key.span, format!("\"{name}\" is not supported yet"), "");
+    } else if name == "containers" {
+        let help = "`sidecars` adds a container; changing the application's own containers is not supported yet";
+        checker.error(key.span, "a template has no key \"containers\"", help);
+    } else {
+        let help = match nearest(name, KEYS) {
+            Some(known) => format!("did you mean \"{known}\"?"),
+            None => format!("known keys: {}", KEYS.join(", ")),
+        };
+        checker.error(key.span, format!("unknown key \"{name}\""), help);
+    }
+}
+
+fn name(checker: &mut Checker<'_>, node: Option<&Node>, document: &Node, default_name: &str) -> String {
+    let (name, span) = match node {
+        Some(node) => (string(checker, node, "name").unwrap_or_else(|| "unnamed".to_owned()), node.span),
+        None => (default_name.to_owned(), document.span),
+    };
+    if RESERVED.contains(&name.as_str()) {
+        checker.error(span, format!("\"{name}\" is reserved and cannot name a template"), "");
+    } else if !is_name(&name) {
+        let message = format!("\"{}\" cannot name a template", super::diagnostic::shown(&name, 80));
+        checker.error(span, message, "use 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit");
+    }
+    name
+}
+
+fn version(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<String> {
+    let node = node?;
+    if let (Value::Number(_), Some(written)) = (&node.value, &node.written) {
+        let message = "version must be a string; as a number 4.10 would be 4.1";
+        checker.error(node.span, message, format!("write version: \"{written}\""));
+        return None;
+    }
+    let version = string(checker, node, "version")?;
+    if !is_version(&version) {
+        let help = "use 1 to 63 of A-Z, a-z, 0-9, -, . and _, beginning with a letter or digit";
+        checker.error(node.span, "this cannot be a version", help);
+    }
+    Some(version)
+}
+
+fn position(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<Position> {
+    if let Some(Node { value: Value::Map(_), span, .. }) = node {
+        checker.error(*span, "position before or after a name is not supported yet", "write first or last");
+        return None;
+    }
+    word(checker, node, "position", &[("first", Position::First), ("last", Position::Last)])
+}
+
+/// One of a few words.
+fn word<T: Copy>(checker: &mut Checker<'_>, node: Option<&Node>, key: &str, words: &[(&str, T)]) -> Option<T> {
+    let node = node?;
+    let known = match &node.value {
+        Value::String(text) => words.iter().find(|(word, _)| word == text),
+        _ => None,
+    };
+    if known.is_none() {
+        let list: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        checker.error(node.span, format!("{key} is one of {}", list.join(", ")), "");
+    }
+    known.map(|(_, value)| *value)
+}
+
+fn string(checker: &mut Checker<'_>, node: &Node, key: &str) -> Option<String> {
+    match checker.json(node, "string", key) {
+        Json::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+type Pairs = Vec<(String, String)>;
+
+fn metadata(checker: &mut Checker<'_>, node: Option<&Node>) -> (Pairs, Pairs) {
+    let (mut labels, mut annotations) = (Vec::new(), Vec::new());
+    let Some(node) = node else { return (labels, annotations) };
+    let Value::Map(entries) = &node.value else {
+        checker.error(node.span, "metadata is a map of labels and annotations", "");
+        return (labels, annotations);
+    };
+    for (key, value) in entries {
+        let pairs = match key.name.as_str() {
+            "labels" => &mut labels,
+            "annotations" => &mut annotations,
+            other => {
+                let message = format!("metadata has no key \"{other}\"");
+                checker.error(key.span, message, "a template can add labels and annotations");
+                continue;
+            }
+        };
+        let path = format!("metadata.{}", key.name);
+        let Json::Object(map) = checker.json(value, "{}string", &path) else { continue };
+        for (key, value) in map {
+            if key.starts_with("sidecar.io/") {
+                checker.error(value_span(entries, &key, node), format!("{key} is written by the injector alone"), "");
+            }
+            if let Json::String(text) = value {
+                pairs.push((key, text));
+            }
+        }
+    }
+    (labels, annotations)
+}
+
+/// The place of `name` one level below `entries`, or of the whole.
+fn value_span(entries: &[(yaml::Key, Node)], name: &str, whole: &Node) -> super::diagnostic::Span {
+    let inner = entries.iter().filter_map(|(_, node)| match &node.value {
+        Value::Map(inner) => inner.iter().find(|(key, _)| key.name == name),
+        _ => None,
+    });
+    inner.map(|(key, _)| key.span).next().unwrap_or(whole.span)
+}
