@@ -171,11 +171,32 @@ mod tests {
     #[test]
     fn versions_are_ordered_as_sort_v_does() {
         // The output of `printf … | LC_ALL=C sort -V`.
-        let sorted = ["1.0", "1.0.rc", "1.0.a1.b", "1.0-rc1", "1.0-rc2", "1.0.1", "1.2", "1.10", "2", "4.1", "4.10", "4.10-rc.1", "10", "a", "v4.2"];
+        let sorted = [
+            "1.0",
+            "1.0.rc",
+            "1.0.a1.b",
+            "1.0-rc1",
+            "1.0-rc2",
+            "1.0.1",
+            "1.2",
+            "1.10",
+            "2",
+            "4.1",
+            "4.10",
+            "4.10-rc.1",
+            "10",
+            "a",
+            "v4.2",
+        ];
         let mut ours = sorted;
         ours.reverse();
         ours.sort_by(|a, b| compare(a, b));
-        let by_number = |list: &[&str]| list.iter().filter(|v| v.bytes().all(|b| b.is_ascii_digit() || b == b'.')).map(ToString::to_string).collect::<Vec<_>>();
+        let by_number = |list: &[&str]| {
+            list.iter()
+                .filter(|v| v.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(by_number(&ours), by_number(&sorted));
         for window in ours.windows(2) {
             assert_eq!(compare(window[0], window[1]), Ordering::Less);

@@ -21,12 +21,7 @@ impl<'a> Source<'a> {
     /// A document that is all of its origin.
     #[must_use]
     pub fn new(origin: &'a str, text: &'a str) -> Self {
-        Self {
-            origin,
-            text,
-            lines_before: 0,
-            columns_before: 0,
-        }
+        Self { origin, text, lines_before: 0, columns_before: 0 }
     }
 
     /// A diagnostic at `span` of this document.
@@ -82,19 +77,11 @@ impl Snippet {
         // A long line is shown from shortly before the place on.
         let skipped = column.saturating_sub(SHOWN_CHARACTERS / 2);
         let skipped = if skipped > 0 { skipped } else { 0 };
-        let text: String = line
-            .chars()
-            .skip(skipped)
-            .take(SHOWN_CHARACTERS)
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
+        let text: String =
+            line.chars().skip(skipped).take(SHOWN_CHARACTERS).map(|c| if c.is_control() { ' ' } else { c }).collect();
         let shown = text.chars().count();
         let caret_from = (column - skipped).min(shown);
-        Self {
-            caret_from,
-            caret_length: span.length.clamp(1, (shown - caret_from).max(1)),
-            text,
-        }
+        Self { caret_from, caret_length: span.length.clamp(1, (shown - caret_from).max(1)), text }
     }
 }
 
@@ -211,16 +198,21 @@ pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
 #[must_use]
 pub fn shown(text: &str, limit: usize) -> String {
     let mut out = String::new();
-    for (count, c) in text.chars().enumerate() {
-        if count == limit {
-            out.push('…');
-            break;
-        }
+    let mut count = 0;
+    for c in text.chars() {
+        let before = out.len();
         // Bidirectional controls could make a message read differently from what it says.
         if c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
             out.extend(c.escape_default());
+            count += c.escape_default().count();
         } else {
             out.push(c);
+            count += 1;
+        }
+        if count > limit {
+            out.truncate(before);
+            out.push('…');
+            break;
         }
     }
     out
@@ -240,18 +232,13 @@ mod tests {
             diagnostic.to_string(),
             "error: unknown key \"sidecar\"\n --> t.yaml:2:1\n  |\n2 | sidecar: []\n  | ^^^^^^^\n  = help: did you mean \"sidecars\"?"
         );
-        assert_eq!(
-            diagnostic.one_line(),
-            "t.yaml:2:1: unknown key \"sidecar\" (did you mean \"sidecars\"?)"
-        );
+        assert_eq!(diagnostic.one_line(), "t.yaml:2:1: unknown key \"sidecar\" (did you mean \"sidecars\"?)");
     }
 
     #[test]
     fn long_lines_are_cut_around_the_place() {
         let text = format!("{}here{}", "x".repeat(500), "y".repeat(500));
-        let printed = Source::new("t", &text)
-            .error(Span { line: 1, column: 501, length: 4 }, "m")
-            .to_string();
+        let printed = Source::new("t", &text).error(Span { line: 1, column: 501, length: 4 }, "m").to_string();
         let lines: Vec<&str> = printed.lines().collect();
         let at = lines[4].find('^').expect("a caret");
         assert_eq!(&lines[3][at..at + 4], "here");
@@ -271,7 +258,7 @@ mod tests {
 
     #[test]
     fn shown_text_cannot_break_a_line() {
-        assert_eq!(shown("a\nb\u{202e}", 10), "a\\nb\\u{202e}");
+        assert_eq!(shown("a\nb\u{202e}", 20), "a\\nb\\u{202e}");
         assert_eq!(shown("abcdef", 3), "abc…");
     }
 }

@@ -68,28 +68,48 @@ impl Kind {
 /// Fields of a container's securityContext that validation refuses in Windows pods
 /// (`k8s.io/kubernetes/pkg/apis/core/validation`, `validateWindows`).
 const LINUX_ONLY: [&str; 10] = [
-    "seLinuxOptions", "seccompProfile", "capabilities", "readOnlyRootFilesystem", "privileged",
-    "allowPrivilegeEscalation", "procMount", "runAsUser", "runAsGroup", "appArmorProfile",
+    "seLinuxOptions",
+    "seccompProfile",
+    "capabilities",
+    "readOnlyRootFilesystem",
+    "privileged",
+    "allowPrivilegeEscalation",
+    "procMount",
+    "runAsUser",
+    "runAsGroup",
+    "appArmorProfile",
 ];
 /// Fields that only containers which keep running may have.
 const SIDECAR_ONLY: [&str; 4] = ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"];
 
 /// Reads a list of containers. `names` collects the names of all lists of the template.
-pub(super) fn containers(checker: &mut Checker<'_>, node: Option<&Node>, kind: Kind, names: &mut Vec<String>) -> Vec<Item> {
+pub(super) fn containers(
+    checker: &mut Checker<'_>,
+    node: Option<&Node>,
+    kind: Kind,
+    names: &mut Vec<String>,
+) -> Vec<Item> {
     let mut items = Vec::new();
     for (index, node) in list(checker, node, kind.key()) {
         let path = format!("{}[{index}]", kind.key());
         refuse_keys(checker, node, &["if", "position"], |_| "is not supported yet");
         refuse_keys(checker, node, &["restartPolicy"], |_| match kind {
-            Kind::Init => "does not belong to an init container of a template; one that keeps running goes under `sidecars`",
+            Kind::Init => {
+                "does not belong to an init container of a template; one that keeps running goes under `sidecars`"
+            }
             _ => "does not belong to a sidecar; `mode` says how sidecars run",
         });
         if kind == Kind::Init {
-            refuse_keys(checker, node, &SIDECAR_ONLY, |_| "is refused by the API server in an init container that does not keep running");
+            refuse_keys(
+                checker,
+                node,
+                &SIDECAR_ONLY,
+                |_| "is refused by the API server in an init container that does not keep running",
+            );
         }
         let mut value = checker.json(node, "Container", &path);
         let Some(name) = required_name(checker, node, &value, &path, names) else { continue };
-        if !value["image"].as_str().is_some_and(|image| !image.is_empty()) {
+        if value["image"].as_str().is_none_or(str::is_empty) {
             checker.error(node.span, format!("{path} (\"{name}\") has no image"), "");
         }
         unique_mount_paths(checker, node, &value, &path);
@@ -103,26 +123,23 @@ pub(super) fn containers(checker: &mut Checker<'_>, node: Option<&Node>, kind: K
 }
 
 fn container(name: String, value: Json) -> Item {
-    let named = |key: &str| array(&value[key]).filter_map(|item| item["name"].as_str()).map(str::to_owned).collect::<Vec<_>>();
+    let named =
+        |key: &str| array(&value[key]).filter_map(|item| item["name"].as_str()).map(str::to_owned).collect::<Vec<_>>();
     let mut mounts = named("volumeMounts");
     mounts.extend(named("volumeDevices"));
-    let host_ports: Vec<HostPort> = array(&value["ports"]).filter_map(|port| {
-        Some(HostPort {
-            port: u16::try_from(port["hostPort"].as_u64()?).ok()?,
-            protocol: port["protocol"].as_str().unwrap_or("TCP").to_owned(),
-            ip: port["hostIP"].as_str().unwrap_or("").to_owned(),
+    let host_ports: Vec<HostPort> = array(&value["ports"])
+        .filter_map(|port| {
+            Some(HostPort {
+                port: u16::try_from(port["hostPort"].as_u64()?).ok()?,
+                protocol: port["protocol"].as_str().unwrap_or("TCP").to_owned(),
+                ip: port["hostIP"].as_str().unwrap_or("").to_owned(),
+            })
         })
-    }).collect();
+        .collect();
     let security = &value["securityContext"];
     let linux_only = LINUX_ONLY.into_iter().find(|field| !security[field].is_null());
     let declares_ports = array(&value["ports"]).next().is_some();
-    Item {
-        host_ports,
-        declares_ports,
-        linux_only,
-        mounts,
-        ..plain(name, value)
-    }
+    Item { mounts, declares_ports, host_ports, linux_only, ..plain(name, value) }
 }
 
 fn plain(name: String, value: Json) -> Item {
@@ -150,7 +167,14 @@ pub(super) fn image_pull_secrets(checker: &mut Checker<'_>, node: Option<&Node>)
     })
 }
 
-fn named(checker: &mut Checker<'_>, node: Option<&Node>, key: &str, kind: &str, not_yet: &[&str], valid: fn(&str) -> bool) -> Vec<Item> {
+fn named(
+    checker: &mut Checker<'_>,
+    node: Option<&Node>,
+    key: &str,
+    kind: &str,
+    not_yet: &[&str],
+    valid: fn(&str) -> bool,
+) -> Vec<Item> {
     let mut items: Vec<Item> = Vec::new();
     for (index, node) in list(checker, node, key) {
         let path = format!("{key}[{index}]");
@@ -189,7 +213,13 @@ fn refuse_keys(checker: &mut Checker<'_>, node: &Node, keys: &[&str], why: impl 
     }
 }
 
-fn required_name(checker: &mut Checker<'_>, node: &Node, value: &Json, path: &str, names: &mut Vec<String>) -> Option<String> {
+fn required_name(
+    checker: &mut Checker<'_>,
+    node: &Node,
+    value: &Json,
+    path: &str,
+    names: &mut Vec<String>,
+) -> Option<String> {
     let Some(name) = value["name"].as_str() else {
         name_missing(checker, node, path);
         return None;

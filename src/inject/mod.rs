@@ -27,7 +27,7 @@ pub use item::{HostPort, Item};
 use catalog::{Catalog, Unknown};
 use diagnostic::nearest;
 use plan::{Plan, Problem};
-use pod::{Metadata, Pod, Spec};
+use pod::{Metadata, Spec};
 use reason::Reason;
 use review::{Request, ReviewError};
 use select::{Selection, TemplateRef};
@@ -127,7 +127,7 @@ pub fn decide(request: &Request<'_>, catalog: &Catalog, settings: &Settings, emb
     match &pod.spec {
         Err(why) => invalid_pod(why),
         Ok(Spec { containers: None, .. }) => invalid_pod("the pod's spec: it has no containers"),
-        Ok(spec) => Case { request, pod, metadata, spec, catalog, place }.decide(&refs),
+        Ok(spec) => Case { request, metadata, spec, catalog, place }.decide(&refs),
     }
 }
 
@@ -158,7 +158,6 @@ impl Place<'_> {
 /// Phase 2: the templates asked for meet the pod.
 struct Case<'p> {
     request: &'p Request<'p>,
-    pod: &'p Pod<'p>,
     metadata: &'p Metadata<'p>,
     spec: &'p Spec<'p>,
     catalog: &'p Catalog,
@@ -181,14 +180,14 @@ impl<'p> Case<'p> {
         let present = status.present(self.metadata, self.spec);
         let is_present = |wanted: &&TemplateRef<'p>| present.iter().any(|(name, _)| *name == wanted.name);
         if refs.iter().all(|wanted| is_present(&wanted)) {
-            return self.outcome(Decision::unchanged(Reason::AlreadyInjected), refs, &[]);
+            return Self::outcome(Decision::unchanged(Reason::AlreadyInjected), refs, &[]);
         }
         let mut plan = Plan::default();
         let chosen: Vec<Chosen<'p>> =
             refs.iter().filter(|wanted| !is_present(wanted)).map(|wanted| self.place(*wanted, &mut plan)).collect();
         let denies = |chosen: &&Chosen<'p>| chosen.template.and_then(|t| t.on_problem) != Some(OnProblem::Skip);
         if chosen.iter().filter(denies).any(|chosen| !chosen.problems.is_empty()) {
-            return self.outcome(self.denied(&chosen), refs, &chosen);
+            return Self::outcome(self.denied(&chosen), refs, &chosen);
         }
         let mut decision = Decision::unchanged(Reason::AlreadyInjected);
         let left_out = chosen.iter().find(|chosen| !chosen.problems.is_empty());
@@ -199,18 +198,18 @@ impl<'p> Case<'p> {
         } else if present.is_empty() {
             decision.reason = Reason::NothingToAdd;
         }
-        decision.warnings = self.warnings(&chosen, &plan);
+        decision.warnings = Self::warnings(&chosen, &plan);
         let kept: Vec<_> = present.iter().map(|(_, raw)| WrittenEntry::Kept(raw)).collect();
         let new_status = self.status(kept, &chosen, &plan);
         if !plan.placed.is_empty() || left_out.is_some() && status_text != Some(new_status.as_str()) {
             let pointer = &self.place.embedding.pointer;
             let patch = patch::write(&plan, &new_status, self.metadata, self.spec, pointer);
             if let Some(too_large) = self.too_large(&plan, &new_status, patch.len()) {
-                return self.outcome(too_large, refs, &chosen);
+                return Self::outcome(too_large, refs, &chosen);
             }
             decision.patch = Some(patch);
         }
-        self.outcome(decision, refs, &chosen)
+        Self::outcome(decision, refs, &chosen)
     }
 
     fn place(&self, wanted: TemplateRef<'p>, plan: &mut Plan<'p>) -> Chosen<'p> {
@@ -219,7 +218,8 @@ impl<'p> Case<'p> {
             Err(unknown) => chosen.problems.push(self.unknown(wanted, &unknown)),
             Ok(template) => {
                 chosen.template = Some(template);
-                let target = plan::Target { metadata: self.metadata, spec: self.spec, claims: &self.place.embedding.claims };
+                let target =
+                    plan::Target { metadata: self.metadata, spec: self.spec, claims: &self.place.embedding.claims };
                 chosen.problems = plan.place(template, &target);
                 if let Some(placed) = plan.placed.last()
                     && std::ptr::eq(placed.template, template)
@@ -241,14 +241,20 @@ impl<'p> Case<'p> {
             }
             Unknown::Name { broken: None } => {
                 let names = self.catalog.names();
-                let hint = nearest(wanted.name, names.iter().copied()).map(|name| format!(". Did you mean \"{name}\"?"));
-                let known = if names.is_empty() { " There are no templates".to_owned() } else { format!(" Known: {}", first_ten(&names)) };
+                let hint =
+                    nearest(wanted.name, names.iter().copied()).map(|name| format!(". Did you mean \"{name}\"?"));
+                let known = if names.is_empty() {
+                    " There are no templates".to_owned()
+                } else {
+                    format!(" Known: {}", first_ten(&names))
+                };
                 asks(wanted.name.to_owned()) + "which does not exist" + hint.as_deref().unwrap_or(".") + &known
             }
             Unknown::Version { known } => {
                 let known: Vec<&str> = known.iter().map(|version| version.unwrap_or("(without version)")).collect();
                 let version = wanted.version.unwrap_or_default();
-                asks(format!("{}@{version}", wanted.name)) + &format!("a version that does not exist. Known: {}", first_ten(&known))
+                asks(format!("{}@{version}", wanted.name))
+                    + &format!("a version that does not exist. Known: {}", first_ten(&known))
             }
         };
         Problem { reason: Reason::UnknownTemplate, what, fix: "" }
@@ -268,20 +274,22 @@ impl<'p> Case<'p> {
         }
         let reason = first.unwrap_or(Reason::Conflict);
         if sentences.len() > 1 {
-            let listed: Vec<String> = sentences.iter().enumerate().map(|(at, text)| format!("({}) {text}", at + 1)).collect();
+            let listed: Vec<String> =
+                sentences.iter().enumerate().map(|(at, text)| format!("({}) {text}", at + 1)).collect();
             return Decision::denied(reason, &format!("{} problems: {}", listed.len(), listed.join(" ")));
         }
         Decision::denied(reason, &sentences.concat())
     }
 
-    fn warnings(&self, chosen: &[Chosen<'_>], plan: &Plan<'_>) -> Vec<String> {
+    fn warnings(chosen: &[Chosen<'_>], plan: &Plan<'_>) -> Vec<String> {
         let left_out = chosen.iter().filter(|chosen| !chosen.problems.is_empty()).map(|chosen| {
             let problem = &chosen.problems[0];
             decision::warning(&format!("{} left out: {}", chosen.wanted.name, problem.what), problem.reason)
         });
-        let kept = plan.kept.iter().map(|(template, what)| {
-            decision::warning(&format!("{}: {what}", template.name), Reason::Conflict)
-        });
+        let kept = plan
+            .kept
+            .iter()
+            .map(|(template, what)| decision::warning(&format!("{}: {what}", template.name), Reason::Conflict));
         left_out.chain(kept).collect()
     }
 
@@ -292,16 +300,19 @@ impl<'p> Case<'p> {
             let placed = plan.placed.iter().find(|placed| std::ptr::eq(placed.template, template));
             // What had to be created is undone with the first template that is.
             let added = placed.map(|placed| added(placed, std::mem::take(&mut created)));
-            let skipped = chosen.problems.first().map(|problem| Skipped { reason: problem.reason.as_str(), message: &problem.what });
+            let skipped = chosen
+                .problems
+                .first()
+                .map(|problem| Skipped { reason: problem.reason.as_str(), message: &problem.what });
             if added.is_some() || skipped.is_some() {
-                templates.push(WrittenEntry::New(NewEntry {
+                templates.push(WrittenEntry::New(Box::new(NewEntry {
                     name: &template.name,
                     version: template.version.as_deref(),
                     hash: &template.hash,
                     mode: template.mode.as_str(),
                     added,
                     skipped,
-                }));
+                })));
             }
         }
         let written = Written { injector: env!("CARGO_PKG_VERSION"), templates };
@@ -310,7 +321,8 @@ impl<'p> Case<'p> {
 
     fn too_large(&self, plan: &Plan<'_>, status: &str, patch: usize) -> Option<Decision> {
         let size = |pairs: &mut dyn Iterator<Item = (&str, &str)>| pairs.map(|(k, v)| k.len() + v.len()).sum::<usize>();
-        let own = self.metadata.annotations.as_ref().map_or(0, |map| size(&mut map.iter().filter(|(key, _)| *key != STATUS)));
+        let own =
+            self.metadata.annotations.as_ref().map_or(0, |map| size(&mut map.iter().filter(|(key, _)| *key != STATUS)));
         let annotations = own + size(&mut plan.annotations.iter().copied()) + STATUS.len() + status.len();
         // Managed fields do not count: the API server drops them where they make an object too large.
         let managed = self.metadata.managed_fields.map_or(0, |fields| fields.get().len());
@@ -322,19 +334,23 @@ impl<'p> Case<'p> {
         } else {
             return None;
         };
-        debug_assert!(self.pod.spec.is_ok());
         let all_skip = plan.placed.iter().all(|placed| placed.template.on_problem == Some(OnProblem::Skip));
         if all_skip {
             let mut decision = Decision::unchanged(Reason::TooLarge);
-            decision.warnings.push(decision::warning(&format!("nothing is added: the pod is too large, {what}"), Reason::TooLarge));
+            decision
+                .warnings
+                .push(decision::warning(&format!("nothing is added: the pod is too large, {what}"), Reason::TooLarge));
             return Some(decision);
         }
-        let text = format!("The pod is too large for what it asks for: {what}. Make it smaller or ask for less. {}", self.place.change());
+        let text = format!(
+            "The pod is too large for what it asks for: {what}. Make it smaller or ask for less. {}",
+            self.place.change()
+        );
         Some(Decision::denied(Reason::TooLarge, &text))
     }
 
     /// `decision` with what became of each template.
-    fn outcome(&self, mut decision: Decision, refs: &[TemplateRef<'_>], chosen: &[Chosen<'_>]) -> Decision {
+    fn outcome(mut decision: Decision, refs: &[TemplateRef<'_>], chosen: &[Chosen<'_>]) -> Decision {
         let denied = decision.verdict == Verdict::Denied;
         decision.templates = refs
             .iter()

@@ -14,7 +14,10 @@ pub(super) fn created(plan: &Plan<'_>, metadata: &Metadata<'_>, spec: &Spec<'_>)
     let lists = [
         ("/metadata/annotations", metadata.annotations.is_none()),
         ("/metadata/labels", metadata.labels.is_none() && !plan.labels.is_empty()),
-        ("/spec/initContainers", spec.init_containers.is_none() && !(plan.init_first.is_empty() && plan.init_last.is_empty())),
+        (
+            "/spec/initContainers",
+            spec.init_containers.is_none() && !(plan.init_first.is_empty() && plan.init_last.is_empty()),
+        ),
         ("/spec/volumes", spec.volumes.is_none() && !plan.volumes.is_empty()),
         ("/spec/imagePullSecrets", spec.image_pull_secrets.is_none() && !plan.image_pull_secrets.is_empty()),
     ];
@@ -43,11 +46,17 @@ struct Patch<'r> {
 impl<'r> Patch<'r> {
     fn new(root: &'r str, plan: &Plan<'_>, status: &str) -> Self {
         let lists = [
-            &plan.init_first, &plan.init_last, &plan.containers_first, &plan.containers_last,
-            &plan.volumes, &plan.image_pull_secrets,
+            &plan.init_first,
+            &plan.init_last,
+            &plan.containers_first,
+            &plan.containers_last,
+            &plan.volumes,
+            &plan.image_pull_secrets,
         ];
-        let items: usize = lists.iter().flat_map(|list| list.iter()).map(|item| item.json.len() + 64 + root.len()).sum();
-        let pairs: usize = plan.labels.iter().chain(&plan.annotations).map(|(k, v)| k.len() + v.len() + 96 + root.len()).sum();
+        let items: usize =
+            lists.iter().flat_map(|list| list.iter()).map(|item| item.json.len() + 64 + root.len()).sum();
+        let pairs: usize =
+            plan.labels.iter().chain(&plan.annotations).map(|(k, v)| k.len() + v.len() + 96 + root.len()).sum();
         // Quotes in the status are escaped, which adds about a third.
         let mut out = Vec::with_capacity(items + pairs + status.len() * 3 / 2 + 128);
         out.push(b'[');

@@ -75,7 +75,8 @@ impl<'c> Plan<'c> {
         if last { &mut self.init_last } else { &mut self.init_first }.extend(&template.init_containers);
         if first { &mut self.containers_first } else { &mut self.containers_last }.extend(&template.containers);
         self.volumes.extend(&template.volumes);
-        let mut placed = Placed { template, image_pull_secrets: Vec::new(), labels: Vec::new(), annotations: Vec::new() };
+        let mut placed =
+            Placed { template, image_pull_secrets: Vec::new(), labels: Vec::new(), annotations: Vec::new() };
         for secret in &template.image_pull_secrets {
             let has = pod.spec.image_pull_secrets.iter().flatten().any(|own| own.name.as_str() == secret.name);
             if !has && self.image_pull_secrets.iter().all(|other| other.name != secret.name) {
@@ -114,9 +115,17 @@ impl<'c> Plan<'c> {
             let own = lists.iter().find(|(_, list)| list.iter().flatten().any(|c| c.name.as_str() == item.name));
             if let Some((kind, _)) = own {
                 let name = &item.name;
-                conflict(problems, format!("it adds a container \"{name}\", but the pod has its own {kind} of that name"), "Rename the pod's container, or change the template");
+                conflict(
+                    problems,
+                    format!("it adds a container \"{name}\", but the pod has its own {kind} of that name"),
+                    "Rename the pod's container, or change the template",
+                );
             } else if let Some(other) = self.placed_with(|t| t.all_containers().any(|c| c.name == item.name)) {
-                conflict(problems, format!("it adds a container \"{}\", and so does template {other}", item.name), "Ask for one of them only, or change a template");
+                conflict(
+                    problems,
+                    format!("it adds a container \"{}\", and so does template {other}", item.name),
+                    "Ask for one of them only, or change a template",
+                );
             }
         }
     }
@@ -125,9 +134,17 @@ impl<'c> Plan<'c> {
         for item in &template.volumes {
             let name = &item.name;
             if pod.has_volume(name) {
-                conflict(problems, format!("it adds a volume \"{name}\", but the pod has its own of that name"), "Rename the pod's volume, or change the template");
+                conflict(
+                    problems,
+                    format!("it adds a volume \"{name}\", but the pod has its own of that name"),
+                    "Rename the pod's volume, or change the template",
+                );
             } else if let Some(other) = self.placed_with(|t| t.volumes.iter().any(|v| v.name == *name)) {
-                conflict(problems, format!("it adds a volume \"{name}\", and so does template {other}"), "Ask for one of them only, or change a template");
+                conflict(
+                    problems,
+                    format!("it adds a volume \"{name}\", and so does template {other}"),
+                    "Ask for one of them only, or change a template",
+                );
             }
         }
     }
@@ -136,12 +153,20 @@ impl<'c> Plan<'c> {
         for wanted in template.all_containers().flat_map(|item| &item.host_ports) {
             let what = format!("it takes port {}/{} of the node", wanted.port, wanted.protocol);
             if let Some(owner) = pod.owner_of_host_port(wanted) {
-                conflict(problems, format!("{what}, but the pod's container \"{owner}\" has it"), "Change one of the host ports");
+                conflict(
+                    problems,
+                    format!("{what}, but the pod's container \"{owner}\" has it"),
+                    "Change one of the host ports",
+                );
             } else if let Some(other) = self.placed_with(|t| {
                 let mut ports = t.all_containers().flat_map(|item| &item.host_ports);
                 ports.any(|port| wanted.clashes(port.port, &port.protocol, &port.ip))
             }) {
-                conflict(problems, format!("{what}, and so does template {other}"), "Ask for one of them only, or change a template");
+                conflict(
+                    problems,
+                    format!("{what}, and so does template {other}"),
+                    "Ask for one of them only, or change a template",
+                );
             }
         }
     }
@@ -153,8 +178,15 @@ impl<'c> Plan<'c> {
             for mount in &item.mounts {
                 if !added(mount) && !pod.has_volume(mount) && !missing.contains(&mount.as_str()) {
                     missing.push(mount);
-                    let what = format!("its container \"{}\" mounts the volume \"{mount}\", which neither it nor the pod has", item.name);
-                    problems.push(Problem { reason: Reason::MissingVolume, what, fix: "Add the volume to the pod or the template" });
+                    let what = format!(
+                        "its container \"{}\" mounts the volume \"{mount}\", which neither it nor the pod has",
+                        item.name
+                    );
+                    problems.push(Problem {
+                        reason: Reason::MissingVolume,
+                        what,
+                        fix: "Add the volume to the pod or the template",
+                    });
                 }
             }
         }
@@ -204,11 +236,18 @@ fn host_network(template: &Template, pod: &Target<'_>, problems: &mut Vec<Proble
     let what = match (template.host_network, declares) {
         (HostNetwork::Refuse, _) => "the template refuses pods with hostNetwork".to_owned(),
         (HostNetwork::RefusePorts, Some(item)) => {
-            format!("its container \"{}\" declares ports, which would be taken on the node since the pod uses hostNetwork", item.name)
+            format!(
+                "its container \"{}\" declares ports, which would be taken on the node since the pod uses hostNetwork",
+                item.name
+            )
         }
         _ => return,
     };
-    problems.push(Problem { reason: Reason::HostNetwork, what, fix: "Do without hostNetwork, or set hostNetwork: allow in the template" });
+    problems.push(Problem {
+        reason: Reason::HostNetwork,
+        what,
+        fix: "Do without hostNetwork, or set hostNetwork: allow in the template",
+    });
 }
 
 fn windows(template: &Template, pod: &Target<'_>, problems: &mut Vec<Problem>) {
@@ -216,8 +255,8 @@ fn windows(template: &Template, pod: &Target<'_>, problems: &mut Vec<Problem>) {
         return;
     }
     if let Some((item, field)) = template.all_containers().find_map(|item| Some((item, item.linux_only?))) {
-        let what = format!("its container \"{}\" sets securityContext.{field}, which Windows pods must not have", item.name);
+        let what =
+            format!("its container \"{}\" sets securityContext.{field}, which Windows pods must not have", item.name);
         problems.push(Problem { reason: Reason::WindowsPod, what, fix: "Use a template made for Windows" });
     }
 }
-

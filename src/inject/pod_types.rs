@@ -206,7 +206,8 @@ fn is_quantity(text: &str) -> bool {
     let suffix_ok = matches!(
         suffix,
         "" | "n" | "u" | "m" | "k" | "M" | "G" | "T" | "P" | "E" | "Ki" | "Mi" | "Gi" | "Ti" | "Pi" | "Ei"
-    ) || exponent.is_some_and(|e| !e.is_empty() && e.len() < 4 && e.bytes().all(|b| b.is_ascii_digit()));
+    ) || exponent
+        .is_some_and(|e| !e.is_empty() && e.len() < 4 && e.bytes().all(|b| b.is_ascii_digit()));
     digits > 0 && points <= 1 && suffix_ok
 }
 
@@ -239,17 +240,38 @@ mod tests {
     #[test]
     fn wrong_types_are_errors_with_the_way_out() {
         for (text, error) in [
-            ("env: [{name: A, value: 8080}]", "t:1:24: c.env[0].value must be a string, not an integer (write \"8080\" in quotes)"),
-            ("env: [{name: A, value: true}]", "t:1:24: c.env[0].value must be a string, not a boolean (write \"true\" in quotes)"),
+            (
+                "env: [{name: A, value: 8080}]",
+                "t:1:24: c.env[0].value must be a string, not an integer (write \"8080\" in quotes)",
+            ),
+            (
+                "env: [{name: A, value: true}]",
+                "t:1:24: c.env[0].value must be a string, not a boolean (write \"true\" in quotes)",
+            ),
             ("env: {A: b}", "t:1:6: c.env must be a list, not a map"),
-            ("ports: [{containerPort: \"80\"}]", "t:1:25: c.ports[0].containerPort must be an integer of 32 bits, not a string"),
-            ("ports: [{containerPort: 80.5}]", "t:1:25: c.ports[0].containerPort must be an integer of 32 bits, not a number"),
-            ("ports: [{containerPort: 5000000000}]", "t:1:25: c.ports[0].containerPort must be an integer of 32 bits, not an integer"),
+            (
+                "ports: [{containerPort: \"80\"}]",
+                "t:1:25: c.ports[0].containerPort must be an integer of 32 bits, not a string",
+            ),
+            (
+                "ports: [{containerPort: 80.5}]",
+                "t:1:25: c.ports[0].containerPort must be an integer of 32 bits, not a number",
+            ),
+            (
+                "ports: [{containerPort: 5000000000}]",
+                "t:1:25: c.ports[0].containerPort must be an integer of 32 bits, not an integer",
+            ),
             ("tty: \"true\"", "t:1:6: c.tty must be a boolean, not a string (write true without quotes)"),
-            ("resources: {limits: {memory: 64Mx}}", "t:1:30: c.resources.limits.memory is no quantity (write for example 100m, 0.5, 64Mi or 1G)"),
+            (
+                "resources: {limits: {memory: 64Mx}}",
+                "t:1:30: c.resources.limits.memory is no quantity (write for example 100m, 0.5, 64Mi or 1G)",
+            ),
             ("args: x", "t:1:7: c.args must be a list, not a string"),
             ("securityContext: []", "t:1:18: c.securityContext must be a map, not a list"),
-            ("args: [\"${params.x}\"]", "t:1:8: expressions (\"${…}\") are not supported yet (write $${ for a literal ${)"),
+            (
+                "args: [\"${params.x}\"]",
+                "t:1:8: expressions (\"${…}\") are not supported yet (write $${ for a literal ${)",
+            ),
         ] {
             assert_eq!(check(text).1, [error], "{text}");
         }

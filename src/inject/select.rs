@@ -52,7 +52,10 @@ pub fn parse(value: &str) -> Result<Selection<'_>, String> {
             Some(seen) if *seen == template => {}
             Some(seen) => {
                 let (one, other) = (version_or_none(*seen), version_or_none(template));
-                return Err(malformed(value, &format!("{} is asked for in two versions, {one} and {other}", template.name)));
+                return Err(malformed(
+                    value,
+                    &format!("{} is asked for in two versions, {one} and {other}", template.name),
+                ));
             }
         }
         if templates.len() > MAX_TEMPLATES {

@@ -233,9 +233,6 @@ mod tests {
         sources.set(&holder("z-older", "2026"), vec![text("a", "i:1")], vec![]);
         assert_eq!(image(&sources, "a").as_deref(), Some("i:1"));
         let errors = sources.catalog().errors;
-        assert_eq!(
-            errors[0].one_line(),
-            "key a.yaml: a is defined by key a.yaml already, which serves"
-        );
+        assert_eq!(errors[0].one_line(), "key a.yaml: a is defined by key a.yaml already, which serves");
     }
 }

@@ -100,7 +100,7 @@ pub(super) enum WrittenEntry<'a> {
     /// Present already; the entry stays as it is.
     Kept(&'a RawValue),
     /// Added or left out now.
-    New(NewEntry<'a>),
+    New(Box<NewEntry<'a>>),
 }
 
 #[derive(Serialize)]
@@ -139,8 +139,12 @@ pub(super) struct Added<'a> {
 impl Added<'_> {
     pub(super) fn is_empty(&self) -> bool {
         let lists = [
-            &self.containers, &self.init_containers, &self.volumes, &self.image_pull_secrets,
-            &self.labels, &self.annotations,
+            &self.containers,
+            &self.init_containers,
+            &self.volumes,
+            &self.image_pull_secrets,
+            &self.labels,
+            &self.annotations,
         ];
         lists.iter().all(|list| list.is_empty())
     }

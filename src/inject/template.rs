@@ -104,8 +104,20 @@ pub struct Loaded {
 }
 
 const KEYS: [&str; 14] = [
-    "apiVersion", "kind", "name", "version", "description", "mode", "position", "onProblem", "hostNetwork",
-    "sidecars", "initContainers", "volumes", "imagePullSecrets", "metadata",
+    "apiVersion",
+    "kind",
+    "name",
+    "version",
+    "description",
+    "mode",
+    "position",
+    "onProblem",
+    "hostNetwork",
+    "sidecars",
+    "initContainers",
+    "volumes",
+    "imagePullSecrets",
+    "metadata",
 ];
 const NOT_YET: [&str; 8] =
     ["parameters", "variables", "autoInject", "required", "allowedNamespaces", "onConflict", "appContainers", "pod"];
@@ -142,7 +154,8 @@ impl Template {
 
     fn fingerprint(&self) -> String {
         let items = |list: &[Item]| Json::Array(list.iter().map(|item| item.value.clone()).collect());
-        let map = |list: &[(String, String)]| Json::Object(list.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect());
+        let map =
+            |list: &[(String, String)]| Json::Object(list.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect());
         let mut parts = Map::new();
         parts.insert("mode".into(), self.mode.as_str().into());
         parts.insert("position".into(), format!("{:?}", self.position).into());
@@ -180,7 +193,11 @@ fn read(checker: &mut Checker<'_>, node: &Node, default_name: &str) -> Template 
     let sidecar = if mode == Mode::Native { item::Kind::NativeSidecar } else { item::Kind::Sidecar };
     let sidecars = item::containers(checker, get("sidecars"), sidecar, &mut names);
     let mut containers = Vec::new();
-    if mode == Mode::Native { init_containers.extend(sidecars) } else { containers = sidecars }
+    if mode == Mode::Native {
+        init_containers.extend(sidecars);
+    } else {
+        containers = sidecars;
+    }
     let (labels, annotations) = metadata(checker, get("metadata"));
     let mut template = Template {
         name: name(checker, get("name"), node, default_name),

@@ -34,7 +34,10 @@ fn annotated_pod(scenario: &Scenario<'_>) {
     let sidecar = item(stored, "initContainers", "fluent-bit");
     assert_eq!(sidecar["restartPolicy"], "Always", "native: an init container that is never done");
     assert_eq!(sidecar["image"], "fluent/fluent-bit:4.1.0");
-    assert_eq!(sidecar["resources"], json!({"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}}));
+    assert_eq!(
+        sidecar["resources"],
+        json!({"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}})
+    );
     assert!(item(stored, "initContainers", "fluent-bit-config")["restartPolicy"].is_null());
     assert_eq!(item(stored, "volumes", "fluent-bit-etc")["emptyDir"], json!({}));
     assert_eq!(item(stored, "volumes", "data")["emptyDir"], json!({}));
@@ -42,7 +45,10 @@ fn annotated_pod(scenario: &Scenario<'_>) {
 
     let status = status(stored).expect("a status annotation");
     let entry = &status["templates"][0];
-    assert_eq!((&entry["name"], &entry["version"], &entry["mode"]), (&json!("fluent-bit"), &json!("4.1"), &json!("native")));
+    assert_eq!(
+        (&entry["name"], &entry["version"], &entry["mode"]),
+        (&json!("fluent-bit"), &json!("4.1"), &json!("native"))
+    );
     assert_eq!(entry["added"]["initContainers"], json!(["fluent-bit-config", "fluent-bit"]));
     assert_eq!(entry["added"]["volumes"], json!(["fluent-bit-etc"]));
 }
@@ -132,7 +138,11 @@ fn newer_fields(scenario: &Scenario<'_>) {
     let reference = json!({"volumeName": "settings", "path": "app.env", "key": "MODE"});
     app["env"] = json!([{"name": "MODE", "valueFrom": {"fileKeyRef": reference}}]);
 
-    let pointers = ["/spec/hostnameOverride", "/spec/containers/0/restartPolicyRules", "/spec/containers/0/env/0/valueFrom/fileKeyRef"];
+    let pointers = [
+        "/spec/hostnameOverride",
+        "/spec/containers/0/restartPolicyRules",
+        "/spec/containers/0/env/0/valueFrom/fileKeyRef",
+    ];
     let without_us = scenario.dry_run(&newer).expect("admitted without a webhook");
     let known: Vec<&str> = pointers.into_iter().filter(|pointer| without_us.pointer(pointer).is_some()).collect();
     let version = scenario.cluster().version().expect("a version");
@@ -154,7 +164,8 @@ fn copied_status(scenario: &Scenario<'_>) {
     let _webhook = scenario.injector();
     let original = scenario.create(&pod("original", Some("fluent-bit"))).expect("admitted");
     let mut copy = pod("copy", Some("fluent-bit"));
-    copy["metadata"]["annotations"]["sidecar.io/status"] = original["metadata"]["annotations"]["sidecar.io/status"].clone();
+    copy["metadata"]["annotations"]["sidecar.io/status"] =
+        original["metadata"]["annotations"]["sidecar.io/status"].clone();
     assert!(status(&copy).is_some(), "the copy carries a status");
     let stored = scenario.create(&copy).expect("admitted");
     assert_eq!(names(&stored, "initContainers"), ["fluent-bit-config", "fluent-bit"]);

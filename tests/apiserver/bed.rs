@@ -28,7 +28,11 @@ impl Bed {
         match ControlPlane::start(&binaries, folder.path(), runtime.handle()) {
             Ok(control_plane) => {
                 let version = control_plane.cluster.version().unwrap_or_default();
-                eprintln!("Kubernetes {version} ready after {:.1} s ({})", start.elapsed().as_secs_f32(), binaries.api_server.display());
+                eprintln!(
+                    "Kubernetes {version} ready after {:.1} s ({})",
+                    start.elapsed().as_secs_f32(),
+                    binaries.api_server.display()
+                );
                 Ok(Self { control_plane, runtime, folder })
             }
             Err(why) => {

@@ -52,7 +52,10 @@ fn config_maps(scenario: &Scenario<'_>) {
     // one is served the broken one has been looked at.
     write("logs", "fluent-bit.yaml", BROKEN);
     write("later", "later.yaml", &template("later:1"));
-    report("another one beside a broken one", wait::until("the later template", || image(scenario, "later", "later:1")).1);
+    report(
+        "another one beside a broken one",
+        wait::until("the later template", || image(scenario, "later", "later:1")).1,
+    );
     image(scenario, "fluent-bit", "fluent-bit:2").expect("the last good version still serves");
 
     write("logs", "fluent-bit.yaml", &template("fluent-bit:3"));

@@ -47,7 +47,10 @@ fn capture_untouched(shop: &Scenario<'_>) {
     record(&endpoint, "job-pod", |request| generate_name(request).starts_with("migrate-"));
     create(&shop.path("/api/v1", &format!("pods?{AS_KUBECTL}")), include_str!("../reviews/manifests/plain-pod.yaml"));
     record(&endpoint, "plain-pod", |request| request["name"] == "plain" && request["operation"] == "CREATE");
-    create(&shop.path("/api/v1", &format!("pods?{AS_KUBECTL}&dryRun=All")), include_str!("../reviews/manifests/dry-run.yaml"));
+    create(
+        &shop.path("/api/v1", &format!("pods?{AS_KUBECTL}&dryRun=All")),
+        include_str!("../reviews/manifests/dry-run.yaml"),
+    );
     record(&endpoint, "dry-run", |request| request["name"] == "dry-run" && request["dryRun"] == true);
 
     let stored = wait::until("the Deployment's pod", || {
@@ -100,6 +103,7 @@ fn record(endpoint: &Endpoint, name: &str, meant: impl Fn(&Value) -> bool) {
         received.into_iter().find(is_meant).ok_or_else(|| format!("{count} other reviews"))
     });
     if let Some(folder) = env::var_os("CAPTURE_REVIEWS").map(PathBuf::from) {
-        fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(format!("{name}.json")), body).expect("write a review");
+        fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(format!("{name}.json")), body)
+            .expect("write a review");
     }
 }

@@ -7,10 +7,8 @@ use crate::objects::{item, mounts_token, names, status_templates};
 use crate::scenario::Scenario;
 use crate::support::wait;
 
-pub(crate) const SCENARIOS: &[Entry] = &[
-    ("deployment_gets_pods_with_sidecars", deployment),
-    ("job_gets_a_pod_whose_sidecar_is_native", job),
-];
+pub(crate) const SCENARIOS: &[Entry] =
+    &[("deployment_gets_pods_with_sidecars", deployment), ("job_gets_a_pod_whose_sidecar_is_native", job)];
 
 const DEPLOYMENT: &str = include_str!("../reviews/manifests/deployment.yaml");
 const JOB: &str = include_str!("../reviews/manifests/job.yaml");

@@ -67,7 +67,8 @@ impl ControlPlane {
     pub(crate) fn start(binaries: &Binaries, folder: &Path, runtime: &Handle) -> Result<Self, String> {
         let (mut etcd, etcd_address) = start_etcd(&binaries.etcd, folder)?;
         let identity = Identity::write(folder)?;
-        let (api_server, kubeconfig) = start_api_server(&binaries.api_server, folder, &etcd_address, &identity, runtime)?;
+        let (api_server, kubeconfig) =
+            start_api_server(&binaries.api_server, folder, &etcd_address, &identity, runtime)?;
         let document = kubeconfig.to_json().to_string();
         let file = folder.join("kubeconfig");
         fs::write(&file, &document).map_err(|error| error.to_string())?;
@@ -152,7 +153,10 @@ fn start_api_server(
         let process = spawn(binary, folder, "kube-apiserver", |command| {
             command
                 .args(["--bind-address=127.0.0.1", "--authorization-mode=RBAC", "--endpoint-reconciler-type=none"])
-                .args(["--service-cluster-ip-range=10.0.0.0/24", "--service-account-issuer=https://kubernetes.default.svc"])
+                .args([
+                    "--service-cluster-ip-range=10.0.0.0/24",
+                    "--service-account-issuer=https://kubernetes.default.svc",
+                ])
                 .arg(format!("--etcd-servers={etcd}"))
                 .arg(format!("--secure-port={port}"))
                 .arg(format!("--cert-dir={}", folder.display()))

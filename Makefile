@@ -1,0 +1,19 @@
+.DEFAULT_GOAL := help
+.PHONY: help test lint
+
+help: ## Show this help
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+test: toolchain ## Run all tests (installs the Rust toolchain if rustup has not yet)
+	cargo test --locked --no-default-features
+	cargo test --locked
+
+lint: toolchain ## Check formatting and lints, with and without the default features
+	cargo fmt --check
+	cargo clippy --locked --no-default-features --all-targets -- -D warnings
+	cargo clippy --locked --all-targets -- -D warnings
+
+.PHONY: toolchain
+toolchain:
+	@command -v cargo >/dev/null || { echo 'Rust is needed: curl https://sh.rustup.rs -sSf | sh' >&2; exit 1; }
+	@rustup show active-toolchain >/dev/null 2>&1 || rustup toolchain install

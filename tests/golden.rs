@@ -1,0 +1,171 @@
+//! The golden corpus: every case under `tests/golden` is decided by the engine and compared with the
+//! files beside it. `UPDATE_GOLDEN=1` writes them anew; files that no longer belong fail.
+//!
+//! A case: `input.yaml` (its second line says what to expect) and `templates/`. Expected: `patch.json`
+//! (one entry per pod), `output.json` (the documents after the patch), `denied.txt`, `warnings.txt`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use sidecar_injector::inject::catalog::Catalog;
+use sidecar_injector::inject::review::{self, Request};
+use sidecar_injector::inject::sources::Sources;
+use sidecar_injector::inject::{self, Decision, Settings, Verdict};
+use sidecar_injector::templates;
+use sidecar_injector::workload::{PodTemplate, pod_templates};
+
+type Files = BTreeMap<&'static str, String>;
+
+fn catalog(case: &Path) -> Catalog {
+    let mut sources = Sources::default();
+    templates::read(&[case.join("templates")], &mut sources);
+    let published = sources.catalog();
+    let errors: Vec<String> = published.errors.iter().map(ToString::to_string).collect();
+    assert!(errors.is_empty(), "{}:\n{}", case.display(), errors.join("\n"));
+    published.catalog
+}
+
+fn review_of(pod: &str) -> String {
+    format!(
+        r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{{"uid":"golden","resource":{{"group":"","version":"v1","resource":"pods"}},"namespace":"default","operation":"CREATE","object":{pod}}}}}"#
+    )
+}
+
+fn decide(pod: &PodTemplate, catalog: &Catalog) -> Decision {
+    let review = review_of(&pod.pod);
+    let request = Request::parse(review.as_bytes()).expect("a review");
+    let decision = inject::decide(&request, catalog, &Settings::default(), &pod.embedding);
+    // The server's path, which may stop at the front of the review, must agree. It knows no embedding,
+    // so it is compared where there is none.
+    if pod.embedding.pointer.is_empty() {
+        let answer = inject::answer(review.as_bytes(), catalog, &Settings::default()).expect("a review");
+        assert_eq!(answer.body, review::response("golden", &decision));
+    }
+    decision
+}
+
+/// Applies `decision` and checks what must hold of every patch.
+fn apply(document: &mut Value, pod: &PodTemplate, decision: &Decision, catalog: &Catalog) {
+    let Some(patch) = &decision.patch else { return };
+    let parsed: json_patch::Patch = serde_json::from_slice(patch).expect("a JSON patch");
+    assert!(parsed.iter().all(|op| matches!(op, json_patch::PatchOperation::Add(_))), "only add");
+    let before = document.clone();
+    json_patch::patch(document, &parsed).expect("the patch applies");
+    assert!(contains(&before, document), "something of the user's is gone or out of order");
+    let again = pod_templates(document).into_iter().find(|p| p.embedding.pointer == pod.embedding.pointer);
+    let again = decide(&again.expect("still there"), catalog);
+    assert_eq!(again.patch, None, "a second run adds nothing");
+}
+
+/// Whether everything of `before` is in `after`, equal and in order. The status may change, null may
+/// become something.
+fn contains(before: &Value, after: &Value) -> bool {
+    match (before, after) {
+        (Value::Null, _) => true,
+        (Value::Object(before), Value::Object(after)) => before.iter().all(|(key, value)| {
+            key == "sidecar.io/status" || after.get(key).is_some_and(|after| contains(value, after))
+        }),
+        (Value::Array(before), Value::Array(after)) => {
+            let mut rest = after.iter();
+            before.iter().all(|item| rest.any(|after| item == after))
+                || before.len() == after.len() && before.iter().zip(after).all(|(b, a)| contains(b, a))
+        }
+        (before, after) => before == after,
+    }
+}
+
+/// What the case comes to: the line it is to be compared with, and its files.
+fn run(case: &Path) -> (String, Files) {
+    let catalog = catalog(case);
+    let input = fs::read_to_string(case.join("input.yaml")).expect("input.yaml");
+    let (mut files, mut patches, mut documents) = (Files::new(), Vec::new(), Vec::new());
+    let (mut warnings, mut denied, mut verdicts) = (Vec::new(), Vec::new(), Vec::new());
+    for (lines, text) in templates::split(&input) {
+        let mut document = templates::manifest("input.yaml", lines, text).expect("YAML");
+        if document.is_null() {
+            continue;
+        }
+        for pod in pod_templates(&document) {
+            let decision = decide(&pod, &catalog);
+            apply(&mut document, &pod, &decision, &catalog);
+            verdicts.push((decision.verdict, decision.reason));
+            warnings.extend(decision.warnings);
+            if decision.verdict == Verdict::Denied {
+                denied.push(decision.message);
+            } else if let Some(patch) = decision.patch {
+                let patch: Value = serde_json::from_slice(&patch).expect("JSON");
+                patches.push(json!({"at": pod.embedding.pointer, "patch": patch}));
+            }
+        }
+        documents.push(document);
+    }
+    let total = verdicts.iter().find(|(verdict, _)| *verdict == Verdict::Denied);
+    let total = total.or(verdicts.iter().find(|(verdict, _)| *verdict == Verdict::Injected)).or(verdicts.first());
+    let total = match total {
+        Some((Verdict::Injected, _)) => "Injected".to_owned(),
+        Some((verdict, reason)) => format!("{} {reason}", verdict.as_str()),
+        None => "Unchanged NotRequested".to_owned(),
+    };
+    if !denied.is_empty() {
+        files.insert("denied.txt", denied.join("\n") + "\n");
+    } else if !patches.is_empty() {
+        files.insert("patch.json", serde_json::to_string_pretty(&patches).expect("JSON") + "\n");
+        files.insert("output.json", serde_json::to_string_pretty(&documents).expect("JSON") + "\n");
+    }
+    if !warnings.is_empty() {
+        files.insert("warnings.txt", warnings.join("\n") + "\n");
+    }
+    (total, files)
+}
+
+#[test]
+fn golden_corpus() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let (mut failures, mut count) = (Vec::new(), 0);
+    for entry in fs::read_dir(&root).expect("the corpus") {
+        let case = entry.expect("readable").path();
+        let name = case.file_name().expect("named").to_string_lossy().into_owned();
+        let outcome = std::panic::catch_unwind(|| check(&case, update));
+        count += 1;
+        match outcome {
+            Ok(problems) => failures.extend(problems.into_iter().map(|problem| format!("{name}: {problem}"))),
+            Err(_) => failures.push(format!("{name}: panicked, see above")),
+        }
+    }
+    assert!(count >= 40, "the corpus is missing");
+    assert!(failures.is_empty(), "{} of {count} cases:\n{}", failures.len(), failures.join("\n"));
+}
+
+fn check(case: &Path, update: bool) -> Vec<String> {
+    let (total, files) = run(case);
+    let input = fs::read_to_string(case.join("input.yaml")).expect("input.yaml");
+    let expected = input.lines().find_map(|line| line.strip_prefix("# expect: ")).unwrap_or("nothing").trim();
+    let mut problems = Vec::new();
+    if total != expected {
+        problems.push(format!("is {total}, expected {expected}; {:?}", files.get("denied.txt")));
+    }
+    for name in ["patch.json", "output.json", "denied.txt", "warnings.txt"] {
+        let path = case.join(name);
+        match (files.get(name), fs::read_to_string(&path).ok()) {
+            (Some(new), old) if old.as_ref() != Some(new) => {
+                if update {
+                    fs::write(&path, new).expect("writable");
+                } else {
+                    problems.push(format!("{name} differs; UPDATE_GOLDEN=1 writes it anew\n{new}"));
+                }
+            }
+            (None, Some(_)) => {
+                if update {
+                    fs::remove_file(&path).expect("removable");
+                } else {
+                    problems.push(format!("{name} is stale"));
+                }
+            }
+            _ => {}
+        }
+    }
+    problems
+}
