@@ -20,31 +20,37 @@ pub struct Item {
     pub json: String,
     /// Volumes that a container mounts or uses as a device.
     pub mounts: Vec<String>,
-    /// Whether a container declares ports.
-    pub declares_ports: bool,
-    /// Ports of the node that a container takes.
-    pub host_ports: Vec<HostPort>,
+    /// The ports that a container declares.
+    pub ports: Vec<Port>,
     /// The first field of a container that a Windows pod must not have.
     pub linux_only: Option<&'static str>,
 }
 
-/// A port of the node.
+/// A declared port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostPort {
-    /// The port.
-    pub port: u16,
+pub struct Port {
+    /// The port of the node that is asked for.
+    pub host_port: Option<u16>,
+    /// The port of the container; on the host's network it is one of the node.
+    pub container_port: u16,
     /// `TCP`, `UDP` or `SCTP`.
     pub protocol: String,
     /// The address; empty, `0.0.0.0` and `::` mean every one.
     pub ip: String,
 }
 
-impl HostPort {
-    /// Whether both cannot be had on one node.
+impl Port {
+    /// The port of the node that is taken, if any.
     #[must_use]
-    pub fn clashes(&self, port: u16, protocol: &str, ip: &str) -> bool {
+    pub fn taken(&self, on_host_network: bool) -> Option<u16> {
+        self.host_port.or(on_host_network.then_some(self.container_port))
+    }
+
+    /// Whether both cannot be had on one node, given that the numbers are equal.
+    #[must_use]
+    pub fn clashes(&self, protocol: &str, ip: &str) -> bool {
         let every = |ip: &str| matches!(ip, "" | "0.0.0.0" | "::");
-        self.port == port && self.protocol == protocol && (self.ip == ip || every(&self.ip) || every(ip))
+        self.protocol == protocol && (self.ip == ip || every(&self.ip) || every(ip))
     }
 }
 
@@ -127,10 +133,11 @@ fn container(name: String, value: Json) -> Item {
         |key: &str| array(&value[key]).filter_map(|item| item["name"].as_str()).map(str::to_owned).collect::<Vec<_>>();
     let mut mounts = named("volumeMounts");
     mounts.extend(named("volumeDevices"));
-    let host_ports: Vec<HostPort> = array(&value["ports"])
+    let ports: Vec<Port> = array(&value["ports"])
         .filter_map(|port| {
-            Some(HostPort {
-                port: u16::try_from(port["hostPort"].as_u64()?).ok()?,
+            Some(Port {
+                host_port: port["hostPort"].as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0),
+                container_port: u16::try_from(port["containerPort"].as_u64()?).ok()?,
                 protocol: port["protocol"].as_str().unwrap_or("TCP").to_owned(),
                 ip: port["hostIP"].as_str().unwrap_or("").to_owned(),
             })
@@ -138,20 +145,11 @@ fn container(name: String, value: Json) -> Item {
         .collect();
     let security = &value["securityContext"];
     let linux_only = LINUX_ONLY.into_iter().find(|field| !security[field].is_null());
-    let declares_ports = array(&value["ports"]).next().is_some();
-    Item { mounts, declares_ports, host_ports, linux_only, ..plain(name, value) }
+    Item { mounts, ports, linux_only, ..plain(name, value) }
 }
 
 fn plain(name: String, value: Json) -> Item {
-    Item {
-        json: value.to_string(),
-        name,
-        value,
-        mounts: Vec::new(),
-        declares_ports: false,
-        host_ports: Vec::new(),
-        linux_only: None,
-    }
+    Item { json: value.to_string(), name, value, mounts: Vec::new(), ports: Vec::new(), linux_only: None }
 }
 
 /// Reads the volumes.

@@ -22,7 +22,7 @@ pub mod template;
 pub mod yaml;
 
 pub use decision::{Decision, Outcome, Verdict};
-pub use item::{HostPort, Item};
+pub use item::{Item, Port};
 
 use catalog::{Catalog, Unknown};
 use diagnostic::nearest;
@@ -31,7 +31,8 @@ use pod::{Metadata, Spec};
 use reason::Reason;
 use review::{Request, ReviewError};
 use select::{Selection, TemplateRef};
-use status::{Added, NewEntry, STATUS, Skipped, Status, Written, WrittenEntry};
+use serde_json::value::RawValue;
+use status::{Added, STATUS, Skipped, Status, Written, WrittenEntry};
 use template::{OnProblem, Template};
 
 /// Annotations of a pod may have this many bytes, keys and values (`ValidateAnnotationsSize`).
@@ -199,8 +200,7 @@ impl<'p> Case<'p> {
             decision.reason = Reason::NothingToAdd;
         }
         decision.warnings = Self::warnings(&chosen, &plan);
-        let kept: Vec<_> = present.iter().map(|(_, raw)| WrittenEntry::Kept(raw)).collect();
-        let new_status = self.status(kept, &chosen, &plan);
+        let new_status = self.status(refs, &status, &present, &chosen, &plan);
         if !plan.placed.is_empty() || left_out.is_some() && status_text != Some(new_status.as_str()) {
             let pointer = &self.place.embedding.pointer;
             let patch = patch::write(&plan, &new_status, self.metadata, self.spec, pointer);
@@ -293,28 +293,38 @@ impl<'p> Case<'p> {
         left_out.chain(kept).collect()
     }
 
-    fn status<'a>(&self, mut templates: Vec<WrittenEntry<'a>>, chosen: &'a [Chosen<'p>], plan: &'a Plan<'p>) -> String {
+    /// The new status: the templates asked for in their order, then what else is present.
+    fn status(
+        &self,
+        refs: &[TemplateRef<'_>],
+        old: &Status<'_>,
+        present: &[(&str, &RawValue)],
+        chosen: &[Chosen<'_>],
+        plan: &Plan<'_>,
+    ) -> String {
         let mut created = patch::created(plan, self.metadata, self.spec);
-        for chosen in chosen {
+        let mut templates = Vec::with_capacity(refs.len());
+        for wanted in refs {
+            if let Some((_, raw)) = present.iter().find(|(name, _)| *name == wanted.name) {
+                templates.push(WrittenEntry::Kept(raw));
+            }
+            let Some(chosen) = chosen.iter().find(|chosen| chosen.wanted == *wanted) else { continue };
             let Some(template) = chosen.template else { continue };
             let placed = plan.placed.iter().find(|placed| std::ptr::eq(placed.template, template));
-            // What had to be created is undone with the first template that is.
-            let added = placed.map(|placed| added(placed, std::mem::take(&mut created)));
-            let skipped = chosen
-                .problems
-                .first()
-                .map(|problem| Skipped { reason: problem.reason.as_str(), message: &problem.what });
-            if added.is_some() || skipped.is_some() {
-                templates.push(WrittenEntry::New(Box::new(NewEntry {
-                    name: &template.name,
-                    version: template.version.as_deref(),
-                    hash: &template.hash,
-                    mode: template.mode.as_str(),
-                    added,
-                    skipped,
-                })));
+            if let Some(placed) = placed {
+                // What had to be created is undone with the first template that is.
+                let added = added(placed, std::mem::take(&mut created));
+                templates.push(WrittenEntry::of(template, Some(added), None));
+            } else if let Some(problem) = chosen.problems.first() {
+                let skipped = Skipped { reason: problem.reason.as_str(), message: &problem.what };
+                templates.push(match old.skipped(&template.name, &template.hash) {
+                    Some(raw) => WrittenEntry::Kept(raw),
+                    None => WrittenEntry::of(template, None, Some(skipped)),
+                });
             }
         }
+        let others = present.iter().filter(|(name, _)| refs.iter().all(|wanted| wanted.name != *name));
+        templates.extend(others.map(|(_, raw)| WrittenEntry::Kept(raw)));
         let written = Written { injector: env!("CARGO_PKG_VERSION"), templates };
         serde_json::to_string(&written).unwrap_or_default()
     }

@@ -4,7 +4,7 @@
 //! Templates are placed one after the other. One with a problem is not placed at all, so that the
 //! others are planned as if it had not been asked for.
 
-use super::item::Item;
+use super::item::{Item, Port};
 use super::pod::{Metadata, Spec};
 use super::reason::Reason;
 use super::template::{HostNetwork, Position, Template};
@@ -150,18 +150,20 @@ impl<'c> Plan<'c> {
     }
 
     fn host_ports(&self, template: &Template, pod: &Target<'_>, problems: &mut Vec<Problem>) {
-        for wanted in template.all_containers().flat_map(|item| &item.host_ports) {
-            let what = format!("it takes port {}/{} of the node", wanted.port, wanted.protocol);
-            if let Some(owner) = pod.owner_of_host_port(wanted) {
+        let on_host = pod.spec.host_network == Some(true);
+        for wanted in template.all_containers().flat_map(|item| &item.ports) {
+            let Some(number) = wanted.taken(on_host) else { continue };
+            let what = format!("it takes port {number}/{} of the node", wanted.protocol);
+            let clashes = |port: &Port| port.taken(on_host) == Some(number) && wanted.clashes(&port.protocol, &port.ip);
+            if let Some(owner) = pod.owner_of_host_port(wanted, number) {
                 conflict(
                     problems,
                     format!("{what}, but the pod's container \"{owner}\" has it"),
                     "Change one of the host ports",
                 );
-            } else if let Some(other) = self.placed_with(|t| {
-                let mut ports = t.all_containers().flat_map(|item| &item.host_ports);
-                ports.any(|port| wanted.clashes(port.port, &port.protocol, &port.ip))
-            }) {
+            } else if let Some(other) =
+                self.placed_with(|t| t.all_containers().flat_map(|item| &item.ports).any(clashes))
+            {
                 conflict(
                     problems,
                     format!("{what}, and so does template {other}"),
@@ -205,15 +207,16 @@ impl Target<'_> {
 
     /// The container of the pod that holds a port of the node. On the host's network every declared
     /// port is one, also before the API server has filled in hostPort.
-    fn owner_of_host_port(&self, wanted: &super::item::HostPort) -> Option<&str> {
+    fn owner_of_host_port(&self, wanted: &Port, number: u16) -> Option<&str> {
         let on_host = self.spec.host_network == Some(true);
         let containers = self.spec.containers.iter().chain(&self.spec.init_containers).flatten();
         containers.into_iter().find_map(|container| {
             let taken = container.ports.iter().flatten().any(|port| {
-                let host_port = port.host_port.or(if on_host { port.container_port } else { None });
+                let host_port =
+                    port.host_port.filter(|port| *port > 0).or(if on_host { port.container_port } else { None });
                 let protocol = port.protocol.as_ref().map_or("TCP", |p| p.as_str());
                 let ip = port.host_ip.as_ref().map_or("", |ip| ip.as_str());
-                host_port.is_some_and(|number| wanted.clashes(number, protocol, ip))
+                host_port == Some(number) && wanted.clashes(protocol, ip)
             });
             taken.then_some(container.name.as_str())
         })
@@ -232,7 +235,7 @@ fn host_network(template: &Template, pod: &Target<'_>, problems: &mut Vec<Proble
     if pod.spec.host_network != Some(true) {
         return;
     }
-    let declares = template.all_containers().find(|item| item.declares_ports);
+    let declares = template.all_containers().find(|item| !item.ports.is_empty());
     let what = match (template.host_network, declares) {
         (HostNetwork::Refuse, _) => "the template refuses pods with hostNetwork".to_owned(),
         (HostNetwork::RefusePorts, Some(item)) => {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::pod::{Container, Metadata, Named, Spec, StringMap};
+use super::template::Template;
 
 /// The annotation's key.
 pub const STATUS: &str = "sidecar.io/status";
@@ -20,7 +21,11 @@ pub struct Status<'a> {
 struct Entry {
     name: String,
     #[serde(default)]
+    hash: String,
+    #[serde(default)]
     added: Listed,
+    #[serde(default)]
+    skipped: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -56,6 +61,16 @@ impl<'a> Status<'a> {
     pub fn present(&self, metadata: &Metadata<'_>, spec: &Spec<'_>) -> Vec<(&str, &'a RawValue)> {
         let is_present = |(entry, _): &&(Entry, &'a RawValue)| entry.added.is_in(metadata, spec);
         self.entries.iter().filter(is_present).map(|(entry, raw)| (entry.name.as_str(), *raw)).collect()
+    }
+}
+
+impl<'a> Status<'a> {
+    /// The entry that records that this very template was left out, as it is written. A later run
+    /// keeps it: what stands in the way may read differently once the other templates are in.
+    #[must_use]
+    pub fn skipped(&self, name: &str, hash: &str) -> Option<&'a RawValue> {
+        let is_it = |(entry, _): &&(Entry, _)| entry.name == name && entry.hash == hash && entry.skipped.is_some();
+        self.entries.iter().find(is_it).map(|(_, raw)| *raw)
     }
 }
 
@@ -103,17 +118,30 @@ pub(super) enum WrittenEntry<'a> {
     New(Box<NewEntry<'a>>),
 }
 
+impl<'a> WrittenEntry<'a> {
+    pub(super) fn of(template: &'a Template, added: Option<Added<'a>>, skipped: Option<Skipped<'a>>) -> Self {
+        Self::New(Box::new(NewEntry {
+            name: &template.name,
+            version: template.version.as_deref(),
+            hash: &template.hash,
+            mode: template.mode.as_str(),
+            added,
+            skipped,
+        }))
+    }
+}
+
 #[derive(Serialize)]
 pub(super) struct NewEntry<'a> {
-    pub(super) name: &'a str,
+    name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) version: Option<&'a str>,
-    pub(super) hash: &'a str,
-    pub(super) mode: &'static str,
+    version: Option<&'a str>,
+    hash: &'a str,
+    mode: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) added: Option<Added<'a>>,
+    added: Option<Added<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) skipped: Option<Skipped<'a>>,
+    skipped: Option<Skipped<'a>>,
 }
 
 #[derive(Default, Serialize)]
