@@ -17,3 +17,15 @@ lint: toolchain ## Check formatting and lints, with and without the default feat
 toolchain:
 	@command -v cargo >/dev/null || { echo 'Rust is needed: curl https://sh.rustup.rs -sSf | sh' >&2; exit 1; }
 	@rustup show active-toolchain >/dev/null 2>&1 || rustup toolchain install
+
+.PHONY: demo
+demo: toolchain ## Build, then inject a sidecar into a Deployment and show the difference
+	@cargo build --locked --quiet
+	@cat examples/deployment.yaml
+	@echo
+	@echo '--- sidecar-injector inject -f examples/deployment.yaml --templates examples/templates'
+	@target/debug/sidecar-injector inject -f examples/deployment.yaml --templates examples/templates | diff -u --color=auto examples/deployment.yaml - || test $$? = 1
+
+.PHONY: golden
+golden: ## Write the expected files of the golden corpus anew
+	UPDATE_GOLDEN=1 cargo test --locked --no-default-features --test golden

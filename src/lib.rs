@@ -1,8 +1,10 @@
 //! sidecar-injector: a Kubernetes mutating admission webhook that adds sidecars to pods.
 //!
 //! [`inject`] is the core and knows nothing of the rest. [`workload`] finds pods in manifests,
-//! [`templates`] reads template files.
+//! [`templates`] reads template files, `commands` is the command line (feature `cluster`).
 
+#[cfg(feature = "cluster")]
+pub mod commands;
 pub mod inject;
 pub mod templates;
 pub mod workload;

@@ -1,1 +1,20 @@
-fn main() {}
+//! The program: parses arguments, runs one command, turns its outcome into an exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use sidecar_injector::commands::{Arguments, Failure};
+
+fn main() -> ExitCode {
+    match Arguments::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Found(problems)) => {
+            eprintln!("{}", problems.trim_end());
+            ExitCode::from(1)
+        }
+        Err(Failure::Io(error)) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(3)
+        }
+    }
+}

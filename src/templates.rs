@@ -60,7 +60,7 @@ fn files(path: &Path) -> Vec<File> {
 }
 
 fn is_yaml(name: &str) -> bool {
-    name.ends_with(".yaml") || name.ends_with(".yml")
+    [".yaml", ".yml"].iter().any(|ending| name.ends_with(ending))
 }
 
 fn stem(name: &str) -> String {

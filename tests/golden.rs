@@ -4,6 +4,8 @@
 //! A case: `input.yaml` (its second line says what to expect) and `templates/`. Expected: `patch.json`
 //! (one entry per pod), `output.json` (the documents after the patch), `denied.txt`, `warnings.txt`.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

@@ -1,0 +1,46 @@
+//! The command line: one file per subcommand. Data goes to stdout, everything else to stderr.
+
+use clap::{Parser, Subcommand};
+
+mod inject;
+
+/// Adds sidecars to Kubernetes pods.
+#[derive(Debug, Parser)]
+#[command(name = "sidecar-injector", version, about, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Add sidecars to manifests, as the webhook would
+    Inject(inject::InjectArgs),
+}
+
+/// Why a command did not succeed.
+#[derive(Debug)]
+pub enum Failure {
+    /// Problems in what was given, ready to print: exit code 1.
+    Found(String),
+    /// Files or the cluster: exit code 3.
+    Io(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Arguments {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// See [`Failure`]; wrong usage ends the program with exit code 2 before.
+    pub fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Inject(args) => inject::run(&args),
+        }
+    }
+}
