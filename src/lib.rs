@@ -4,7 +4,15 @@
 //! [`templates`] reads template files, `commands` is the command line (feature `cluster`).
 
 #[cfg(feature = "cluster")]
+pub mod certs;
+#[cfg(feature = "cluster")]
 pub mod commands;
 pub mod inject;
+#[cfg(feature = "cluster")]
+pub mod metrics;
+#[cfg(feature = "cluster")]
+pub mod server;
 pub mod templates;
+#[cfg(feature = "cluster")]
+pub mod watch;
 pub mod workload;

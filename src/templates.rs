@@ -13,27 +13,38 @@ use crate::inject::yaml::{self, Node, Value};
 /// The label of ConfigMaps that hold templates.
 pub const LABEL: &str = "sidecar.io/template";
 
-/// Reads everything under `paths` into `sources`, replacing what was read before. A folder is read
-/// one level deep, files ending in `.yaml` or `.yml`. What cannot be read is a problem in `sources`.
+/// Reads everything under `paths` into `sources`, replacing what was read before.
 pub fn read(paths: &[PathBuf], sources: &mut Sources) {
+    load(&read_files(paths), sources);
+}
+
+/// Reads the files under `paths`, without looking into them. A folder is read one level deep, files
+/// ending in `.yaml` or `.yml`.
+#[must_use]
+pub fn read_files(paths: &[PathBuf]) -> Vec<File> {
+    paths.iter().flat_map(|path| files(path)).collect()
+}
+
+/// Makes `sources` hold exactly `files`. What cannot be read is a problem in `sources`.
+pub fn load(files: &[File], sources: &mut Sources) {
     let mut seen = std::collections::BTreeSet::new();
-    for path in paths {
-        for file in files(path) {
-            let holder = Holder { created: String::new(), name: file.path.display().to_string() };
-            seen.insert(holder.name.clone());
-            match file.text {
-                Ok(text) => {
-                    let (texts, problems) = documents(&holder.name, &file.path, &text);
-                    sources.set(&holder, texts, problems);
-                }
-                Err(why) => sources.set(&holder, Vec::new(), vec![Diagnostic::of_document(&holder.name, why)]),
+    for file in files {
+        let holder = Holder { created: String::new(), name: file.path.display().to_string() };
+        seen.insert(holder.name.clone());
+        match &file.text {
+            Ok(text) => {
+                let (texts, problems) = documents(&holder.name, &file.path, text);
+                sources.set(&holder, texts, problems);
             }
+            Err(why) => sources.set(&holder, Vec::new(), vec![Diagnostic::of_document(&holder.name, why)]),
         }
     }
     sources.retain(&seen);
 }
 
-struct File {
+/// A file as it was found.
+#[derive(Debug, PartialEq, Eq)]
+pub struct File {
     path: PathBuf,
     text: Result<String, String>,
 }

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 mod inject;
+mod serve;
 
 /// Adds sidecars to Kubernetes pods.
 #[derive(Debug, Parser)]
@@ -16,6 +17,8 @@ pub struct Arguments {
 enum Command {
     /// Add sidecars to manifests, as the webhook would
     Inject(inject::InjectArgs),
+    /// Run the webhook
+    Serve(Box<serve::ServeArgs>),
 }
 
 /// Why a command did not succeed.
@@ -41,6 +44,7 @@ impl Arguments {
     pub fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Inject(args) => inject::run(&args),
+            Command::Serve(args) => serve::run(*args),
         }
     }
 }

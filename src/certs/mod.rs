@@ -1,0 +1,136 @@
+//! The serving certificate: where it comes from, and the one shared cell that handshakes read it from.
+//! It is the only module that makes rustls configurations.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
+use rustls::sign::CertifiedKey;
+
+mod issue;
+
+pub use issue::self_signed;
+
+/// Why there is no usable certificate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateError {
+    /// A file cannot be read or holds no PEM of its kind.
+    #[error("failed to read {what} from {path}: {why}")]
+    Read {
+        /// `the certificate` or `the private key`.
+        what: &'static str,
+        /// The file.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// The key is of a kind that is not supported, or does not belong to the certificate.
+    #[error("failed to use the certificate and its key: {0}")]
+    Unusable(#[from] rustls::Error),
+    /// A certificate cannot be made for these names.
+    #[error("failed to issue a certificate: {0}")]
+    Issue(#[from] rcgen::Error),
+    /// A certificate does not parse.
+    #[error("failed to parse the certificate: {0}")]
+    Parse(String),
+}
+
+/// A certificate with its key, ready to serve.
+#[derive(Debug)]
+pub struct Certificate {
+    key: Arc<CertifiedKey>,
+    /// End of validity, seconds since 1970.
+    pub not_after: i64,
+}
+
+impl Certificate {
+    /// Reads a chain and its key from PEM files.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or key and certificate do not belong together.
+    pub fn from_files(certificate: &PathBuf, key: &PathBuf) -> Result<Self, CertificateError> {
+        let read = |path: &PathBuf, what| {
+            fs::read(path).map_err(|error| CertificateError::Read {
+                what,
+                path: path.display().to_string(),
+                why: error.to_string(),
+            })
+        };
+        Self::from_pem(&read(certificate, "the certificate")?, &read(key, "the private key")?)
+    }
+
+    /// Reads a chain and its key from PEM texts.
+    ///
+    /// # Errors
+    /// See [`Self::from_files`].
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
+        let broken = |what, why: String| CertificateError::Read { what, path: "PEM".to_owned(), why };
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain)
+            .collect::<Result<_, _>>()
+            .map_err(|error| broken("the certificate", error.to_string()))?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| broken("the private key", error.to_string()))?;
+        let first = chain.first().ok_or_else(|| broken("the certificate", "there is none".to_owned()))?;
+        let not_after = not_after(first)?;
+        let certified = CertifiedKey::from_der(chain, key, &provider())?;
+        Ok(Self { key: Arc::new(certified), not_after })
+    }
+}
+
+fn not_after(certificate: &CertificateDer<'_>) -> Result<i64, CertificateError> {
+    let parsed =
+        x509_parser::parse_x509_certificate(certificate).map_err(|e| CertificateError::Parse(e.to_string()))?;
+    Ok(parsed.1.validity().not_after.timestamp())
+}
+
+/// The cell that handshakes read the certificate from; replacing it affects the next handshake.
+#[derive(Debug)]
+pub struct Current(ArcSwap<Certificate>);
+
+impl Current {
+    /// A cell with its first certificate.
+    #[must_use]
+    pub fn new(certificate: Certificate) -> Arc<Self> {
+        Arc::new(Self(ArcSwap::from_pointee(certificate)))
+    }
+
+    /// Serves another certificate from the next handshake on.
+    pub fn replace(&self, certificate: Certificate) {
+        self.0.store(Arc::new(certificate));
+    }
+
+    /// End of validity of the certificate in use, seconds since 1970.
+    #[must_use]
+    pub fn not_after(&self) -> i64 {
+        self.0.load().not_after
+    }
+}
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.load().key))
+    }
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// The TLS configuration of the webhook port: TLS 1.2 and 1.3, HTTP/1.1 (all the API server speaks to a
+/// service), no session tickets (it never resumes).
+///
+/// # Errors
+/// When the crypto provider supports no protocol version.
+pub fn server_config(current: Arc<Current>) -> Result<Arc<ServerConfig>, CertificateError> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(current);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}

@@ -1,0 +1,203 @@
+//! `serve`: puts catalog, certificate and ports together, and takes them down in order.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use clap::{Args, ValueEnum};
+use time::OffsetDateTime;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Failure;
+use crate::certs::{self, Certificate, Current};
+use crate::inject::Settings;
+use crate::server::{self, Webhook, accept, admin};
+use crate::watch;
+
+/// How often certificate files are compared.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Arguments of `serve`.
+#[derive(Args, Debug)]
+pub(super) struct ServeArgs {
+    /// File or folder of templates (repeatable); no cluster is needed
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "SIDECAR_INJECTOR_TEMPLATES",
+        value_delimiter = ',',
+        required_unless_present = "namespace"
+    )]
+    templates: Vec<PathBuf>,
+    /// Namespace whose ConfigMaps labelled sidecar.io/template=true are the templates
+    #[arg(long, value_name = "NAMESPACE", env = "SIDECAR_INJECTOR_NAMESPACE", conflicts_with = "templates")]
+    namespace: Option<String>,
+    /// Address of the webhook, TLS
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8443", env = "SIDECAR_INJECTOR_LISTEN")]
+    listen: SocketAddr,
+    /// Address of health, readiness and metrics, plain HTTP
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080", env = "SIDECAR_INJECTOR_ADMIN_LISTEN")]
+    admin_listen: SocketAddr,
+    /// Certificate chain, PEM; a changed file is taken over
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SIDECAR_INJECTOR_TLS_CERT",
+        requires = "tls_key",
+        required_unless_present = "tls_self_signed"
+    )]
+    tls_cert: Option<PathBuf>,
+    /// Private key of the certificate, PEM
+    #[arg(long, value_name = "FILE", env = "SIDECAR_INJECTOR_TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Make a certificate for these names and addresses, in memory
+    #[arg(
+        long,
+        value_name = "HOST",
+        env = "SIDECAR_INJECTOR_TLS_SELF_SIGNED",
+        value_delimiter = ',',
+        conflicts_with = "tls_cert"
+    )]
+    tls_self_signed: Vec<String>,
+    /// Write the authority of the self-signed certificate here, PEM
+    #[arg(long, value_name = "FILE", env = "SIDECAR_INJECTOR_TLS_WRITE_CA", requires = "tls_self_signed")]
+    tls_write_ca: Option<PathBuf>,
+    /// Namespace whose pods are never touched (repeatable)
+    #[arg(long, value_name = "NAMESPACE", env = "SIDECAR_INJECTOR_EXCLUDE_NAMESPACE", value_delimiter = ',')]
+    exclude_namespace: Vec<String>,
+    /// Seconds to go on serving after SIGTERM, until no more requests are sent here
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, env = "SIDECAR_INJECTOR_SHUTDOWN_DELAY")]
+    shutdown_delay: u64,
+    /// Write the addresses that are bound to this file, JSON
+    #[arg(long, value_name = "FILE", env = "SIDECAR_INJECTOR_WRITE_ADDRESSES")]
+    write_addresses: Option<PathBuf>,
+    /// Form of log lines, on stderr
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "SIDECAR_INJECTOR_LOG_FORMAT")]
+    log_format: LogFormat,
+    /// Least level that is logged, e.g. info or debug
+    #[arg(long, value_name = "LEVEL", default_value = "info", env = "SIDECAR_INJECTOR_LOG_LEVEL")]
+    log_level: tracing::Level,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Runs the command until SIGTERM or SIGINT.
+pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
+    log_to_stderr(args.log_format, args.log_level);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start")?;
+    runtime.block_on(serve(args))?;
+    Ok(())
+}
+
+fn log_to_stderr(format: LogFormat, level: tracing::Level) {
+    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_ansi(false);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    // Everything that can be wrong is found before a port is bound.
+    let certificate = certificate(&args)?;
+    let client = match &args.namespace {
+        Some(_) => {
+            Some(kube::Client::try_default().await.context("failed to find a cluster (KUBECONFIG or in-cluster)")?)
+        }
+        None => None,
+    };
+    let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+    let webhook = Webhook::new(Settings { excluded_namespaces: args.exclude_namespace.clone() });
+    webhook.metrics.certificate(certificate.not_after());
+    let tls = certs::server_config(Arc::clone(&certificate))?;
+    let listener = bind(args.listen, "--listen").await?;
+    let admin_listener = bind(args.admin_listen, "--admin-listen").await?;
+    let addresses = (listener.local_addr()?, admin_listener.local_addr()?);
+    let admin = admin::Admin::new(Arc::clone(&webhook));
+    tokio::spawn(axum::serve(admin_listener, admin::router(Arc::clone(&admin))).into_future());
+    tokio::spawn(renew(args.tls_cert.clone().zip(args.tls_key.clone()), certificate, Arc::clone(&webhook)));
+    match (client, args.namespace) {
+        (Some(client), Some(namespace)) => tokio::spawn(watch::config_maps(client, namespace, Arc::clone(&webhook))),
+        _ => tokio::spawn(watch::files(args.templates, Arc::clone(&webhook))),
+    };
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let router = server::router(Arc::clone(&webhook));
+    let accepting = tokio::spawn(accept::serve(listener, tls, router, webhook, async {
+        let _ = stopped.await;
+    }));
+    admin.listening.store(true, Ordering::Relaxed);
+    tracing::info!(listen = %addresses.0, admin = %addresses.1, version = env!("CARGO_PKG_VERSION"), "listening");
+    write_addresses(args.write_addresses, addresses)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    // Unready first: requests keep coming until everyone has noticed.
+    admin.draining.store(true, Ordering::Relaxed);
+    tracing::info!(seconds = args.shutdown_delay, "shutting down");
+    tokio::time::sleep(Duration::from_secs(args.shutdown_delay)).await;
+    let _ = stop.send(());
+    accepting.await.context("the webhook port failed")?;
+    Ok(())
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("failed to listen on {address} ({flag})"))
+}
+
+fn certificate(args: &ServeArgs) -> anyhow::Result<Arc<Current>> {
+    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        return Ok(Current::new(Certificate::from_files(certificate, key)?));
+    }
+    let (certificate, authority) = certs::self_signed(&args.tls_self_signed, OffsetDateTime::now_utc())
+        .with_context(|| format!("--tls-self-signed {}", args.tls_self_signed.join(",")))?;
+    if let Some(path) = &args.tls_write_ca {
+        std::fs::write(path, authority).with_context(|| format!("failed to write {}", path.display()))?;
+    }
+    Ok(Current::new(certificate))
+}
+
+/// Takes over changed certificate files. Contents are compared, since kubelet swaps symbolic links; a
+/// pair that does not fit together (one file is written before the other) is tried again.
+async fn renew(files: Option<(PathBuf, PathBuf)>, current: Arc<Current>, webhook: Arc<Webhook>) {
+    let Some((certificate, key)) = files else { return pending().await };
+    let read = || (std::fs::read(&certificate).ok(), std::fs::read(&key).ok());
+    let mut before = read();
+    loop {
+        tokio::time::sleep(CERTIFICATE_INTERVAL).await;
+        let now = read();
+        if now == before {
+            continue;
+        }
+        match Certificate::from_files(&certificate, &key) {
+            Ok(new) => {
+                webhook.metrics.certificate(new.not_after);
+                current.replace(new);
+                tracing::info!("certificate replaced");
+                before = now;
+            }
+            Err(error) => tracing::warn!(%error, "the changed certificate is not usable; the old one stays"),
+        }
+    }
+}
+
+/// Writes the file whole: readers see all of it or nothing.
+fn write_addresses(path: Option<PathBuf>, (listen, admin): (SocketAddr, SocketAddr)) -> anyhow::Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let text = serde_json::json!({"listen": listen.to_string(), "admin": admin.to_string()}).to_string();
+    let folder = path.parent().ok_or_else(|| anyhow!("--write-addresses {}: no file", path.display()))?;
+    let temporary = folder.join(format!(".addresses.{}", std::process::id()));
+    std::fs::write(&temporary, text)
+        .and_then(|()| std::fs::rename(&temporary, &path))
+        .with_context(|| format!("failed to write {}", path.display()))
+}
