@@ -26,6 +26,10 @@ demo: toolchain ## Build, then inject a sidecar into a Deployment and show the d
 	@echo '--- sidecar-injector inject -f examples/deployment.yaml --templates examples/templates'
 	@target/debug/sidecar-injector inject -f examples/deployment.yaml --templates examples/templates | diff -u --color=auto examples/deployment.yaml - || test $$? = 1
 
+.PHONY: e2e
+e2e: toolchain ## Run the scenarios against a real API server alone
+	cargo test --locked --test apiserver
+
 .PHONY: golden
 golden: ## Write the expected files of the golden corpus anew
 	UPDATE_GOLDEN=1 cargo test --locked --no-default-features --test golden

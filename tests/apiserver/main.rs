@@ -18,6 +18,7 @@ mod bed;
 mod catalog;
 mod failure;
 mod objects;
+mod pod_types;
 mod reinvocation;
 mod reviews;
 mod scenario;
@@ -55,13 +56,14 @@ fn main() -> ExitCode {
 
 /// All scenarios as trials on one bed.
 fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
-    let groups: [&[Entry]; 6] = [
+    let groups: [&[Entry]; 7] = [
         admission::SCENARIOS,
         workloads::SCENARIOS,
         reinvocation::SCENARIOS,
         catalog::SCENARIOS,
         failure::SCENARIOS,
         reviews::SCENARIOS,
+        pod_types::SCENARIOS,
     ];
     let trial = |&(name, run): &Entry| {
         let bed = bed.cloned();

@@ -2,11 +2,12 @@
 //! API server publishes at `/openapi/v3/api/v1`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use serde_json::Value;
 
 /// The table's text: one type after the other, each with its fields and their types, sorted.
-pub fn table(openapi: &Value, version: &str) -> String {
+pub(crate) fn table(openapi: &Value, version: &str) -> String {
     let schemas = &openapi["components"]["schemas"];
     let mut types: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     let mut pending = BTreeSet::from(["io.k8s.api.core.v1.PodSpec".to_owned()]);
@@ -25,9 +26,9 @@ pub fn table(openapi: &Value, version: &str) -> String {
          # Generated: UPDATE_POD_TYPES=1 make e2e writes it anew, and the API-server tests check it.\n"
     );
     for (name, fields) in types {
-        text.push_str(&format!("{name}\n"));
+        let _ = writeln!(text, "{name}");
         for (field, kind) in fields {
-            text.push_str(&format!("  {field} {kind}\n"));
+            let _ = writeln!(text, "  {field} {kind}");
         }
     }
     text

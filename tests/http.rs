@@ -1,0 +1,109 @@
+//! The routes of the webhook port, called without a socket: what is no review gets a clear 4xx, what is
+//! one gets a well-formed answer, and nothing is a 5xx of ours.
+
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+#![cfg(feature = "cluster")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use sidecar_injector::inject::Settings;
+use sidecar_injector::inject::catalog::Catalog;
+use sidecar_injector::server::{Webhook, router};
+use tower::ServiceExt as _;
+
+const REVIEW: &str = include_str!("reviews/deployment-pod.json");
+
+fn webhook() -> Arc<Webhook> {
+    let webhook = Webhook::new(Settings::default());
+    webhook.catalog.store(Arc::new(Some(Catalog::new([], BTreeMap::new()))));
+    webhook
+}
+
+async fn post_to(
+    webhook: Arc<Webhook>,
+    content_type: &str,
+    body: impl Into<Body>,
+) -> (StatusCode, Bytes, Option<String>) {
+    let request = Request::post("/mutate?timeout=5s").header("content-type", content_type).body(body.into());
+    let response = router(webhook).oneshot(request.expect("a request")).await.expect("an answer");
+    let retry = response.headers().get("retry-after").map(|value| value.to_str().expect("text").to_owned());
+    (response.status(), response.into_body().collect().await.expect("a body").to_bytes(), retry)
+}
+
+async fn status(body: impl Into<Body>) -> StatusCode {
+    post_to(webhook(), "application/json", body).await.0
+}
+
+async fn denial(body: String) -> String {
+    let (status, answer, _) = post_to(webhook(), "application/json", body).await;
+    assert_eq!(status, StatusCode::OK);
+    let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+    assert_eq!(answer["response"]["allowed"], false, "{answer}");
+    assert_eq!(answer["response"]["status"]["code"], 403);
+    answer["response"]["status"]["message"].as_str().expect("a message").to_owned()
+}
+
+/// The captured review with its object's member replaced.
+fn with(pointer: &str, value: Value) -> String {
+    let mut review: Value = serde_json::from_str(REVIEW).expect("JSON");
+    *review.pointer_mut(pointer).expect("there") = value;
+    review.to_string()
+}
+
+#[tokio::test]
+async fn what_is_no_review_is_a_4xx() {
+    for body in
+        ["", "hello", "7", "[]", "{}", "null", "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\"}"]
+    {
+        assert_eq!(status(body).await, StatusCode::BAD_REQUEST, "{body}");
+    }
+    assert_eq!(status(REVIEW.replace("admission.k8s.io/v1", "admission.k8s.io/v9")).await, StatusCode::BAD_REQUEST);
+    assert_eq!(status(with("/request/uid", "".into())).await, StatusCode::BAD_REQUEST);
+    assert_eq!(status(&REVIEW[..REVIEW.len() / 2]).await, StatusCode::BAD_REQUEST);
+    assert_eq!(status(b"{\"kind\":\"\xff\xfe\"}".to_vec()).await, StatusCode::BAD_REQUEST);
+    assert_eq!(status("[".repeat(10_000)).await, StatusCode::BAD_REQUEST);
+    assert_eq!(status(format!("{}{}", "[".repeat(10_000), "]".repeat(10_000))).await, StatusCode::BAD_REQUEST);
+    assert_eq!(status(vec![b' '; 8 * 1024 * 1024]).await, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(post_to(webhook(), "text/plain", REVIEW).await.0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(post_to(webhook(), "application/json; charset=utf-8", REVIEW).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_pod_that_is_none_is_denied_with_what_is_wrong() {
+    for (pointer, value, what) in [
+        ("/request/object", Value::Null, "no object"),
+        ("/request/object", 7.into(), "the object is no pod"),
+        ("/request/object/spec", Value::Null, "the pod has no spec"),
+        ("/request/object/spec/containers", "none".into(), "expected a sequence"),
+        ("/request/object/spec/containers", Value::Null, "it has no containers"),
+        ("/request/object/metadata/annotations", 1.into(), "expected a map of strings"),
+        ("/request/object/metadata/annotations/sidecar.io~1inject", true.into(), "expected a string"),
+    ] {
+        let message = denial(with(pointer, value)).await;
+        assert!(message.contains(what) && message.ends_with("[InvalidPod]"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn before_the_first_sync_the_api_server_is_told_to_come_again() {
+    let (status, _, retry) = post_to(Webhook::new(Settings::default()), "application/json", REVIEW).await;
+    assert_eq!((status, retry.as_deref()), (StatusCode::SERVICE_UNAVAILABLE, Some("1")));
+}
+
+#[tokio::test]
+async fn the_uid_is_echoed_and_unknown_templates_are_named() {
+    let review: Value = serde_json::from_str(REVIEW).expect("JSON");
+    let (_, answer, _) = post_to(webhook(), "application/json", REVIEW).await;
+    let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+    assert_eq!(answer["response"]["uid"], review["request"]["uid"]);
+    let message = denial(REVIEW.to_owned()).await;
+    assert!(
+        message.ends_with("[UnknownTemplate]") && message.contains("spec.template.metadata.annotations"),
+        "{message}"
+    );
+}
