@@ -30,6 +30,11 @@ demo: toolchain ## Build, then inject a sidecar into a Deployment and show the d
 e2e: toolchain ## Run the scenarios against a real API server alone
 	cargo test --locked --test apiserver
 
+.PHONY: bench
+bench: toolchain ## Instructions, allocations and times of the engine
+	benches/instructions.sh
+	cargo bench --locked --no-default-features --bench inject
+
 .PHONY: golden
 golden: ## Write the expected files of the golden corpus anew
 	UPDATE_GOLDEN=1 cargo test --locked --no-default-features --test golden

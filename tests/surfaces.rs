@@ -2,6 +2,7 @@
 //! HTTPS. What the engine gives stands in the corpus (`tests/golden.rs`); here both must agree with it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::semicolon_if_nothing_returned)]
 #![allow(dead_code, reason = "the support module serves several test programs")]
 #![cfg(feature = "cluster")]
 

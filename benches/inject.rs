@@ -1,0 +1,30 @@
+//! The engine's time per review, beside the conventional way in the same run: compare the two, not runs.
+
+#![allow(missing_docs, clippy::expect_used, clippy::semicolon_if_nothing_returned, unreachable_pub)]
+#![allow(dead_code, reason = "both benchmarks share the corpus")]
+
+mod corpus;
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use sidecar_injector::inject::{Settings, answer};
+
+fn engine(criterion: &mut Criterion) {
+    let (catalog, settings) = (corpus::catalog(), Settings::default());
+    for case in corpus::cases() {
+        let mut group = criterion.benchmark_group(format!("{} ({} bytes)", case.name, case.body.len()));
+        group.bench_function("engine", |bench| {
+            bench.iter(|| answer(black_box(&case.body), &catalog, &settings).expect("an answer").body.len());
+        });
+        if !case.name.starts_with("skip") && case.name != "already injected" {
+            group.bench_function("conventional", |bench| {
+                bench.iter(|| corpus::answer_conventionally(black_box(&case.body)))
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, engine);
+criterion_main!(benches);

@@ -1,0 +1,28 @@
+//! Instructions and allocations per review. Run without arguments it counts allocations; with a case's
+//! number and a count it only answers reviews, for `valgrind --tool=callgrind` (`benches/instructions.sh`
+//! takes the difference of two counts, which leaves out start-up).
+
+#![allow(missing_docs, clippy::expect_used, clippy::semicolon_if_nothing_returned, unreachable_pub)]
+#![allow(dead_code, reason = "both benchmarks share the corpus")]
+
+mod corpus;
+
+use std::hint::black_box;
+
+use sidecar_injector::inject::{Settings, answer};
+
+fn main() {
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let (catalog, settings, cases) = (corpus::catalog(), Settings::default(), corpus::cases());
+    let number = |text: Option<String>| text.and_then(|text| text.parse::<usize>().ok());
+    let Some(case) = number(arguments.next()) else {
+        for (index, case) in cases.iter().enumerate() {
+            println!("{index} {} ({} bytes)", case.name, case.body.len());
+        }
+        return;
+    };
+    let body = &cases.get(case).expect("a case").body;
+    for _ in 0..number(arguments.next()).unwrap_or(1) {
+        black_box(answer(black_box(body), &catalog, &settings).expect("an answer"));
+    }
+}
