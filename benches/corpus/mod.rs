@@ -43,12 +43,12 @@ pub struct Case {
 /// All reviews.
 pub fn cases() -> Vec<Case> {
     let case = |name, pod: Value| Case { name, body: review(&pod).to_string().into_bytes() };
-    let typical = || pod(2, 15, Some("fluent-bit"));
+    let typical = || pod(2, 26, Some("fluent-bit"));
     vec![
         case("small", pod(1, 0, Some("fluent-bit"))),
         case("typical", typical()),
         case("huge", pod(1, 2_000, Some("fluent-bit"))),
-        case("skip typical", pod(2, 15, None)),
+        case("skip typical", pod(2, 26, None)),
         case("skip huge", pod(1, 2_000, None)),
         case("already injected", conventional(&typical())),
     ]
@@ -57,7 +57,7 @@ pub fn cases() -> Vec<Case> {
 fn pod(containers: usize, env: usize, request: Option<&str>) -> Value {
     let container = |index: usize| {
         let env: Vec<Value> = (0..env)
-            .map(|at| json!({"name": format!("SETTING_NUMBER_{at}"), "value": format!("value of setting number {at}")}))
+            .map(|at| json!({"name": format!("SETTING_NUMBER_{at}"), "value": format!("https://service-{at}.shop.svc.cluster.local:8443/v1/api")}))
             .collect();
         let probe = json!({"httpGet": {"path": "/healthz", "port": "http", "scheme": "HTTP"}, "timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3});
         json!({

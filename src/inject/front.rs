@@ -200,13 +200,22 @@ impl<'de> Level<'de> for Metadata<'_, 'de> {
             }
             // Read whole because a wrong type in them makes the pod invalid.
             "name" | "generateName" => map.next_value::<Option<Text<'de>>>().map(|_| ()),
-            "labels" => map.next_value::<Option<super::pod::StringMap<'de>>>().map(|_| ()),
+            "labels" => map.next_value_seed(Map(&mut Strings)),
             _ => skip(map),
         }
     }
 
     fn end(&mut self) {
         self.0.annotations = Annotations::None;
+    }
+}
+
+/// A map of strings of which none matters; null, which is a map as well, is left undecided.
+struct Strings;
+
+impl<'de> Level<'de> for Strings {
+    fn field<A: MapAccess<'de>>(&mut self, _: &str, map: &mut A) -> Result<(), A::Error> {
+        map.next_value_seed(AnyString)
     }
 }
 

@@ -2,6 +2,8 @@
 //! to a parent that does not exist and is created once. No diff is taken, so nothing of the pod can be
 //! lost or moved. It must not decide anything.
 
+use std::io::Write as _;
+
 use super::item::Item;
 use super::plan::Plan;
 use super::pod::{Metadata, Spec};
@@ -75,19 +77,31 @@ impl<'r> Patch<'r> {
         match last {
             Last::None => {}
             Last::End => self.out.extend_from_slice(b"/-"),
-            Last::Index(index) => self.out.extend_from_slice(format!("/{index}").as_bytes()),
-            Last::Key(key) => {
-                // RFC 6901: ~ before /, or an escaped slash would be escaped again.
-                let escaped = key.replace('~', "~0").replace('/', "~1");
-                self.out.push(b'/');
-                let from = self.out.len();
-                push_string(&mut self.out, &escaped);
-                // The key's own quotes; the pointer's are written around it.
-                self.out.remove(from);
-                self.out.pop();
-            }
+            // Writing to a Vec cannot fail.
+            Last::Index(index) => _ = write!(self.out, "/{index}"),
+            Last::Key(key) => self.step(key),
         }
         self.out.extend_from_slice(br#"","value":"#);
+    }
+
+    /// The last step of a pointer: JSON escapes around those of RFC 6901 section 3.
+    fn step(&mut self, key: &str) {
+        self.out.push(b'/');
+        let from = self.out.len();
+        push_string(&mut self.out, key);
+        // The key's own quotes; the pointer's are written around it.
+        self.out.remove(from);
+        self.out.pop();
+        if self.out[from..].iter().any(|byte| matches!(byte, b'~' | b'/')) {
+            let key = self.out.split_off(from);
+            for byte in key {
+                match byte {
+                    b'~' => self.out.extend_from_slice(b"~0"),
+                    b'/' => self.out.extend_from_slice(b"~1"),
+                    byte => self.out.push(byte),
+                }
+            }
+        }
     }
 
     fn map(&mut self, path: &str, exists: bool, pairs: &[(&str, &str)]) {

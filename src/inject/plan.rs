@@ -35,6 +35,17 @@ pub(super) struct Placed<'c> {
     pub(super) annotations: Vec<&'c str>,
 }
 
+impl Placed<'_> {
+    /// Whether nothing of the template was missing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.template.all_containers().next().is_none()
+            && self.template.volumes.is_empty()
+            && self.image_pull_secrets.is_empty()
+            && self.labels.is_empty()
+            && self.annotations.is_empty()
+    }
+}
+
 /// Why a template cannot be applied to the pod.
 #[derive(Debug)]
 pub(super) struct Problem {

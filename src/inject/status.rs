@@ -164,20 +164,6 @@ pub(super) struct Added<'a> {
     pub(super) created: Vec<&'static str>,
 }
 
-impl Added<'_> {
-    pub(super) fn is_empty(&self) -> bool {
-        let lists = [
-            &self.containers,
-            &self.init_containers,
-            &self.volumes,
-            &self.image_pull_secrets,
-            &self.labels,
-            &self.annotations,
-        ];
-        lists.iter().all(|list| list.is_empty())
-    }
-}
-
 #[derive(Serialize)]
 pub(super) struct Skipped<'a> {
     pub(super) reason: &'static str,
