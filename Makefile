@@ -19,12 +19,9 @@ toolchain:
 	@rustup show active-toolchain >/dev/null 2>&1 || rustup toolchain install
 
 .PHONY: demo
-demo: toolchain ## Build, then inject a sidecar into a Deployment and show the difference
-	@cargo build --locked --quiet
-	@cat examples/deployment.yaml
-	@echo
-	@echo '--- sidecar-injector inject -f examples/deployment.yaml --templates examples/templates'
-	@target/debug/sidecar-injector inject -f examples/deployment.yaml --templates examples/templates | diff -u --color=auto examples/deployment.yaml - || test $$? = 1
+demo: toolchain ## Build, then let the webhook and the command add a sidecar, and show what changed
+	@cargo build --locked --quiet --bin sidecar-injector --example demo
+	@target/debug/examples/demo target/debug/sidecar-injector
 
 .PHONY: e2e
 e2e: toolchain ## Run the scenarios against a real API server alone

@@ -20,7 +20,7 @@ use crate::server::{self, Webhook, accept, admin};
 use crate::watch;
 
 /// How often certificate files are compared.
-const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(10);
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Arguments of `serve`.
 #[derive(Args, Debug)]

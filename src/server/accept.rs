@@ -18,8 +18,9 @@ use super::Webhook;
 
 /// A handshake takes milliseconds; the API server itself gives up after 10 s.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Handshakes at once. Each costs CPU; kept connections come first.
-const MAX_HANDSHAKES: usize = 64;
+/// Handshakes at once. A bound for memory; so high that clients which never finish theirs cannot keep the
+/// API server waiting.
+const MAX_HANDSHAKES: usize = 1024;
 /// Also ends idle connections in hyper, and the API server keeps those for 90 s.
 const HEADER_READ: Duration = Duration::from_secs(120);
 /// After an accept error (out of file descriptors) there is no use in trying at once.

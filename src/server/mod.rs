@@ -2,7 +2,7 @@
 //! is decided is the core's business; it holds one snapshot of the catalog per request and no lock.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::TimeoutLayer;
 
 use crate::inject::catalog::Catalog;
 use crate::inject::{self, Answer, Settings, Verdict};
@@ -24,6 +25,8 @@ pub mod admin;
 
 /// Largest body: a review can hold two objects of 3 MiB and its envelope.
 const MAX_BODY: usize = 7 * 1024 * 1024;
+/// A request that takes longer is given up by the API server too (the largest `timeoutSeconds`).
+const MAX_DURATION: Duration = Duration::from_secs(30);
 /// Most reviews answered at once; more are told to come again, which the API server does.
 const MAX_CONCURRENT: usize = 256;
 
@@ -57,6 +60,7 @@ pub fn router(webhook: Arc<Webhook>) -> Router {
     Router::new()
         .route("/mutate", post(mutate))
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, MAX_DURATION))
         .layer(CatchPanicLayer::new())
         .with_state(webhook)
 }

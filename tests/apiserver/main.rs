@@ -8,6 +8,7 @@
 //! - `CAPTURE_REVIEWS=tests/reviews cargo test --test apiserver capture` records the reviews anew.
 //!
 //! A failing run keeps its folder with all logs and says where it is.
+#![allow(dead_code, reason = "the support module serves several test programs")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../support/mod.rs"]

@@ -34,6 +34,12 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
+    /// Asks it to end, as the kubelet does.
+    pub(crate) fn terminate(&self) {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(status.is_ok_and(|status| status.success()), "send SIGTERM");
+    }
+
     /// All it has printed so far.
     pub(crate) fn output(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

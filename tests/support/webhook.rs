@@ -34,19 +34,30 @@ impl Webhook {
     /// until it is ready.
     pub(crate) fn start(source: &Source, folder: &Path, name: &str) -> Self {
         let authority = folder.join(format!("{name}.ca.crt"));
-        let addresses = folder.join(format!("{name}.addresses.json"));
-        let log = folder.join(format!("{name}.log"));
-        let mut process = Process::spawn(Path::new(env!("CARGO_BIN_EXE_sidecar-injector")), &log, |command| {
-            clean_environment(command);
-            command.arg("serve").args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        let mut webhook = Self::start_with(folder, name, |command| {
             command.args(["--shutdown-delay", "0", "--tls-self-signed", "127.0.0.1"]);
-            command.arg("--tls-write-ca").arg(&authority).arg("--write-addresses").arg(&addresses);
+            command.arg("--tls-write-ca").arg(&authority);
             match source {
                 Source::Files(templates) => command.arg("--templates").arg(templates),
                 Source::Cluster { kubeconfig, namespace } => {
                     command.env("KUBECONFIG", kubeconfig).args(["--namespace", namespace])
                 }
             };
+        });
+        webhook.authority = fs::read_to_string(authority).expect("--tls-write-ca wrote its file before it was ready");
+        webhook
+    }
+
+    /// Starts it with the arguments and environment that `configure` sets, beside ports and log, and
+    /// waits until it is ready. Its certificate is the caller's business.
+    pub(crate) fn start_with(folder: &Path, name: &str, configure: impl FnOnce(&mut Command)) -> Self {
+        let addresses = folder.join(format!("{name}.addresses.json"));
+        let log = folder.join(format!("{name}.log"));
+        let mut process = Process::spawn(Path::new(env!("CARGO_BIN_EXE_sidecar-injector")), &log, |command| {
+            clean_environment(command);
+            command.arg("serve").args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+            command.arg("--write-addresses").arg(&addresses);
+            configure(command);
         })
         .expect("start sidecar-injector");
         let ((listen, admin), _) = wait::until("the webhook to be ready", || {
@@ -56,8 +67,27 @@ impl Webhook {
                 None => ready.map_err(|seen| format!("{seen}; {}", process.last_lines())),
             }
         });
-        let authority = fs::read_to_string(authority).expect("--tls-write-ca wrote its file before it was ready");
-        Self { process, listen, admin, authority }
+        Self { process, listen, admin, authority: String::new() }
+    }
+
+    /// The address of its TLS port.
+    pub(crate) fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) {
+        self.process.terminate();
+    }
+
+    /// Waits until it has ended; how.
+    pub(crate) fn ended(&mut self) -> std::process::ExitStatus {
+        wait::until("the webhook to end", || self.process.exited().ok_or_else(|| "still running".to_owned())).0
+    }
+
+    /// Status of its readiness page, or none where nobody listens any more.
+    pub(crate) fn readiness(&self) -> Option<(u16, String)> {
+        http::get(self.admin, "/readyz").ok()
     }
 
     /// The base address of its TLS port.

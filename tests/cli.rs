@@ -1,0 +1,129 @@
+//! The command line as its users meet it: what stands on stdout and stderr, and the exit codes 0 (done),
+//! 1 (problems found or refused), 2 (usage) and 3 (files).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![cfg(feature = "cluster")]
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const TEMPLATE: &str = "sidecars: [{name: helper, image: 'helper:1'}]\n";
+const ASKS: &str = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  annotations:\n    sidecar.io/inject: helper\nspec:\n  containers:\n  - name: app\n    image: app:1\n";
+const PLAIN: &str = "# not ours\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {k:   'v'}\n";
+
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+/// A folder with the template `helper` in `templates/` and these files.
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("templates")).unwrap();
+    for (name, text) in [("templates/helper.yaml", TEMPLATE)].iter().chain(files) {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+fn run(folder: &Path, arguments: &[&str], stdin: &str) -> Ran {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sidecar-injector"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("SIDECAR_INJECTOR_TEMPLATES")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start");
+    // A command that refuses its arguments does not read.
+    let _ = child.stdin.take().expect("piped").write_all(stdin.as_bytes());
+    let output = child.wait_with_output().expect("ends");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+fn inject(folder: &TempDir, arguments: &[&str], stdin: &str) -> Ran {
+    run(folder.path(), &[&["inject", "--templates", "templates"], arguments].concat(), stdin)
+}
+
+#[test]
+fn several_files_and_stdin_come_out_as_one_stream() {
+    let folder = folder(&[("plain.yaml", PLAIN)]);
+    let ran = inject(&folder, &["-f", "plain.yaml", "-f", "-"], ASKS);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    let (first, second) = ran.stdout.split_once("---\n").expect("two documents");
+    assert_eq!(first, PLAIN, "an unchanged document comes out byte for byte");
+    assert!(second.starts_with("apiVersion: v1\nkind: Pod\nmetadata:\n"), "{second}");
+    assert!(second.contains("restartPolicy: Always"), "{second}");
+}
+
+#[test]
+fn json_and_patches() {
+    let folder = folder(&[("plain.yaml", PLAIN), ("asks.yaml", ASKS)]);
+    let one = inject(&folder, &["-f", "asks.yaml", "-o", "json"], "");
+    let pod: Value = serde_json::from_str(&one.stdout).expect("JSON");
+    assert_eq!(pod["spec"]["initContainers"][0]["name"], "helper");
+    let both = inject(&folder, &["-f", "asks.yaml", "-f", "plain.yaml", "-o", "json"], "");
+    let list: Value = serde_json::from_str(&both.stdout).expect("JSON");
+    assert_eq!((&list["kind"], list["items"].as_array().unwrap().len()), (&Value::from("List"), 2));
+    let patches = inject(&folder, &["-f", "plain.yaml", "-f", "asks.yaml", "-o", "patch"], "");
+    let line: Value = serde_json::from_str(patches.stdout.trim_end()).expect("one line: one changed document");
+    assert_eq!(line["name"], "a");
+    assert!(line["patch"].as_array().unwrap().iter().all(|operation| operation["op"] == "add"));
+}
+
+#[test]
+fn nothing_is_written_when_anything_is_refused_and_every_problem_is_told() {
+    let folder = folder(&[("asks.yaml", ASKS)]);
+    let wrong = format!("{PLAIN}---\n{}---\n{}", ASKS.replace("helper", "helpre"), ASKS.replace("helper", "a,,b"));
+    let ran = inject(&folder, &["-f", "asks.yaml", "-f", "-"], &wrong);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", ran.stderr);
+    assert!(lines[0].starts_with("error: stdin: pod/a: sidecar.io/inject asks for \"helpre\""), "{}", lines[0]);
+    assert!(lines[0].contains("Did you mean \"helper\"?") && lines[0].ends_with("[UnknownTemplate]"), "{}", lines[0]);
+    assert!(lines[1].ends_with("[InvalidRequest]"), "{}", lines[1]);
+}
+
+#[test]
+fn bad_yaml_and_bad_templates_are_shown_with_their_place() {
+    let folder = folder(&[("templates/broken.yaml", "name: broken\nsidecar: []\n")]);
+    let ran = inject(&folder, &["-f", "-"], ASKS);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
+    assert!(ran.stderr.contains("templates/broken.yaml:2:1") && ran.stderr.contains("^^^^^^^"), "{}", ran.stderr);
+    fs::remove_file(folder.path().join("templates/broken.yaml")).unwrap();
+    let ran = inject(&folder, &["-f", "-"], "kind: Pod\nkind: Job\n");
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
+    assert!(ran.stderr.contains("stdin:2:1"), "{}", ran.stderr);
+}
+
+#[test]
+fn usage_and_missing_files_have_codes_of_their_own() {
+    let folder = folder(&[]);
+    for arguments in [&["inject"][..], &["inject", "-f", "x", "--bogus"], &["bogus"], &["serve"]] {
+        let ran = run(folder.path(), arguments, "");
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(ran.stderr.contains("--help"), "{}", ran.stderr);
+    }
+    let ran = inject(&folder, &["-f", "none.yaml"], "");
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(3), ""));
+    assert!(ran.stderr.contains("none.yaml"), "{}", ran.stderr);
+    let ran = run(folder.path(), &["inject", "-f", "-", "--templates", "nowhere"], ASKS);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(3), ""));
+    assert_eq!(ran.stderr, "error: nowhere: no such file or folder\n");
+}
+
+#[test]
+fn a_second_run_changes_nothing() {
+    let folder = folder(&[]);
+    let once = inject(&folder, &["-f", "-"], ASKS).stdout;
+    let twice = inject(&folder, &["-f", "-"], &once);
+    assert_eq!((twice.code, twice.stdout), (Some(0), once));
+}

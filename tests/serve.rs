@@ -1,0 +1,196 @@
+//! `serve` as a process on loopback, against the clients it will meet: the API server that keeps its
+//! connections, a rollout that ends the process, a certificate that is renewed, clients that never finish.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(dead_code, reason = "the support module serves several test programs")]
+#![cfg(feature = "cluster")]
+
+mod support;
+
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sidecar_injector::certs;
+use sidecar_injector::inject::{Settings, catalog::Catalog};
+use sidecar_injector::server::{self, accept};
+use support::credentials::Credentials;
+use support::tls_client::TlsClient;
+use support::wait;
+use support::webhook::Webhook;
+
+const REVIEW: &str = include_str!("reviews/deployment-pod.json");
+const TEMPLATE: &str = "sidecars: [{name: fluent-bit, image: fluent-bit:4.1}]\n";
+
+/// A folder with the template that the captured review asks for.
+fn templates() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("fluent-bit.yaml"), TEMPLATE).expect("write");
+    folder
+}
+
+fn start(folder: &Path, templates: &Path, more: &[&str]) -> Webhook {
+    let authority = folder.join("ca.crt");
+    let mut webhook = Webhook::start_with(folder, "serve", |command| {
+        command.args(["--tls-self-signed", "127.0.0.1", "--tls-write-ca"]).arg(&authority);
+        command.arg("--templates").arg(templates).args(more);
+    });
+    webhook.authority = fs::read_to_string(authority).expect("written");
+    webhook
+}
+
+fn connect(webhook: &Webhook) -> TlsClient {
+    TlsClient::connect(webhook.listen(), &webhook.authority).expect("connect")
+}
+
+#[test]
+fn a_drain_loses_no_request() {
+    let (folder, templates) = (tempfile::tempdir().unwrap(), templates());
+    let mut webhook = start(folder.path(), templates.path(), &["--shutdown-delay", "1"]);
+    let mut idle = connect(&webhook);
+    let mut busy = connect(&webhook);
+    assert_eq!(idle.post(REVIEW).expect("an answer").status, 200);
+    // Half of a request is under way when the end is announced.
+    let (first, second) = REVIEW.split_at(REVIEW.len() / 2);
+    busy.send(TlsClient::head(REVIEW.len()).as_bytes()).unwrap();
+    busy.send(first.as_bytes()).unwrap();
+    webhook.terminate();
+    wait::until("the process to be unready", || match webhook.readiness() {
+        Some((503, why)) if why == "shutting down\n" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    // Until everyone has noticed, requests go on being answered, on kept and on new connections.
+    let answer = idle.post(REVIEW).expect("answered during the delay");
+    assert_eq!(answer.status, 200);
+    assert!(!answer.headers.contains("connection: close"), "{}", answer.headers);
+    assert_eq!(connect(&webhook).post(REVIEW).expect("answered during the delay").status, 200);
+    wait::until("the port to close", || match TcpStream::connect(webhook.listen()) {
+        Err(_) => Ok(()),
+        Ok(_) => Err("still listening".to_owned()),
+    });
+    busy.send(second.as_bytes()).unwrap();
+    let answer = busy.answer().expect("the request under way is answered");
+    assert_eq!(answer.status, 200);
+    assert!(answer.headers.contains("connection: close"), "{}", answer.headers);
+    assert!(webhook.ended().success());
+}
+
+#[test]
+fn clients_that_never_finish_hold_up_nobody() {
+    let (folder, templates) = (tempfile::tempdir().unwrap(), templates());
+    let webhook = start(folder.path(), templates.path(), &[]);
+    let half_open: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(webhook.listen()).expect("connect")).collect();
+    let mut garbage = TcpStream::connect(webhook.listen()).expect("connect");
+    garbage.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("written");
+    let mut slow = connect(&webhook);
+    slow.send(&TlsClient::head(REVIEW.len()).as_bytes()[..20]).unwrap();
+    assert_eq!(connect(&webhook).post(REVIEW).expect("an answer").status, 200);
+    drop(half_open);
+}
+
+#[test]
+fn a_renewed_certificate_is_served_without_restart() {
+    let (folder, templates) = (tempfile::tempdir().unwrap(), templates());
+    let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+    let (old, new) = (Credentials::for_loopback().unwrap(), Credentials::for_loopback().unwrap());
+    fs::write(&certificate, &old.certificate).unwrap();
+    fs::write(&key, old.key.serialize_pem()).unwrap();
+    let webhook = Webhook::start_with(folder.path(), "serve", |command| {
+        command.arg("--tls-cert").arg(&certificate).arg("--tls-key").arg(&key);
+        command.arg("--templates").arg(templates.path());
+    });
+    let mut kept = TlsClient::connect(webhook.listen(), &old.authority).expect("the old certificate");
+    assert!(TlsClient::connect(webhook.listen(), &new.authority).is_err(), "not trusted yet");
+    // One file at a time, as cert-manager's users do: in between the pair does not fit.
+    fs::write(&certificate, &new.certificate).unwrap();
+    wait::until("the unfit pair to be noticed", || match webhook.log() {
+        log if log.contains("the old one stays") => Ok(()),
+        log => Err(log),
+    });
+    assert!(TlsClient::connect(webhook.listen(), &old.authority).is_ok(), "the old one stays");
+    fs::write(&key, new.key.serialize_pem()).unwrap();
+    wait::until("the new certificate", || {
+        TlsClient::connect(webhook.listen(), &new.authority).map(drop).map_err(|error| error.to_string())
+    });
+    assert_eq!(kept.post(REVIEW).expect("kept connections go on").status, 200);
+}
+
+#[test]
+fn every_flag_is_an_environment_variable_and_a_broken_template_does_not_stop_the_start() {
+    let (folder, templates) = (tempfile::tempdir().unwrap(), templates());
+    fs::write(templates.path().join("broken.yaml"), "sidecar: []\n").unwrap();
+    let authority = folder.path().join("ca.crt");
+    let mut webhook = Webhook::start_with(folder.path(), "serve", |command| {
+        command.env("SIDECAR_INJECTOR_TLS_SELF_SIGNED", "localhost,127.0.0.1");
+        command.env("SIDECAR_INJECTOR_TLS_WRITE_CA", &authority);
+        command.env("SIDECAR_INJECTOR_TEMPLATES", templates.path());
+        command.env("SIDECAR_INJECTOR_LOG_FORMAT", "json");
+    });
+    webhook.authority = fs::read_to_string(&authority).expect("written");
+    let log = webhook.log();
+    assert!(log.contains("broken.yaml:1:1: unknown key \\\"sidecar\\\" (did you mean \\\"sidecars\\\"?)"), "{log}");
+    assert!(log.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{log}");
+    let answer = connect(&webhook).post(REVIEW).expect("an answer");
+    assert!(answer.body.contains("\"patch\""), "{}", answer.body);
+}
+
+#[test]
+fn files_that_are_swapped_as_the_kubelet_does_take_effect() {
+    let (folder, templates) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let link = |to: &str, text: Option<&str>| {
+        fs::create_dir(templates.path().join(to)).unwrap();
+        if let Some(text) = text {
+            fs::write(templates.path().join(to).join("fluent-bit.yaml"), text).unwrap();
+        }
+        std::os::unix::fs::symlink(to, templates.path().join("..data_tmp")).unwrap();
+        fs::rename(templates.path().join("..data_tmp"), templates.path().join("..data")).unwrap();
+    };
+    link("..1", Some(TEMPLATE));
+    std::os::unix::fs::symlink("..data/fluent-bit.yaml", templates.path().join("fluent-bit.yaml")).unwrap();
+    let webhook = start(folder.path(), templates.path(), &[]);
+    let mut client = connect(&webhook);
+    let mut body = || client.post(REVIEW).expect("an answer").body;
+    let first = body();
+    link("..2", Some(&TEMPLATE.replace("4.1", "4.2")));
+    let (second, _) = wait::until("the changed file", || Some(body()).filter(|b| *b != first).ok_or(first.clone()));
+    link("..3", Some("sidecars: ["));
+    wait::until("the broken file", || {
+        let log = webhook.log();
+        if log.contains("template rejected") { Ok(()) } else { Err(log) }
+    });
+    assert_eq!(body(), second, "the last good version serves");
+    link("..4", None);
+    wait::until("the deleted file", || Some(body()).filter(|b| b.contains("[UnknownTemplate]")).ok_or(second.clone()));
+}
+
+/// The API server keeps idle connections for 90 s; hyper would end them after 30 if it was not told.
+/// The clock is moved while nothing else happens, so no time passes.
+#[test]
+fn idle_connections_outlive_those_of_the_api_server() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let webhook = server::Webhook::new(Settings::default());
+        webhook.catalog.store(Arc::new(Some(Catalog::new([], std::collections::BTreeMap::new()))));
+        let hosts = ["127.0.0.1".to_owned()];
+        let (certificate, authority) = certs::self_signed(&hosts, time::OffsetDateTime::now_utc()).unwrap();
+        let tls = certs::server_config(certs::Current::new(certificate)).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = server::router(Arc::clone(&webhook));
+        tokio::spawn(accept::serve(listener, tls, router, webhook, std::future::pending()));
+        let connect = move || {
+            let mut client = TlsClient::connect(address, &authority).expect("connect");
+            (client.post(REVIEW).expect("an answer").status, client)
+        };
+        let (status, mut client) = tokio::task::spawn_blocking(connect).await.unwrap();
+        assert_eq!(status, 200);
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(95)).await;
+        tokio::time::resume();
+        let again = move || client.post(REVIEW).map(|answer| answer.status);
+        assert_eq!(tokio::task::spawn_blocking(again).await.unwrap().expect("still open"), 200);
+    });
+}

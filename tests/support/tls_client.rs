@@ -1,0 +1,90 @@
+//! A blocking HTTPS/1.1 client over one connection, so that a test decides when which bytes go out.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+/// One connection to our webhook.
+pub(crate) struct TlsClient {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Status code.
+    pub(crate) status: u16,
+    /// Header lines, in small letters.
+    pub(crate) headers: String,
+    /// The body.
+    pub(crate) body: String,
+}
+
+impl TlsClient {
+    /// Connects and finishes the handshake, trusting `authority` (PEM) alone.
+    pub(crate) fn connect(address: SocketAddr, authority: &str) -> std::io::Result<Self> {
+        let mut roots = RootCertStore::empty();
+        let authority = CertificateDer::from_pem_slice(authority.as_bytes()).expect("PEM");
+        roots.add(authority).expect("an authority");
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring has TLS 1.2 and 1.3")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("127.0.0.1").expect("an address");
+        let connection = ClientConnection::new(Arc::new(config), name).expect("a client");
+        let socket = TcpStream::connect_timeout(&address, Duration::from_secs(10))?;
+        socket.set_read_timeout(Some(Duration::from_secs(30)))?;
+        let mut stream = StreamOwned::new(connection, socket);
+        stream.conn.complete_io(&mut stream.sock)?;
+        Ok(Self { stream })
+    }
+
+    /// Sends bytes as they are.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
+    }
+
+    /// The head of a review of `length` bytes.
+    pub(crate) fn head(length: usize) -> String {
+        format!(
+            "POST /mutate?timeout=10s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        )
+    }
+
+    /// Posts a review and reads the answer.
+    pub(crate) fn post(&mut self, review: &str) -> std::io::Result<Answer> {
+        self.send(Self::head(review.len()).as_bytes())?;
+        self.send(review.as_bytes())?;
+        self.answer()
+    }
+
+    /// Reads one answer.
+    pub(crate) fn answer(&mut self) -> std::io::Result<Answer> {
+        let mut bytes = Vec::new();
+        loop {
+            if let Some(answer) = whole(&bytes) {
+                return Ok(answer);
+            }
+            let mut part = [0; 4096];
+            match self.stream.read(&mut part)? {
+                0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                length => bytes.extend_from_slice(&part[..length]),
+            }
+        }
+    }
+}
+
+fn whole(bytes: &[u8]) -> Option<Answer> {
+    let text = String::from_utf8_lossy(bytes);
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let headers = head.to_lowercase();
+    let length = headers.lines().find_map(|line| line.strip_prefix("content-length: "))?.parse::<usize>().ok()?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    (body.len() >= length).then(|| Answer { status, headers, body: body.to_owned() })
+}
