@@ -135,11 +135,10 @@ impl Metrics {
                 _ if decision.verdict == Verdict::Denied => continue,
                 _ => "skipped",
             };
-            // Names that do not exist are the users' and unbounded.
-            let known = template.reason != Reason::UnknownTemplate;
+            // Names that no template has are the users' and unbounded.
             self.outcomes
                 .get_or_create(&ByOutcome {
-                    template: if known { template.name.clone() } else { "(unknown)".to_owned() },
+                    template: if template.known { template.name.clone() } else { "(unknown)".to_owned() },
                     version: template.version.clone().unwrap_or_default(),
                     outcome,
                     reason: template.reason.as_str(),
@@ -148,8 +147,9 @@ impl Metrics {
         }
     }
 
-    /// Records a change of the catalog: name -> whether its newest text is in use.
-    pub fn published(&self, valid: &BTreeMap<String, bool>, now: f64) {
+    /// Records a change of the catalog: name -> whether its newest text is in use, and the names of texts that
+    /// were found broken in the course of it.
+    pub fn published(&self, valid: &BTreeMap<String, bool>, failed: &[String], now: f64) {
         self.generation.inc();
         self.last_sync.set(now);
         let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -160,9 +160,9 @@ impl Metrics {
         for (template, valid) in valid {
             let by = ByTemplate { template: template.clone() };
             self.valid.get_or_create(&by).set(i64::from(*valid));
-            if !valid {
-                self.load_failures.get_or_create(&by).inc();
-            }
+        }
+        for template in failed {
+            self.load_failures.get_or_create(&ByTemplate { template: template.clone() }).inc();
         }
     }
 

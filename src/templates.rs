@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-use crate::inject::diagnostic::{Diagnostic, Source};
-use crate::inject::sources::{Holder, Sources, Text};
+use crate::inject::diagnostic::{Diagnostic, Source, shown};
+use crate::inject::sources::{Found, Holder, Sources, Text};
 use crate::inject::yaml::{self, Node, Value};
 
 /// The label of ConfigMaps that hold templates.
@@ -25,24 +25,30 @@ pub fn read_files(paths: &[PathBuf]) -> Vec<File> {
     paths.iter().flat_map(|path| files(path)).collect()
 }
 
-/// Makes `sources` hold exactly `files`. What cannot be read is a problem in `sources`.
+/// Makes `sources` hold exactly `files`. What cannot be read is a problem in `sources`, and what it held
+/// before stays.
 pub fn load(files: &[File], sources: &mut Sources) {
-    let mut seen = std::collections::BTreeSet::new();
     for file in files {
         let holder = Holder { created: String::new(), name: file.path.display().to_string() };
-        seen.insert(holder.name.clone());
-        match &file.text {
-            Ok(text) => {
-                let (texts, problems) = documents(&holder.name, &file.path, text);
-                sources.set(&holder, texts, problems);
-            }
-            Err(why) => sources.set(&holder, Vec::new(), vec![Diagnostic::of_document(&holder.name, why)]),
-        }
+        sources.set(
+            &holder,
+            match &file.text {
+                Ok(text) => documents(&holder.name, &file.path, text),
+                Err(why) => {
+                    let errors = vec![Diagnostic::of_document(&holder.name, why)];
+                    Found { errors, incomplete: true, ..Found::default() }
+                }
+            },
+        );
     }
-    sources.retain(&seen);
+    let unreadable = || files.iter().filter(|file| file.text.is_err());
+    sources.retain(|name| {
+        let path = Path::new(name);
+        files.iter().any(|file| file.path == path) || unreadable().any(|folder| path.parent() == Some(&folder.path))
+    });
 }
 
-/// A file as it was found.
+/// A file as it was found, or a folder that cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub struct File {
     path: PathBuf,
@@ -51,22 +57,22 @@ pub struct File {
 
 fn files(path: &Path) -> Vec<File> {
     let read = |path: PathBuf| File {
-        text: fs::read_to_string(&path).map_err(|error| format!("the file cannot be read: {error}")),
+        text: fs::read_to_string(&path).map_err(|error| format!("it cannot be read: {error}")),
         path,
     };
     if !path.is_dir() {
         return vec![read(path.to_owned())];
     }
-    match fs::read_dir(path) {
-        Err(error) => {
-            vec![File { path: path.to_owned(), text: Err(format!("the folder cannot be read: {error}")) }]
-        }
-        Ok(entries) => {
-            let mut paths: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
-            paths.retain(|path| is_yaml(&path.to_string_lossy()) && path.is_file());
-            paths.sort();
-            paths.into_iter().map(read).collect()
-        }
+    let list = || -> std::io::Result<Vec<PathBuf>> {
+        let mut paths = fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+        // A symbolic link to nothing is a file that was deleted.
+        paths.retain(|path| is_yaml(&path.to_string_lossy()) && path.exists() && !path.is_dir());
+        paths.sort();
+        Ok(paths)
+    };
+    match list() {
+        Ok(paths) => paths.into_iter().map(read).collect(),
+        Err(error) => vec![File { path: path.to_owned(), text: Err(format!("the folder cannot be read: {error}")) }],
     }
 }
 
@@ -79,55 +85,74 @@ fn stem(name: &str) -> String {
 }
 
 /// The template documents of a file: the file itself, or those in its ConfigMap manifests.
-fn documents(origin: &str, path: &Path, text: &str) -> (Vec<Text>, Vec<Diagnostic>) {
-    if !mentions_config_map(text) {
+fn documents(origin: &str, path: &Path, text: &str) -> Found {
+    let mut found = Found::default();
+    if !text.lines().any(is_kind_config_map) {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let text = Text {
+        found.texts.push(Text {
             key: String::new(),
             origin: origin.to_owned(),
             default_name: stem(&name),
             text: text.to_owned(),
             lines_before: 0,
             columns_before: 0,
-        };
-        return (vec![text], Vec::new());
+        });
+        return found;
     }
-    let (mut texts, mut problems) = (Vec::new(), Vec::new());
     for (lines_before, document) in split(text) {
         let source = Source { lines_before, ..Source::new(origin, document) };
         match yaml::parse(&source) {
             Ok(Node { value: Value::Null, .. }) => {}
-            Ok(node) => config_map(&source, &node, &mut texts, &mut problems),
-            Err(error) => problems.push(error),
+            Ok(node) => manifest_document(&source, &node, &mut found),
+            Err(error) => {
+                found.errors.push(error);
+                found.incomplete = true;
+            }
         }
     }
-    (texts, problems)
+    found
 }
 
-fn mentions_config_map(text: &str) -> bool {
-    text.lines().any(|line| line.trim_end() == "kind: ConfigMap")
+/// Whether a line says `kind: ConfigMap`, in block or flow style, alone or in a list.
+fn is_kind_config_map(line: &str) -> bool {
+    let line = line.trim_start_matches(['-', ' ', '\t', '{', '"', '\'']);
+    let Some(rest) = line.strip_prefix("kind") else { return false };
+    let value = rest.trim_start_matches(['"', '\'', ' ']).strip_prefix(':').unwrap_or_default();
+    let value = value.trim_start_matches([' ', '"', '\'']);
+    value.strip_prefix("ConfigMap").is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()))
 }
 
-/// The documents of a YAML stream with the number of lines before each. As kubectl does it, a line
-/// that begins with `---` separates.
+/// A manifest beside or around ConfigMaps.
+fn manifest_document(source: &Source<'_>, node: &Node, found: &mut Found) {
+    match (text_of(get(node, "kind")), get(node, "items").map(|items| &items.value)) {
+        (Some("ConfigMap"), _) => config_map(source, node, found),
+        (Some("List" | "ConfigMapList"), Some(Value::List(items))) => {
+            for item in items {
+                config_map(source, item, found);
+            }
+        }
+        _ => found.errors.push(source.error(node.span, "beside ConfigMaps a file of templates holds only ConfigMaps")),
+    }
+}
+
+/// The documents of a YAML stream with the number of lines before each. A line that begins with `---`
+/// separates; what stands behind it on the line belongs to the document.
 #[must_use]
 pub fn split(text: &str) -> Vec<(usize, &str)> {
     let (mut documents, mut from, mut first_line, mut at) = (Vec::new(), 0, 0, 0);
     for (number, line) in text.split_inclusive('\n').enumerate() {
-        if is_separator(line) {
+        if let Some(rest) =
+            line.strip_prefix("---").filter(|rest| rest.starts_with(char::is_whitespace) || rest.is_empty())
+        {
             documents.push((first_line, &text[from..at]));
-            (from, first_line) = (at + line.len(), number + 1);
+            let blank = rest.trim().is_empty();
+            from = at + if blank { line.len() } else { "---".len() };
+            first_line = number + usize::from(blank);
         }
         at += line.len();
     }
     documents.push((first_line, &text[from..]));
     documents
-}
-
-/// Whether a line separates documents.
-#[must_use]
-pub fn is_separator(line: &str) -> bool {
-    line.strip_prefix("---").is_some_and(|rest| rest.trim_end().is_empty() || rest.starts_with([' ', '\t']))
 }
 
 fn get<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
@@ -142,34 +167,30 @@ fn text_of(node: Option<&Node>) -> Option<&str> {
     }
 }
 
-fn config_map(source: &Source<'_>, node: &Node, texts: &mut Vec<Text>, problems: &mut Vec<Diagnostic>) {
-    let kind = text_of(get(node, "kind"));
-    if kind != Some("ConfigMap") {
-        let message = "beside ConfigMaps a file of templates holds only ConfigMaps";
-        problems.push(source.error(node.span, message));
-        return;
-    }
+fn config_map(source: &Source<'_>, node: &Node, found: &mut Found) {
     let metadata = get(node, "metadata");
     let label = metadata.and_then(|m| get(m, "labels")).and_then(|labels| get(labels, LABEL));
     if text_of(label) != Some("true") {
         let message = format!("this ConfigMap lacks the label {LABEL}: \"true\"");
-        problems.push(source.error(node.span, message).help("without it the injector does not read it"));
+        found.errors.push(source.error(node.span, message).help("without it the injector does not read it"));
         return;
     }
     let name = metadata.and_then(|metadata| text_of(get(metadata, "name"))).unwrap_or_default().to_owned();
     let Some(Node { value: Value::Map(data), .. }) = get(node, "data") else {
-        problems.push(source.error(node.span, format!("ConfigMap {name} has no data")));
+        found.errors.push(source.error(node.span, format!("ConfigMap {name} has no data")));
         return;
     };
     for (key, value) in data {
         let Some(text) = text_of(Some(value)).filter(|_| is_yaml(&key.name)) else {
-            let message = format!("key {} of ConfigMap {name} does not end in .yaml or .yml and is not read", key.name);
-            problems.push(source.error(key.span, message));
+            found.warnings.push(source.error(key.span, not_read(&key.name)).warning());
             continue;
         };
         // A literal block keeps its lines, so places in it are places in the file.
-        let literal = source.text.lines().nth(key.span.line - 1).is_some_and(|line| line.contains(": |"));
-        texts.push(Text {
+        let line = source.text.lines().nth(key.span.line - 1).unwrap_or_default();
+        let behind_key = line.chars().skip(key.span.column - 1 + key.span.length).collect::<String>();
+        let literal = behind_key.trim_start_matches(['"', '\'']).trim_start().strip_prefix(':').map(str::trim_start);
+        let literal = literal.is_some_and(|value| value.starts_with('|'));
+        found.texts.push(Text {
             key: format!("{name}/{}", key.name),
             origin: if literal {
                 source.origin.to_owned()
@@ -178,32 +199,39 @@ fn config_map(source: &Source<'_>, node: &Node, texts: &mut Vec<Text>, problems:
             },
             default_name: stem(&key.name),
             text: text.to_owned(),
-            lines_before: if literal { source.lines_before + value.span.line - 1 } else { 0 },
-            columns_before: if literal { value.span.column - 1 } else { 0 },
+            lines_before: if literal { source.lines_before + key.span.line } else { 0 },
+            columns_before: if literal { indentation(source, key.span.line) } else { 0 },
         });
     }
 }
 
+/// The indentation of a block that begins behind `line`: that of its first line that is not blank.
+fn indentation(source: &Source<'_>, line: usize) -> usize {
+    let first = source.text.lines().skip(line).find(|line| !line.trim().is_empty()).unwrap_or_default();
+    first.len() - first.trim_start_matches(' ').len()
+}
+
+fn not_read(key: &str) -> String {
+    format!("key {} does not end in .yaml or .yml and is not read", shown(key, 80))
+}
+
 /// The template documents of a ConfigMap from the API server: `data` and the name of its holder.
 #[must_use]
-pub fn of_config_map(
-    holder: &Holder,
-    data: impl IntoIterator<Item = (String, String)>,
-) -> (Vec<Text>, Vec<Diagnostic>) {
-    let (mut texts, mut problems) = (Vec::new(), Vec::new());
+pub fn of_config_map(holder: &Holder, data: impl IntoIterator<Item = (String, String)>) -> Found {
+    let mut found = Found::default();
     for (key, text) in data {
         let origin = format!("{} key {key}", holder.name);
         if is_yaml(&key) {
             let default_name = stem(&key);
-            texts.push(Text { key, origin, default_name, text, lines_before: 0, columns_before: 0 });
+            found.texts.push(Text { key, origin, default_name, text, lines_before: 0, columns_before: 0 });
         } else {
-            problems.push(Diagnostic::of_document(&origin, "the key does not end in .yaml or .yml and is not read"));
+            found.warnings.push(Diagnostic::of_document(&holder.name, not_read(&key)).warning());
         }
     }
-    if texts.is_empty() && problems.is_empty() {
-        problems.push(Diagnostic::of_document(&holder.name, "it holds no template"));
+    if found.texts.is_empty() && found.warnings.is_empty() {
+        found.warnings.push(Diagnostic::of_document(&holder.name, "it holds no template").warning());
     }
-    (texts, problems)
+    found
 }
 
 /// Reads one document of a manifest as kubectl does.

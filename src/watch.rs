@@ -24,17 +24,18 @@ struct Publisher {
     webhook: Arc<Webhook>,
     sources: Sources,
     reported: BTreeSet<String>,
+    warned: BTreeSet<String>,
 }
 
 impl Publisher {
     fn new(webhook: Arc<Webhook>) -> Self {
-        Self { webhook, sources: Sources::default(), reported: BTreeSet::new() }
+        Self { webhook, sources: Sources::default(), reported: BTreeSet::new(), warned: BTreeSet::new() }
     }
 
     fn publish(&mut self) {
         let published = self.sources.catalog();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        self.webhook.metrics.published(&published.valid, now);
+        self.webhook.metrics.published(&published.valid, &self.sources.take_failed(), now);
         let current: BTreeSet<String> = published.errors.iter().map(Diagnostic::one_line).collect();
         for error in current.difference(&self.reported) {
             tracing::error!("template rejected: {error}");
@@ -44,9 +45,11 @@ impl Publisher {
         }
         self.reported = current;
         tracing::info!(templates = published.catalog.len(), problems = published.errors.len(), "catalog published");
-        for warning in &published.warnings {
-            tracing::debug!("template warning: {}", warning.one_line());
+        let warnings: BTreeSet<String> = published.warnings.iter().map(Diagnostic::one_line).collect();
+        for warning in warnings.difference(&self.warned) {
+            tracing::warn!("template warning: {warning}");
         }
+        self.warned = warnings;
         self.webhook.catalog.store(Arc::new(Some(published.catalog)));
     }
 }
@@ -81,7 +84,7 @@ pub async fn config_maps(client: Client, namespace: String, webhook: Arc<Webhook
                 listed.insert(set(&mut publisher.sources, &namespace, object));
             }
             Ok(Event::InitDone) => {
-                publisher.sources.retain(&listed);
+                publisher.sources.retain(|name| listed.contains(name));
                 publisher.publish();
             }
             Ok(Event::Apply(object)) => {
@@ -109,7 +112,6 @@ fn set(sources: &mut Sources, namespace: &str, object: ConfigMap) -> String {
     let created = object.creation_timestamp().map(|time| time.0.to_string()).unwrap_or_default();
     let holder = Holder { created, name: name.clone() };
     let data: BTreeMap<String, String> = object.data.unwrap_or_default();
-    let (texts, problems) = templates::of_config_map(&holder, data);
-    sources.set(&holder, texts, problems);
+    sources.set(&holder, templates::of_config_map(&holder, data));
     name
 }

@@ -10,6 +10,8 @@ use crate::inject::Embedding;
 pub struct PodTemplate {
     /// Where it stands, and what its workload adds to it.
     pub embedding: Embedding,
+    /// JSON pointer of the object that the pod belongs to: the document, or an item of a list.
+    pub object: String,
     /// The pod as JSON text: metadata and spec.
     pub pod: String,
     /// The namespace it will be created in, if the document says so.
@@ -21,20 +23,30 @@ pub struct PodTemplate {
 /// `spec.template.spec.containers` there (Deployment, Job, Argo Rollout, Knative Service, …).
 #[must_use]
 pub fn pod_templates(document: &Value) -> Vec<PodTemplate> {
-    let is_list = document["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
-    match document["items"].as_array() {
-        Some(items) if is_list => items
-            .iter()
-            .enumerate()
-            .filter_map(|(index, item)| pod_template(item, &format!("/items/{index}")))
-            .collect(),
-        _ => pod_template(document, "").into_iter().collect(),
+    let mut pods = Vec::new();
+    collect(document, document["kind"].as_str(), "", &mut pods);
+    pods
+}
+
+fn collect(object: &Value, kind: Option<&str>, at: &str, pods: &mut Vec<PodTemplate>) {
+    let of_items = kind.and_then(|kind| kind.strip_suffix("List"));
+    match (of_items, object["items"].as_array()) {
+        (Some(of_items), Some(items)) => {
+            // In a PodList or DeploymentList items need not repeat their kind.
+            let of_items = Some(of_items).filter(|kind| !kind.is_empty());
+            for (index, item) in items.iter().enumerate() {
+                collect(item, item["kind"].as_str().or(of_items), &format!("{at}/items/{index}"), pods);
+            }
+        }
+        _ => pods.extend(pod_template(object, kind.unwrap_or_default(), at)),
     }
 }
 
-fn pod_template(document: &Value, at: &str) -> Option<PodTemplate> {
-    let inner = match document["kind"].as_str()? {
-        "Pod" if document["apiVersion"] == "v1" => "",
+fn pod_template(document: &Value, kind: &str, at: &str) -> Option<PodTemplate> {
+    let core = document["apiVersion"].is_null() || document["apiVersion"] == "v1";
+    let inner = match kind {
+        "" => return None,
+        "Pod" if core => "",
         "CronJob" => "/spec/jobTemplate/spec/template",
         "PodTemplate" => "/template",
         _ => "/spec/template",
@@ -45,13 +57,14 @@ fn pod_template(document: &Value, at: &str) -> Option<PodTemplate> {
         return None;
     }
     let claims = document["spec"]["volumeClaimTemplates"].as_array().into_iter().flatten();
-    let claims = if document["kind"] == "StatefulSet" {
+    let claims = if kind == "StatefulSet" {
         claims.filter_map(|claim| claim["metadata"]["name"].as_str()).map(str::to_owned).collect()
     } else {
         Vec::new()
     };
     Some(PodTemplate {
         embedding: Embedding { pointer: format!("{at}{inner}"), claims },
+        object: at.to_owned(),
         pod: pod_text(template),
         namespace: document["metadata"]["namespace"].as_str().map(str::to_owned),
     })

@@ -121,6 +121,51 @@ fn usage_and_missing_files_have_codes_of_their_own() {
 }
 
 #[test]
+fn a_denied_file_is_told_also_beside_a_missing_one_and_folders_are_read() {
+    let folder = folder(&[
+        ("asks.yaml", ASKS),
+        (
+            "wrong.json",
+            r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"w","annotations":{"sidecar.io/inject":"x"}},"spec":{"containers":[]}}"#,
+        ),
+    ]);
+    let ran = inject(&folder, &["-f", "wrong.json", "-f", "none.yaml"], "");
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(3), ""));
+    assert!(ran.stderr.contains("pod/w") && ran.stderr.contains("none.yaml"), "{}", ran.stderr);
+    let ran = inject(&folder, &["-f", "."], "");
+    assert_eq!(ran.code, Some(1), "the folder's JSON file is read as well");
+    fs::remove_file(folder.path().join("wrong.json")).unwrap();
+    assert_eq!(inject(&folder, &["-f", "."], "").stdout, inject(&folder, &["-f", "asks.yaml"], "").stdout);
+}
+
+#[test]
+fn documents_on_the_line_of_their_separator_and_strings_that_begin_with_a_tab() {
+    let folder = folder(&[]);
+    let pod = r#"--- {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "annotations": {"sidecar.io/inject": "helper"}}, "spec": {"containers": [{"name": "app", "image": "app:1", "args": ["\ta\nb", "1e3"], "ports": [{"containerPort": 30.0}]}]}}"#;
+    let ran = inject(&folder, &["-f", "-"], pod);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.contains("name: helper"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains(r#"- "\ta\nb""#),
+        "a block that begins with a tab is unreadable to kubectl: {}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn places_in_config_maps_are_places_in_the_file() {
+    let template = "kind: ConfigMap # note\napiVersion: v1\nmetadata: {name: t, labels: {sidecar.io/template: 'true'}}\ndata:\n  README.md: read me\n  a.yaml: |\n\n\n    sidecars:\n    - name: x\n      image: i\n      imag: i\n      tty: 1\n  b.yaml: \"name: b\\ndescription: |\\n  foo\\nbad: 1\\n\"\n";
+    let folder = folder(&[("templates/cm.yaml", template)]);
+    let ran = inject(&folder, &["-f", "-"], ASKS);
+    assert_eq!(ran.code, Some(1));
+    for line in
+        ["templates/cm.yaml:13:12", "templates/cm.yaml ConfigMap t key b.yaml:4:1", "key README.md does not end in"]
+    {
+        assert!(ran.stderr.contains(line), "{line}: {}", ran.stderr);
+    }
+}
+
+#[test]
 fn a_second_run_changes_nothing() {
     let folder = folder(&[]);
     let once = inject(&folder, &["-f", "-"], ASKS).stdout;

@@ -48,6 +48,12 @@ fn pairs() -> impl Strategy<Value = Map<String, Value>> {
         .prop_map(|pairs| pairs.into_iter().map(|(k, v)| (k, v.into())).collect())
 }
 
+/// Labels or annotations as a template may have them.
+fn legal_pairs(value: &'static str) -> impl Strategy<Value = Map<String, Value>> {
+    vec(("[a-z][a-z_.]{0,3}[a-z](/[a-z]{1,4})?", value), 0..4)
+        .prop_map(|pairs| pairs.into_iter().map(|(k, v)| (k.replace(['_', '.'], "-"), v.into())).collect())
+}
+
 prop_compose! {
     fn pod()(
         containers in items(), init in list(), volumes in list(), secrets in list(), labels in option::of(pairs()),
@@ -75,22 +81,21 @@ prop_compose! {
     fn template(name: &'static str, version: Option<&'static str>)(
         sidecars in vec(name_of_own(), 0..3), own in vec(text(), 3), mode in prop::sample::select(vec!["native", "container"]),
         position in option::of(prop::sample::select(vec!["first", "last"])), skip in any::<bool>(),
-        volumes in vec(name_of_own(), 0..2), ports in any::<bool>(), labels in pairs(), annotations in pairs(),
+        volumes in vec(name_of_own(), 0..2), ports in any::<bool>(), mount in option::of(name_of_own()),
+        labels in legal_pairs("[a-z]([a-z._-]{0,3}[a-z])?"), annotations in legal_pairs("[ -#%-~]{0,12}"),
     ) -> String {
         let (mut sidecars, mut volumes) = (sidecars, volumes);
         sidecars.sort(); sidecars.dedup(); volumes.sort(); volumes.dedup();
         let containers: Vec<Value> = sidecars.iter().enumerate().map(|(at, sidecar)| {
             let mut container = json!({"name": sidecar, "image": "i", "args": [own[at % 3].replace("${", "")]});
+            if let Some(mount) = &mount { container["volumeMounts"] = json!([{"name": mount, "mountPath": "/m"}]); }
             if ports { container["ports"] = json!([{"containerPort": 80 + at}]); }
             container
         }).collect();
         let volumes: Vec<Value> = volumes.iter().map(|volume| json!({"name": volume, "emptyDir": {}})).collect();
-        let clean = |pairs: Map<String, Value>| -> Map<String, Value> {
-            pairs.into_iter().filter(|(k, v)| !k.contains("${") && !v.as_str().unwrap_or("").contains("${")).collect()
-        };
         let mut template = json!({
             "name": name, "mode": mode, "onProblem": if skip { "Skip" } else { "Deny" }, "sidecars": containers,
-            "volumes": volumes, "metadata": {"labels": clean(labels), "annotations": clean(annotations)},
+            "volumes": volumes, "metadata": {"labels": labels, "annotations": annotations},
         });
         if let Some(version) = version { template["version"] = version.into(); }
         if let Some(position) = position { template["position"] = position.into(); }

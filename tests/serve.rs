@@ -53,6 +53,8 @@ fn a_drain_loses_no_request() {
     let mut idle = connect(&webhook);
     let mut busy = connect(&webhook);
     assert_eq!(idle.post(REVIEW).expect("an answer").status, 200);
+    // A connection that is made and has not been used yet: its request is on the way.
+    let mut fresh = connect(&webhook);
     // Half of a request is under way when the end is announced.
     let (first, second) = REVIEW.split_at(REVIEW.len() / 2);
     busy.send(TlsClient::head(REVIEW.len()).as_bytes()).unwrap();
@@ -71,6 +73,7 @@ fn a_drain_loses_no_request() {
         Err(_) => Ok(()),
         Ok(_) => Err("still listening".to_owned()),
     });
+    assert_eq!(fresh.post(REVIEW).expect("the first request of a new connection is answered").status, 200);
     busy.send(second.as_bytes()).unwrap();
     let answer = busy.answer().expect("the request under way is answered");
     assert_eq!(answer.status, 200);
@@ -164,6 +167,41 @@ fn files_that_are_swapped_as_the_kubelet_does_take_effect() {
     assert_eq!(body(), second, "the last good version serves");
     link("..4", None);
     wait::until("the deleted file", || Some(body()).filter(|b| b.contains("[UnknownTemplate]")).ok_or(second.clone()));
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_keeps_its_templates() {
+    let (folder, parent) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (path, away) = (parent.path().join("templates"), parent.path().join("away"));
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("fluent-bit.yaml"), TEMPLATE).unwrap();
+    let webhook = start(folder.path(), &path, &[]);
+    fs::rename(&path, &away).unwrap();
+    wait::until("the folder to be missed", || match webhook.log() {
+        log if log.contains("cannot be read") => Ok(()),
+        log => Err(log),
+    });
+    let mut client = connect(&webhook);
+    assert!(client.post(REVIEW).expect("an answer").body.contains("\"patch\""));
+    fs::remove_file(away.join("fluent-bit.yaml")).unwrap();
+    fs::rename(&away, &path).unwrap();
+    wait::until("the deletion", || {
+        let body = client.post(REVIEW).expect("an answer").body;
+        if body.contains("[UnknownTemplate]") { Ok(()) } else { Err(body) }
+    });
+}
+
+#[test]
+fn names_from_outside_are_no_metric_labels() {
+    let (folder, templates) = (tempfile::tempdir().unwrap(), templates());
+    let webhook = start(folder.path(), templates.path(), &[]);
+    let mut review: serde_json::Value = serde_json::from_str(REVIEW).unwrap();
+    let annotations = &mut review["request"]["object"]["metadata"]["annotations"];
+    annotations["sidecar.io/inject"] = "evil-1".into();
+    annotations["sidecar.io/status"] = r#"{"templates":[{"name":"evil-1","added":{"containers":["app"]}}]}"#.into();
+    assert_eq!(connect(&webhook).post(&review.to_string()).expect("an answer").status, 200);
+    let (_, page) = webhook.metrics();
+    assert!(page.contains("template=\"(unknown)\"") && !page.contains("evil-1"), "{page}");
 }
 
 /// The API server keeps idle connections for 90 s; hyper would end them after 30 if it was not told.

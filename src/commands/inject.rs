@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use crate::inject::catalog::Catalog;
+use crate::inject::diagnostic::shown;
 use crate::inject::pod::{Pod, Text};
 use crate::inject::review::{Request, Target};
 use crate::inject::sources::Sources;
@@ -61,9 +62,16 @@ pub(super) fn run(args: &InjectArgs) -> Result<(), Failure> {
     let InjectArgs { files, templates, namespace, output } = args;
     let catalog = load(templates)?;
     let (mut out, mut problems, mut notes) = (String::new(), String::new(), String::new());
-    let mut values = Vec::new();
-    for file in files {
-        let (name, text) = read(file)?;
+    let (mut values, mut unread) = (Vec::new(), None);
+    for file in manifest_files(files)? {
+        let (name, text) = match read(&file) {
+            Ok(read) => read,
+            // The others are looked at all the same: one run tells everything.
+            Err(error) => {
+                unread.get_or_insert(error);
+                continue;
+            }
+        };
         let mut documents = Vec::new();
         for (separator, lines, text) in split(&text) {
             let value = match templates::manifest(&name, lines, text) {
@@ -84,6 +92,10 @@ pub(super) fn run(args: &InjectArgs) -> Result<(), Failure> {
         }
     }
     eprint!("{notes}");
+    if let Some(error) = unread {
+        eprint!("{problems}");
+        return Err(Failure::Io(error));
+    }
     if !problems.is_empty() {
         return Err(Failure::Found(problems));
     }
@@ -96,6 +108,27 @@ pub(super) fn run(args: &InjectArgs) -> Result<(), Failure> {
     }
     std::io::stdout().write_all(out.as_bytes()).context("failed to write to stdout")?;
     Ok(())
+}
+
+/// The files themselves, and of folders what kubectl reads of them: the manifests one level deep.
+fn manifest_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(path).with_context(|| format!("failed to read {}", path.display()))?;
+        let is_manifest = |path: &PathBuf| {
+            let ending = path.extension().and_then(|ending| ending.to_str());
+            path.is_file() && matches!(ending, Some("yaml" | "yml" | "json"))
+        };
+        let mut found: Vec<PathBuf> =
+            entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_manifest).collect();
+        found.sort();
+        files.extend(found);
+    }
+    Ok(files)
 }
 
 fn load(paths: &[PathBuf]) -> Result<Catalog, Failure> {
@@ -116,7 +149,7 @@ fn load(paths: &[PathBuf]) -> Result<Catalog, Failure> {
     Err(Failure::Found(errors.join("\n")))
 }
 
-fn read(file: &PathBuf) -> Result<(String, String), Failure> {
+fn read(file: &PathBuf) -> anyhow::Result<(String, String)> {
     if file.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).context("failed to read stdin")?;
@@ -148,7 +181,6 @@ fn inject_document(
     problems: &mut String,
     notes: &mut String,
 ) -> Result<(), Failure> {
-    let mut value = document.value.clone();
     for pod in pod_templates(&document.value) {
         let decision = decide(&pod, catalog, namespace);
         let place = format!("{file}: {}", describe(&document.value, &pod));
@@ -159,10 +191,10 @@ fn inject_document(
             let _ = writeln!(problems, "error: {place}: {}", decision.message);
         } else if let Some(patch) = &decision.patch {
             let patch: json_patch::Patch = serde_json::from_slice(patch).context("failed to read our own patch")?;
-            json_patch::patch(&mut value, &patch).context("failed to apply our own patch")?;
-            let operations = serde_json::to_value(&patch).context("failed to write the patch")?;
-            document.patch.extend(operations.as_array().cloned().unwrap_or_default());
-            document.changed = Some(value.clone());
+            let changed = document.changed.get_or_insert_with(|| document.value.clone());
+            json_patch::patch(changed, &patch).context("failed to apply our own patch")?;
+            let operations = patch.0.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>();
+            document.patch.extend(operations.context("failed to write the patch")?);
         }
     }
     on_the_wrong_object(&document.value, file, notes);
@@ -185,30 +217,26 @@ fn decide(pod: &PodTemplate, catalog: &Catalog, namespace: &str) -> Decision {
 
 /// `KIND/NAME` of the document, or of the item of a list that the pod belongs to.
 fn describe(document: &Value, pod: &PodTemplate) -> String {
-    let mut steps = pod.embedding.pointer.split('/').skip(1);
-    let item = match (steps.next(), steps.next()) {
-        (Some("items"), Some(index)) => &document["items"][index.parse::<usize>().unwrap_or_default()],
-        _ => document,
-    };
-    let kind = item["kind"].as_str().unwrap_or("?").to_lowercase();
-    let metadata = &item["metadata"];
+    let object = document.pointer(&pod.object).unwrap_or(document);
+    let kind = object["kind"].as_str().unwrap_or("pod").to_lowercase();
+    let metadata = &object["metadata"];
     let name = metadata["name"].as_str().or(metadata["generateName"].as_str()).unwrap_or("(without name)");
-    format!("{kind}/{name}")
+    shown(&format!("{kind}/{name}"), 320)
 }
 
 /// Says so where a workload carries the annotation that belongs on its pods.
 fn on_the_wrong_object(document: &Value, file: &str, notes: &mut String) {
-    if document["kind"] == "Pod" {
-        return;
-    }
     let request = inject::select::REQUEST;
-    if !document["metadata"]["annotations"][request].is_null() && !pod_templates(document).is_empty() {
-        let kind = document["kind"].as_str().unwrap_or("?").to_lowercase();
-        let name = document["metadata"]["name"].as_str().unwrap_or("?");
-        let _ = writeln!(
-            notes,
-            "warning: {file}: {kind}/{name}: {request} stands on the {kind} and has no effect there; move it to the pod template's annotations"
-        );
+    for pod in pod_templates(document).iter().filter(|pod| pod.object != pod.embedding.pointer) {
+        let object = document.pointer(&pod.object).unwrap_or(document);
+        let outer = [&object["metadata"], &object["spec"]["jobTemplate"]["metadata"]];
+        if outer.iter().any(|metadata| !metadata["annotations"][request].is_null()) {
+            let _ = writeln!(
+                notes,
+                "warning: {file}: {}: {request} has no effect there; move it to the pod template's annotations",
+                describe(document, pod)
+            );
+        }
     }
 }
 

@@ -108,6 +108,9 @@ fn log_to_stderr(format: LogFormat, level: tracing::Level) {
 
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     // Everything that can be wrong is found before a port is bound.
+    if let Some(path) = args.templates.iter().find(|path| !path.exists()) {
+        return Err(anyhow!("{}: no such file or folder (--templates)", path.display()));
+    }
     let certificate = certificate(&args)?;
     let client = match &args.namespace {
         Some(_) => {

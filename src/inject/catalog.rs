@@ -80,6 +80,12 @@ impl Catalog {
         })
     }
 
+    /// Whether there is a template of that name, in any version.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.templates.contains_key(name)
+    }
+
     /// All names, sorted.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {

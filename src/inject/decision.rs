@@ -49,6 +49,8 @@ pub struct Decision {
 pub struct Outcome {
     /// Its name.
     pub name: String,
+    /// Whether the catalog has a template of that name; other names are the users' own.
+    pub known: bool,
     /// Its version, if it has one and is known.
     pub version: Option<String>,
     /// `Injected`, or why not.

@@ -34,7 +34,7 @@ impl<'a> Source<'a> {
             line: span.line + self.lines_before,
             column: span.column + self.columns_before,
             snippet: line.map(|text| Snippet::new(text, span)),
-            message: message.into(),
+            message: shown(&message.into(), MAX_MESSAGE),
             help: None,
         }
     }
@@ -68,6 +68,8 @@ struct Snippet {
     caret_length: usize,
 }
 
+/// Longest message and longest advice, in characters. Both may quote the document.
+const MAX_MESSAGE: usize = 400;
 /// Longest part of a source line that is shown, in characters.
 const SHOWN_CHARACTERS: usize = 120;
 
@@ -113,7 +115,7 @@ impl Diagnostic {
             origin: origin.to_owned(),
             line: 0,
             column: 0,
-            message: message.into(),
+            message: shown(&message.into(), MAX_MESSAGE),
             help: None,
             snippet: None,
         }
@@ -122,7 +124,7 @@ impl Diagnostic {
     /// The same, with advice.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(shown(&help.into(), MAX_MESSAGE));
         self
     }
 

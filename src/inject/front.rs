@@ -2,7 +2,9 @@
 //! what the API server writes, annotations stand before managed fields and spec, so the first two
 //! kilobytes tell whatever the pod's size. Anything unusual (another order, escapes, a pod that asks)
 //! is left undecided, and [`Request::parse`](super::review::Request::parse) reads the review whole.
-//! It must agree with that reading on every review it decides; a property test holds them together.
+//! It must agree with that reading on every review it decides; a property test holds them together. What stands
+//! behind the annotations is not looked at: a pod that asks for nothing is let through whatever it is, also where
+//! a whole reading would find a wrong type, a repeated member or broken text further on.
 
 use std::fmt;
 

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::diagnostic::Span;
 use super::pod_types::Checker;
-use super::select::is_name;
+use super::syntax::{is_label, is_subdomain};
 use super::yaml::{Node, Value};
 
 /// One item, ready to be copied into a patch.
@@ -118,6 +118,7 @@ pub(super) fn containers(
         if value["image"].as_str().is_none_or(str::is_empty) {
             checker.error(node.span, format!("{path} (\"{name}\") has no image"), "");
         }
+        required_members(checker, node, &value, &path);
         unique_mount_paths(checker, node, &value, &path);
         if let (Kind::NativeSidecar, Json::Object(map)) = (kind, &mut value) {
             let behind = map.keys().position(|key| key == "image").map_or(0, |at| at + 1);
@@ -154,15 +155,13 @@ fn plain(name: String, value: Json) -> Item {
 
 /// Reads the volumes.
 pub(super) fn volumes(checker: &mut Checker<'_>, node: Option<&Node>) -> Vec<Item> {
-    named(checker, node, "volumes", "Volume", &["if", "files", "shared"], is_name)
+    named(checker, node, "volumes", "Volume", &["if", "files", "shared"], is_label)
 }
 
 /// Reads the pull secrets.
 pub(super) fn image_pull_secrets(checker: &mut Checker<'_>, node: Option<&Node>) -> Vec<Item> {
     // Names of Secrets are DNS-1123 subdomains.
-    named(checker, node, "imagePullSecrets", "LocalObjectReference", &["if"], |name| {
-        name.len() <= 253 && name.split('.').all(is_name)
-    })
+    named(checker, node, "imagePullSecrets", "LocalObjectReference", &["if"], is_subdomain)
 }
 
 fn named(
@@ -222,7 +221,7 @@ fn required_name(
         name_missing(checker, node, path);
         return None;
     };
-    if !is_name(name) {
+    if !is_label(name) {
         let help = "use 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit";
         checker.error(key_span(node, "name"), format!("{path}.name is no valid name of a container"), help);
     }
@@ -242,6 +241,28 @@ fn name_missing(checker: &mut Checker<'_>, node: &Node, path: &str) {
         }
         Value::Null => checker.error(node.span, format!("{path} is empty"), ""),
         _ => {}
+    }
+}
+
+/// What the API server demands of the members of a container's lists.
+fn required_members(checker: &mut Checker<'_>, node: &Node, value: &Json, path: &str) {
+    let required =
+        [("volumeMounts", "name"), ("volumeMounts", "mountPath"), ("volumeDevices", "name"), ("env", "name")];
+    for (list, field) in required {
+        let missing = array(&value[list]).position(|item| item[field].as_str().is_none_or(str::is_empty));
+        if let Some(index) = missing {
+            checker.error(key_span(node, list), format!("{path}.{list}[{index}] has no {field}"), "");
+        }
+    }
+    for (index, port) in array(&value["ports"]).enumerate() {
+        let numbers = [("containerPort", 1), ("hostPort", 0)];
+        for (field, least) in numbers {
+            let absent = port[field].is_null() && field == "hostPort";
+            if !absent && !port[field].as_i64().is_some_and(|port| (least..=65_535).contains(&port)) {
+                let message = format!("{path}.ports[{index}].{field} must be a port, {least} to 65535");
+                checker.error(key_span(node, "ports"), message, "");
+            }
+        }
     }
 }
 

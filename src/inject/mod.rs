@@ -19,6 +19,7 @@ pub mod review;
 pub mod select;
 pub mod sources;
 pub mod status;
+pub mod syntax;
 pub mod template;
 pub mod yaml;
 

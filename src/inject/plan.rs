@@ -1,9 +1,10 @@
 //! How chosen templates join one pod: what would be added where, and what stands in the way. Decides
 //! order and conflicts; it must not know JSON Patch.
 //!
-//! Templates are placed one after the other. One with a problem is not placed at all, so that the
-//! others are planned as if it had not been asked for.
+//! Templates are placed one after the other. One with a problem is not placed at all, and planning starts
+//! again without it, so that the others are planned as if it had not been asked for.
 
+use super::diagnostic::shown;
 use super::item::{Item, Port};
 use super::pod::{Metadata, Spec};
 use super::reason::Reason;
@@ -73,7 +74,6 @@ impl<'c> Plan<'c> {
         self.containers(template, pod, &mut problems);
         self.volumes(template, pod, &mut problems);
         self.host_ports(template, pod, &mut problems);
-        self.mounts(template, pod, &mut problems);
         if problems.is_empty() {
             self.add(template, pod);
         }
@@ -169,7 +169,7 @@ impl<'c> Plan<'c> {
             if let Some(owner) = pod.owner_of_host_port(wanted, number) {
                 conflict(
                     problems,
-                    format!("{what}, but the pod's container \"{owner}\" has it"),
+                    format!("{what}, but the pod's container \"{}\" has it", shown(owner, 63)),
                     "Change one of the host ports",
                 );
             } else if let Some(other) =
@@ -184,25 +184,26 @@ impl<'c> Plan<'c> {
         }
     }
 
-    fn mounts(&self, template: &Template, pod: &Target<'_>, problems: &mut Vec<Problem>) {
-        let added = |name: &str| template.volumes.iter().chain(self.volumes.iter().copied()).any(|v| v.name == name);
+    /// The volumes that `template` mounts and that nobody has: neither the pod nor any template placed. Asked
+    /// when all are placed, so that the order of the request does not matter.
+    pub(super) fn missing_volumes(&self, template: &Template, pod: &Target<'_>) -> Vec<Problem> {
         let mut missing: Vec<&str> = Vec::new();
+        let mut problems = Vec::new();
         for item in template.all_containers() {
             for mount in &item.mounts {
-                if !added(mount) && !pod.has_volume(mount) && !missing.contains(&mount.as_str()) {
+                let added = self.volumes.iter().any(|volume| volume.name == *mount);
+                if !added && !pod.has_volume(mount) && !missing.contains(&mount.as_str()) {
                     missing.push(mount);
                     let what = format!(
-                        "its container \"{}\" mounts the volume \"{mount}\", which neither it nor the pod has",
+                        "its container \"{}\" mounts the volume \"{mount}\", which neither the templates nor the pod have",
                         item.name
                     );
-                    problems.push(Problem {
-                        reason: Reason::MissingVolume,
-                        what,
-                        fix: "Add the volume to the pod or the template",
-                    });
+                    let fix = "Add the volume to the pod or the template";
+                    problems.push(Problem { reason: Reason::MissingVolume, what, fix });
                 }
             }
         }
+        problems
     }
 
     fn placed_with(&self, has: impl Fn(&Template) -> bool) -> Option<String> {

@@ -9,10 +9,61 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Text borrowed from the review unless it contains escapes.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(transparent)]
-pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
+/// Text borrowed from the review unless it contains escapes. Null is empty, as in Go's decoder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Text<'a>(pub Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Text::default())
+            }
+        }
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+/// Derived structs would also read a list as their members in order. This makes them read objects alone:
+/// beside `#[serde(remote = "Self")]`, which derives the reading under the type's own name.
+macro_rules! objects_only {
+    ($($name:ident),+) => {$(
+        impl<'de: 'a, 'a> Deserialize<'de> for $name<'a> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct ObjectVisitor<'a>(std::marker::PhantomData<&'a ()>);
+                impl<'de: 'a, 'a> Visitor<'de> for ObjectVisitor<'a> {
+                    type Value = $name<'a>;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("an object")
+                    }
+
+                    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                        <$name<'a>>::deserialize(serde::de::value::MapAccessDeserializer::new(map))
+                    }
+                }
+                deserializer.deserialize_map(ObjectVisitor(std::marker::PhantomData))
+            }
+        }
+    )+};
+}
+
+objects_only!(Metadata, OwnerReference, Spec, Container, Port, Named, SoundPod);
 
 impl Text<'_> {
     /// The text.
@@ -65,6 +116,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for StringMap<'a> {
 /// The pod's metadata.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[serde(remote = "Self")]
 pub struct Metadata<'a> {
     /// Empty for pods that a controller creates from `generateName`.
     #[serde(borrow, default)]
@@ -103,6 +155,7 @@ impl Metadata<'_> {
 
 /// One owner.
 #[derive(Debug, Deserialize)]
+#[serde(remote = "Self")]
 pub struct OwnerReference<'a> {
     /// E.g. `ReplicaSet`.
     #[serde(borrow, default)]
@@ -115,6 +168,7 @@ pub struct OwnerReference<'a> {
 /// What the decision needs of the pod's spec.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[serde(remote = "Self")]
 pub struct Spec<'a> {
     /// Required by the API.
     #[serde(borrow, default)]
@@ -146,6 +200,7 @@ impl Spec<'_> {
 
 /// One container of the pod.
 #[derive(Debug, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Container<'a> {
     /// Unique in the pod, over all lists of containers.
     #[serde(borrow, default)]
@@ -158,6 +213,7 @@ pub struct Container<'a> {
 /// A declared port of a container.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[serde(remote = "Self")]
 pub struct Port<'a> {
     /// The port of the container.
     #[serde(default)]
@@ -175,6 +231,7 @@ pub struct Port<'a> {
 
 /// Anything of which only the name matters.
 #[derive(Debug, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Named<'a> {
     /// The name.
     #[serde(borrow, default)]
@@ -193,6 +250,7 @@ pub struct Pod<'a> {
 
 /// The parts of a pod whose shape is sound.
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 pub(super) struct SoundPod<'a> {
     #[serde(borrow)]
     metadata: Metadata<'a>,
@@ -243,7 +301,7 @@ fn part<'a, T: Deserialize<'a>>(name: &str, json: Option<&'a RawValue>) -> Resul
 /// The error without line and column: reviews are one line and nobody sees them.
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    text.split(" at line ").next().unwrap_or(&text).to_owned()
+    super::diagnostic::shown(text.split(" at line ").next().unwrap_or(&text), 200)
 }
 
 #[cfg(test)]

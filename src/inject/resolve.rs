@@ -65,14 +65,14 @@ impl<'p> Case<'p> {
         let present = status.present(self.metadata, self.spec);
         let is_present = |wanted: &&TemplateRef<'p>| present.iter().any(|(name, _)| *name == wanted.name);
         if refs.iter().all(|wanted| is_present(&wanted)) {
-            return Self::outcome(Decision::unchanged(Reason::AlreadyInjected), refs, &[]);
+            return self.outcome(Decision::unchanged(Reason::AlreadyInjected), refs, &[]);
         }
-        let mut plan = Plan::default();
-        let chosen: Vec<Chosen<'p>> =
-            refs.iter().filter(|wanted| !is_present(wanted)).map(|wanted| self.place(*wanted, &mut plan)).collect();
+        let mut chosen: Vec<Chosen<'p>> =
+            refs.iter().filter(|wanted| !is_present(wanted)).map(|wanted| self.choose(*wanted)).collect();
+        let plan = self.plan(&mut chosen);
         let denies = |chosen: &&Chosen<'p>| chosen.template.and_then(|t| t.on_problem) != Some(OnProblem::Skip);
         if chosen.iter().filter(denies).any(|chosen| !chosen.problems.is_empty()) {
-            return Self::outcome(self.denied(&chosen), refs, &chosen);
+            return self.outcome(self.denied(&chosen), refs, &chosen);
         }
         let mut decision = Decision::unchanged(Reason::AlreadyInjected);
         let left_out = chosen.iter().find(|chosen| !chosen.problems.is_empty());
@@ -89,32 +89,45 @@ impl<'p> Case<'p> {
             let pointer = &self.place.embedding.pointer;
             let patch = patch::write(&plan, &new_status, self.metadata, self.spec, pointer);
             if let Some(too_large) = self.too_large(&plan, &new_status, patch.len()) {
-                return Self::outcome(too_large, refs, &chosen);
+                return self.outcome(too_large, refs, &chosen);
             }
             decision.patch = Some(patch);
         }
-        Self::outcome(decision, refs, &chosen)
+        self.outcome(decision, refs, &chosen)
     }
 
-    fn place(&self, wanted: TemplateRef<'p>, plan: &mut Plan<'p>) -> Chosen<'p> {
-        let mut chosen = Chosen { wanted, template: None, problems: Vec::new(), adds_nothing: false };
+    fn choose(&self, wanted: TemplateRef<'p>) -> Chosen<'p> {
         match self.catalog.get(wanted) {
-            Err(unknown) => chosen.problems.push(self.unknown(wanted, &unknown)),
-            Ok(template) => {
-                chosen.template = Some(template);
-                let target =
-                    plan::Target { metadata: self.metadata, spec: self.spec, claims: &self.place.embedding.claims };
-                chosen.problems = plan.place(template, &target);
-                if let Some(placed) = plan.placed.last()
-                    && std::ptr::eq(placed.template, template)
-                    && placed.is_empty()
-                {
-                    plan.placed.pop();
-                    chosen.adds_nothing = true;
-                }
+            Ok(template) => Chosen { wanted, template: Some(template), problems: Vec::new(), adds_nothing: false },
+            Err(unknown) => {
+                let problems = vec![self.unknown(wanted, &unknown)];
+                Chosen { wanted, template: None, problems, adds_nothing: false }
             }
         }
-        chosen
+    }
+
+    /// Plans the templates that have no problem, and starts again without those that turn out to have one.
+    fn plan(&self, chosen: &mut [Chosen<'p>]) -> Plan<'p> {
+        let target = plan::Target { metadata: self.metadata, spec: self.spec, claims: &self.place.embedding.claims };
+        loop {
+            let mut plan = Plan::default();
+            let mut again = false;
+            for chosen in chosen.iter_mut().filter(|chosen| chosen.problems.is_empty()) {
+                let Some(template) = chosen.template else { continue };
+                chosen.problems = plan.place(template, &target);
+            }
+            for chosen in chosen.iter_mut().filter(|chosen| chosen.problems.is_empty()) {
+                let Some(template) = chosen.template else { continue };
+                chosen.problems = plan.missing_volumes(template, &target);
+                again |= !chosen.problems.is_empty();
+                chosen.adds_nothing =
+                    plan.placed.iter().any(|placed| std::ptr::eq(placed.template, template) && placed.is_empty());
+            }
+            if !again {
+                plan.placed.retain(|placed| !placed.is_empty());
+                return plan;
+            }
+        }
     }
 
     fn unknown(&self, wanted: TemplateRef<'_>, unknown: &Unknown<'_>) -> Problem {
@@ -247,7 +260,7 @@ impl<'p> Case<'p> {
     }
 
     /// `decision` with what became of each template.
-    fn outcome(mut decision: Decision, refs: &[TemplateRef<'_>], chosen: &[Chosen<'_>]) -> Decision {
+    fn outcome(&self, mut decision: Decision, refs: &[TemplateRef<'_>], chosen: &[Chosen<'_>]) -> Decision {
         let denied = decision.verdict == Verdict::Denied;
         decision.templates = refs
             .iter()
@@ -265,6 +278,7 @@ impl<'p> Case<'p> {
                 };
                 Outcome {
                     name: wanted.name.to_owned(),
+                    known: self.catalog.has(wanted.name),
                     version: template.and_then(|template| template.version.clone()),
                     reason,
                     denied: denied && chosen.is_some_and(|chosen| !chosen.problems.is_empty()),

@@ -139,17 +139,17 @@ impl<'a> Request<'a> {
     /// When the body is no review that could be answered.
     pub fn parse(body: &'a [u8]) -> Result<Self, ReviewError> {
         let text = std::str::from_utf8(body).map_err(|error| ReviewError::NotJson(error.to_string()))?;
+        if !text.trim_ascii_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
+            return Err(ReviewError::NotAReview("it is no object".to_owned()));
+        }
         // One pass for the sound pod, by far the most frequent. Anything else is read again, with the
         // object set aside.
         if let Ok(envelope) = serde_json::from_str::<Envelope<'a, SoundPod<'a>>>(text) {
             return Self::from_envelope(envelope, body.len(), Pod::from);
         }
         let envelope: Envelope<'a, Raw<'a>> = serde_json::from_str(text).map_err(|error| {
-            if error.is_data() {
-                ReviewError::NotAReview(error.to_string())
-            } else {
-                ReviewError::NotJson(error.to_string())
-            }
+            let why = super::diagnostic::shown(&error.to_string(), 200);
+            if error.is_data() { ReviewError::NotAReview(why) } else { ReviewError::NotJson(why) }
         })?;
         Self::from_envelope(envelope, body.len(), |Raw(json)| Pod::parse(json.get()))
     }
@@ -265,7 +265,8 @@ mod tests {
         assert_eq!(parse(r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}"#), ReviewError::NoRequest);
         assert_eq!(parse(&REVIEW.replace("u1", "")), ReviewError::NoUid);
         assert!(matches!(Request::parse(b"{\"kind\":\"\xff\"}"), Err(ReviewError::NotJson(_))));
-        let _ = parse(&"[".repeat(10_000));
+        assert!(matches!(parse(&"[".repeat(10_000)), ReviewError::NotJson(_)));
+        assert!(matches!(parse("[\"AdmissionReview\", \"admission.k8s.io/v1\"]"), ReviewError::NotAReview(_)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! value and knows neither the catalog nor the rest of the pod.
 
 use super::diagnostic::shown;
+use super::syntax::is_label;
 
 /// The annotation that asks for templates.
 pub const REQUEST: &str = "sidecar.io/inject";
@@ -81,7 +82,7 @@ fn parse_item<'a>(value: &str, item: &'a str) -> Result<TemplateRef<'a>, String>
         "false" => "\"false\" cannot stand in a list".to_owned(),
         "enabled" | "yes" | "all" | "default" => format!("\"{name}\" is not a template; write \"true\""),
         "disabled" | "no" | "none" => format!("\"{name}\" is not a template; write \"false\""),
-        name if !is_name(name) => format!("\"{}\" is no name of a template", shown(name, 80)),
+        name if !is_label(name) => format!("\"{}\" is no name of a template", shown(name, 80)),
         _ => match version {
             Some("") => format!("\"{}\" has no version after the @", shown(item, 80)),
             Some(version) if !is_version(version) => format!("\"{}\" is no version", shown(version, 80)),
@@ -96,17 +97,6 @@ fn malformed(value: &str, problem: &str) -> String {
         "{REQUEST} is \"{}\": {problem}. It is a list of names, each with an optional version (\"fluent-bit, vault-agent@2\"), or \"false\".",
         shown(value, 120)
     )
-}
-
-/// Whether `name` is a DNS-1123 label, as names of templates are.
-#[must_use]
-pub fn is_name(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    let inner = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
-    (1..=MAX_WORD).contains(&bytes.len())
-        && bytes.iter().all(inner)
-        && bytes.first() != Some(&b'-')
-        && bytes.last() != Some(&b'-')
 }
 
 /// Whether `version` is `[A-Za-z0-9][-._A-Za-z0-9]{0,62}`.

@@ -2,7 +2,7 @@
 //! good version of each. One broken document never disturbs the others. Pure: whoever watches calls
 //! [`Sources::set`] and publishes what [`Sources::catalog`] gives.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::catalog::Catalog;
@@ -48,8 +48,23 @@ struct Document {
 #[derive(Debug, Default)]
 pub struct Sources {
     holders: BTreeMap<Holder, BTreeMap<String, Document>>,
-    /// Problems of a holder as a whole, e.g. a file that cannot be read.
-    unreadable: BTreeMap<Holder, Vec<Diagnostic>>,
+    /// Problems of a holder beside those of its documents: errors, then warnings.
+    remarks: BTreeMap<Holder, (Vec<Diagnostic>, Vec<Diagnostic>)>,
+    /// Names of the documents that were found broken since the last catalog.
+    failed: Vec<String>,
+}
+
+/// What was found in a holder.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Its documents.
+    pub texts: Vec<Text>,
+    /// Problems of the holder itself.
+    pub errors: Vec<Diagnostic>,
+    /// What is not read in it.
+    pub warnings: Vec<Diagnostic>,
+    /// Whether something could not be read, so that documents may be there that were not found.
+    pub incomplete: bool,
 }
 
 /// What stands in the catalog and what does not.
@@ -67,28 +82,36 @@ pub struct Published {
 
 impl Sources {
     /// Replaces all documents of `holder`. Documents whose text did not change are kept as they are.
-    /// `unreadable` are problems of the holder itself.
-    pub fn set(&mut self, holder: &Holder, texts: Vec<Text>, unreadable: Vec<Diagnostic>) {
+    pub fn set(&mut self, holder: &Holder, found: Found) {
         // A ConfigMap that was deleted and made anew is the same holder with another age.
         let mut before = self.take(&holder.name);
         let mut documents = BTreeMap::new();
-        for text in texts {
+        for text in found.texts {
             let key = text.key.clone();
             let document = match before.remove(&key) {
                 Some(document) if document.text == text => document,
-                Some(document) => Document::load(text, document.last_good),
-                None => Document::load(text, None),
+                known => {
+                    let document = Document::load(text, known.and_then(|known| known.last_good));
+                    self.failed.extend(document.current.is_err().then(|| document.name().to_owned()));
+                    document
+                }
             };
             documents.insert(key, document);
         }
-        if unreadable.is_empty() {
-            self.holders.insert(holder.clone(), documents);
-        } else {
-            // It cannot be told whether documents are gone: the last good ones stay.
+        // A file that was cut while it was written has lost its documents only for a moment.
+        let cut = holder.created.is_empty() && documents.values().all(|document| document.current.is_err());
+        if found.incomplete || cut {
             documents.extend(before);
-            self.holders.insert(holder.clone(), documents);
-            self.unreadable.insert(holder.clone(), unreadable);
         }
+        self.holders.insert(holder.clone(), documents);
+        if !(found.errors.is_empty() && found.warnings.is_empty()) {
+            self.remarks.insert(holder.clone(), (found.errors, found.warnings));
+        }
+    }
+
+    /// The names of documents that were found broken since the last call, one for each time.
+    pub fn take_failed(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.failed)
     }
 
     /// Removes a holder and what it held.
@@ -96,14 +119,14 @@ impl Sources {
         self.take(holder_name);
     }
 
-    /// Removes every holder that is not among `names`.
-    pub fn retain(&mut self, names: &BTreeSet<String>) {
-        self.holders.retain(|holder, _| names.contains(&holder.name));
-        self.unreadable.retain(|holder, _| names.contains(&holder.name));
+    /// Removes every holder whose name is not to stay.
+    pub fn retain(&mut self, stays: impl Fn(&str) -> bool) {
+        self.holders.retain(|holder, _| stays(&holder.name));
+        self.remarks.retain(|holder, _| stays(&holder.name));
     }
 
     fn take(&mut self, name: &str) -> BTreeMap<String, Document> {
-        self.unreadable.retain(|holder, _| holder.name != name);
+        self.remarks.retain(|holder, _| holder.name != name);
         let known = self.holders.keys().find(|holder| holder.name == name).cloned();
         known.and_then(|holder| self.holders.remove(&holder)).unwrap_or_default()
     }
@@ -112,8 +135,9 @@ impl Sources {
     /// of broken ones, where nothing better has the name.
     #[must_use]
     pub fn catalog(&self) -> Published {
-        let mut errors: Vec<Diagnostic> = self.unreadable.values().flatten().cloned().collect();
-        let (mut warnings, mut served, mut broken) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut errors: Vec<Diagnostic> = self.remarks.values().flat_map(|(errors, _)| errors).cloned().collect();
+        let mut warnings: Vec<Diagnostic> = self.remarks.values().flat_map(|(_, warnings)| warnings).cloned().collect();
+        let (mut served, mut broken) = (Vec::new(), BTreeMap::new());
         let mut valid = BTreeMap::new();
         let mut origin_of: BTreeMap<(String, Option<String>), String> = BTreeMap::new();
         let documents = || self.holders.values().flat_map(BTreeMap::values);
@@ -134,13 +158,13 @@ impl Sources {
         for document in documents() {
             let Err(diagnostics) = &document.current else { continue };
             errors.extend(diagnostics.iter().cloned());
-            let name = document.last_good.as_ref().map_or(&document.text.default_name, |template| &template.name);
-            valid.insert(name.clone(), false);
+            let name = document.name();
+            valid.insert(name.to_owned(), false);
             match &document.last_good {
                 Some(template) => served.push(Arc::clone(template)),
                 None => {
                     let why = diagnostics.first().map(Diagnostic::one_line).unwrap_or_default();
-                    broken.insert(name.clone(), why);
+                    broken.insert(name.to_owned(), why);
                 }
             }
         }
@@ -149,6 +173,10 @@ impl Sources {
 }
 
 impl Document {
+    fn name(&self) -> &str {
+        self.last_good.as_ref().map_or(&self.text.default_name, |template| &template.name)
+    }
+
     fn load(text: Text, last_good: Option<Arc<Template>>) -> Self {
         let source = Source {
             origin: &text.origin,
@@ -181,6 +209,10 @@ mod tests {
         Text { key: format!("{key}.yaml"), origin, default_name: key.to_owned(), text, ..Text::default() }
     }
 
+    fn found(texts: Vec<Text>) -> Found {
+        Found { texts, ..Found::default() }
+    }
+
     fn image(sources: &Sources, name: &str) -> Option<String> {
         let published = sources.catalog();
         let template = published.catalog.get(TemplateRef { name, version: None }).ok()?;
@@ -191,21 +223,21 @@ mod tests {
     fn a_broken_document_keeps_its_last_good_version_and_disturbs_no_other() {
         let mut sources = Sources::default();
         let one = holder("one", "2026");
-        sources.set(&one, vec![text("a", "i:1"), text("b", "i:1")], vec![]);
+        sources.set(&one, found(vec![text("a", "i:1"), text("b", "i:1")]));
         let broken = Text { text: "sidecars: [".to_owned(), ..text("a", "") };
-        sources.set(&one, vec![broken.clone(), text("b", "i:2")], vec![]);
+        sources.set(&one, found(vec![broken.clone(), text("b", "i:2")]));
         assert_eq!(image(&sources, "a").as_deref(), Some("i:1"));
         assert_eq!(image(&sources, "b").as_deref(), Some("i:2"));
         let published = sources.catalog();
         assert_eq!(published.errors.len(), 1);
         assert_eq!(published.valid.get("a"), Some(&false));
         // A good definition elsewhere beats the last good one.
-        sources.set(&holder("two", "2027"), vec![text("a", "i:9")], vec![]);
+        sources.set(&holder("two", "2027"), found(vec![text("a", "i:9")]));
         assert_eq!(image(&sources, "a").as_deref(), Some("i:9"));
         sources.remove("ConfigMap ns/two");
         assert_eq!(image(&sources, "a").as_deref(), Some("i:1"));
         // Mended, then gone.
-        sources.set(&one, vec![text("a", "i:3")], vec![]);
+        sources.set(&one, found(vec![text("a", "i:3")]));
         assert_eq!(image(&sources, "a").as_deref(), Some("i:3"));
         assert_eq!(image(&sources, "b"), None);
         sources.remove("ConfigMap ns/one");
@@ -213,10 +245,38 @@ mod tests {
     }
 
     #[test]
+    fn deletes_take_effect_also_beside_keys_that_are_not_read() {
+        let mut sources = Sources::default();
+        let one = holder("one", "2026");
+        let remark = || vec![Diagnostic::of_document("README.md", "is not read")];
+        sources.set(&one, Found { warnings: remark(), ..found(vec![text("a", "i:1"), text("b", "i:1")]) });
+        sources.set(&one, Found { warnings: remark(), ..found(vec![text("a", "i:2")]) });
+        assert_eq!((image(&sources, "a").as_deref(), image(&sources, "b")), (Some("i:2"), None));
+        assert!(sources.catalog().errors.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_cut_or_cannot_be_read_keeps_what_it_held() {
+        let mut sources = Sources::default();
+        let file = Holder { created: String::new(), name: "all.yaml".to_owned() };
+        let whole = || found(vec![text("a", "i:1"), text("b", "i:1")]);
+        sources.set(&file, whole());
+        let empty = Text { key: String::new(), text: String::new(), ..text("all", "") };
+        sources.set(&file, found(vec![empty]));
+        assert_eq!((image(&sources, "a").as_deref(), image(&sources, "b").as_deref()), (Some("i:1"), Some("i:1")));
+        sources.set(&file, Found { incomplete: true, ..Found::default() });
+        assert_eq!(image(&sources, "b").as_deref(), Some("i:1"));
+        sources.set(&file, whole());
+        sources.set(&file, found(vec![text("a", "i:2")]));
+        assert_eq!((image(&sources, "a").as_deref(), image(&sources, "b")), (Some("i:2"), None));
+        assert_eq!(sources.take_failed(), ["all"]);
+    }
+
+    #[test]
     fn a_broken_one_that_never_was_good_is_named() {
         let mut sources = Sources::default();
         let broken = Text { text: "sidecar: []".to_owned(), ..text("a", "") };
-        sources.set(&holder("one", "2026"), vec![broken], vec![]);
+        sources.set(&holder("one", "2026"), found(vec![broken]));
         let published = sources.catalog();
         let Err(super::super::catalog::Unknown::Name { broken: Some(why) }) =
             published.catalog.get(TemplateRef { name: "a", version: None })
@@ -229,8 +289,8 @@ mod tests {
     #[test]
     fn the_older_of_two_equal_definitions_serves_and_the_other_is_an_error() {
         let mut sources = Sources::default();
-        sources.set(&holder("a-younger", "2027"), vec![text("a", "i:2")], vec![]);
-        sources.set(&holder("z-older", "2026"), vec![text("a", "i:1")], vec![]);
+        sources.set(&holder("a-younger", "2027"), found(vec![text("a", "i:2")]));
+        sources.set(&holder("z-older", "2026"), found(vec![text("a", "i:1")]));
         assert_eq!(image(&sources, "a").as_deref(), Some("i:1"));
         let errors = sources.catalog().errors;
         assert_eq!(errors[0].one_line(), "key a.yaml: a is defined by key a.yaml already, which serves");

@@ -4,10 +4,11 @@
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
-use super::diagnostic::{Diagnostic, Source, nearest};
+use super::diagnostic::{Diagnostic, Source, nearest, shown};
 use super::item::{self, Item};
 use super::pod_types::Checker;
-use super::select::{RESERVED, is_name, is_version};
+use super::select::{RESERVED, is_version};
+use super::syntax;
 use super::yaml::{self, Node, Value};
 
 /// What is added to a pod under one name.
@@ -290,8 +291,8 @@ fn name(checker: &mut Checker<'_>, node: Option<&Node>, document: &Node, default
     };
     if RESERVED.contains(&name.as_str()) {
         checker.error(span, format!("\"{name}\" is reserved and cannot name a template"), "");
-    } else if !is_name(&name) {
-        let message = format!("\"{}\" cannot name a template", super::diagnostic::shown(&name, 80));
+    } else if !syntax::is_label(&name) {
+        let message = format!("\"{}\" cannot name a template", shown(&name, 80));
         checker.error(span, message, "use 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit");
     }
     name
@@ -351,6 +352,7 @@ fn metadata(checker: &mut Checker<'_>, node: Option<&Node>) -> (Pairs, Pairs) {
         return (labels, annotations);
     };
     for (key, value) in entries {
+        let is_labels = key.name == "labels";
         let pairs = match key.name.as_str() {
             "labels" => &mut labels,
             "annotations" => &mut annotations,
@@ -366,7 +368,17 @@ fn metadata(checker: &mut Checker<'_>, node: Option<&Node>) -> (Pairs, Pairs) {
             if key.starts_with("sidecar.io/") {
                 checker.error(value_span(entries, &key, node), format!("{key} is written by the injector alone"), "");
             }
+            if !syntax::is_qualified_name(&key) {
+                let message = format!("\"{}\" is no key of a label or annotation", shown(&key, 80));
+                let help = "write NAME or PREFIX/NAME; a name has 1 to 63 of A-Z, a-z, 0-9, -, _ and .";
+                checker.error(value_span(entries, &key, node), message, help);
+            }
             if let Json::String(text) = value {
+                if is_labels && !syntax::is_label_value(&text) {
+                    let message = format!("\"{}\" is no value of a label", shown(&text, 80));
+                    let help = "use up to 63 of A-Z, a-z, 0-9, -, _ and ., with a letter or digit at both ends";
+                    checker.error(value_span(entries, &key, node), message, help);
+                }
                 pairs.push((key, text));
             }
         }

@@ -89,15 +89,45 @@ pub fn parse(source: &Source<'_>) -> Result<Node, Diagnostic> {
     node(source, tree)
 }
 
-/// Reads one document of a manifest the way kubectl does (`yes` is true, `0644` is 420).
+/// Reads one document of a manifest the way kubectl does (`yes` is true, `0644` is 420, `1e3` is 1000).
 ///
 /// # Errors
 /// A diagnostic with the place, when the text is no YAML or repeats a key.
 pub fn parse_manifest(source: &Source<'_>) -> Result<serde_json::Value, Diagnostic> {
+    // JSON is YAML, but less limited as itself.
+    if source.text.trim_start().starts_with('{')
+        && let Ok(mut value) = serde_json::from_str(source.text)
+    {
+        whole_numbers(&mut value);
+        return Ok(value);
+    }
+    // Manifests are the user's own and can be large; only bombs are kept off.
     let mut options = options();
-    // Manifests are the user's own and can be large; only the alias limits protect from bombs.
     options.budget = serde_saphyr::budget! { max_nodes: 2_000_000, max_depth: 100, max_documents: 1 };
-    serde_saphyr::from_str_with_options(source.text, options).map_err(|error| diagnostic(source, &error))
+    options.alias_limits.max_total_replayed_events = 2_000_000;
+    options.alias_limits.max_alias_expansions_per_anchor = 100_000;
+    let mut value =
+        serde_saphyr::from_str_with_options(source.text, options).map_err(|error| diagnostic(source, &error))?;
+    whole_numbers(&mut value);
+    Ok(value)
+}
+
+/// Numbers such as `30.0` and `1e3` become integers, as they do on the way through kubectl's JSON: the API
+/// server refuses a fraction where it wants an integer.
+fn whole_numbers(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Number(number) => {
+            let whole = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15);
+            // Below 2^53 the conversion is exact.
+            #[allow(clippy::cast_possible_truncation)]
+            if let Some(float) = whole {
+                *number = Number::from(float as i64);
+            }
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        serde_json::Value::Object(map) => map.values_mut().for_each(whole_numbers),
+        _ => {}
+    }
 }
 
 /// Writes a document as kubectl users expect it: block style, keys in the given order, strings that
@@ -108,12 +138,24 @@ pub fn parse_manifest(source: &Source<'_>) -> Result<serde_json::Value, Diagnost
 pub fn write(value: &serde_json::Value) -> Result<String, String> {
     let mut options = SerializerOptions::default();
     options.folded_wrap_chars = usize::MAX;
+    options.prefer_block_scalars = !begins_with_tab(value);
     let mut text = String::new();
     serde_saphyr::to_fmt_writer_with_options(&mut text, value, options).map_err(|error| error.to_string())?;
     if !text.ends_with('\n') {
         text.push('\n');
     }
     Ok(text)
+}
+
+/// Whether a string has lines of which the first with text begins with a tab: as a block, kubectl's reader
+/// takes that for indentation.
+fn begins_with_tab(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::String(text) => text.contains('\n') && text.trim_start_matches('\n').starts_with('\t'),
+        serde_json::Value::Array(items) => items.iter().any(begins_with_tab),
+        serde_json::Value::Object(map) => map.values().any(begins_with_tab),
+        _ => false,
+    }
 }
 
 fn options() -> Options {
@@ -137,21 +179,27 @@ fn options() -> Options {
 fn diagnostic(source: &Source<'_>, error: &serde_saphyr::Error) -> Diagnostic {
     let location = error.location();
     let text = error.to_string();
+    let known = SAID_BETTER.iter().find(|(theirs, _)| text.contains(theirs)).map(|(_, ours)| *ours);
     // The library appends the place and names of its own options; the diagnostic has a better place.
     let message = text.split(" at line ").next().unwrap_or(&text);
-    let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or(message);
-    if message.starts_with("multiple YAML documents") {
-        let message = "more than one document; a template is one document";
-        return match location {
-            Some(location) => source.error(span(&location), message),
-            None => Diagnostic::of_document(source.origin, message),
-        };
-    }
+    let message = known.unwrap_or_else(|| message.split(", set DuplicateKeyPolicy").next().unwrap_or(message));
     match location {
         Some(location) => source.error(span(&location), message),
         None => Diagnostic::of_document(source.origin, message),
     }
 }
+
+/// What the library says in its own words, and what people understand.
+const SAID_BETTER: [(&str, &str); 8] = [
+    ("multiple YAML documents", "more than one document; a template is one document"),
+    ("budget breached: Documents", "more than one document; a template is one document"),
+    ("budget breached: Depth", "the document is nested too deeply"),
+    ("budget breached: Nodes", "the document has too many values"),
+    ("budget breached", "the document exceeds a limit"),
+    ("alias replay", "aliases make the document too large"),
+    ("recursive references", "an alias refers to what contains it"),
+    ("null into string", "a key cannot be null"),
+];
 
 fn span(location: &Location) -> Span {
     Span {

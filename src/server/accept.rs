@@ -6,27 +6,41 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tower_service::Service as _;
 
 use super::Webhook;
 
 /// A handshake takes milliseconds; the API server itself gives up after 10 s.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Handshakes at once. A bound for memory; so high that clients which never finish theirs cannot keep the
-/// API server waiting.
+/// Handshakes at once: a bound for memory. Clients that have not sent a byte are not among them.
 const MAX_HANDSHAKES: usize = 1024;
 /// Also ends idle connections in hyper, and the API server keeps those for 90 s.
 const HEADER_READ: Duration = Duration::from_secs(120);
 /// After an accept error (out of file descriptors) there is no use in trying at once.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long a new connection may take, once the end is announced, to send the request it was made for.
+const FIRST_REQUEST: Duration = Duration::from_secs(2);
 /// How long connections in use are waited for.
 const DRAIN: Duration = Duration::from_secs(20);
+
+/// What every connection needs.
+#[derive(Clone)]
+struct Shared {
+    tls: TlsAcceptor,
+    router: Router,
+    webhook: Arc<Webhook>,
+    handshakes: Arc<Semaphore>,
+    draining: watch::Receiver<bool>,
+}
 
 /// Serves `router` on `listener` until `stop` ends, then lets the open connections finish.
 pub async fn serve(
@@ -36,68 +50,94 @@ pub async fn serve(
     webhook: Arc<Webhook>,
     stop: impl Future<Output = ()>,
 ) {
-    let graceful = GracefulShutdown::new();
+    let (announce, draining) = watch::channel(false);
     let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    let shared = Shared { tls: TlsAcceptor::from(tls), router, webhook, handshakes, draining };
+    let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
             () = &mut stop => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let watcher = graceful.watcher();
-                let (tls, router) = (TlsAcceptor::from(Arc::clone(&tls)), router.clone());
-                let (handshakes, webhook) = (Arc::clone(&handshakes), Arc::clone(&webhook));
-                tokio::spawn(async move {
-                    let Some(stream) = handshake(stream, tls, &handshakes, &webhook).await else { return };
-                    let connection = http1::Builder::new()
-                        .timer(TokioTimer::new())
-                        .header_read_timeout(HEADER_READ)
-                        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-                    // A client that goes away is no event.
-                    if let Err(error) = watcher.watch(connection).await {
-                        tracing::debug!(%error, "connection ended");
-                    }
-                });
-            }
+            Ok((stream, _)) => drop(connections.spawn(connection(stream, shared.clone()))),
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a connection");
-                tokio::time::sleep(PAUSE).await;
+                sleep(PAUSE).await;
             }
         }
     }
+    // Who has connected already is answered: closing the port would reset what waits in its backlog.
+    let _ = timeout(PAUSE, async {
+        while let Ok((stream, _)) = listener.accept().await {
+            connections.spawn(connection(stream, shared.clone()));
+        }
+    })
+    .await;
     drop(listener);
-    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+    let _ = announce.send(true);
+    if timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await.is_err() {
         tracing::warn!("gave up waiting for open connections");
     }
 }
 
-async fn handshake(
-    stream: TcpStream,
-    tls: TlsAcceptor,
-    handshakes: &Semaphore,
-    webhook: &Webhook,
-) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+/// One connection, from its handshake to its end.
+async fn connection(stream: TcpStream, shared: Shared) {
+    let mut draining = shared.draining.clone();
+    let too_late = async {
+        let _ = shared.draining.clone().wait_for(|draining| *draining).await;
+        sleep(FIRST_REQUEST).await;
+    };
+    let stream = tokio::select! {
+        stream = handshake(stream, &shared) => stream,
+        () = too_late => None,
+    };
+    let Some(stream) = stream else { return };
+    let asked = Arc::new(Notify::new());
+    let (router, first) = (shared.router, Arc::clone(&asked));
+    let service = service_fn(move |request| {
+        first.notify_one();
+        router.clone().call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_READ)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    // A client that goes away is no event: errors are dropped.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = draining.wait_for(|draining| *draining) => {}
+    }
+    // A request that never came is waited for a little: the client cannot tell that it was not read, and
+    // would not send it again.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = timeout(FIRST_REQUEST, asked.notified()) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
+}
+
+async fn handshake(stream: TcpStream, shared: &Shared) -> Option<TlsStream<TcpStream>> {
     // Nagle's algorithm would add up to 40 ms to an answer.
     let _ = stream.set_nodelay(true);
-    let result = tokio::time::timeout(HANDSHAKE, async {
-        let _permit = handshakes.acquire().await.ok()?;
-        Some(tls.accept(stream).await)
+    let result = timeout(HANDSHAKE, async {
+        // Whoever says nothing takes nobody's place.
+        stream.readable().await.ok()?;
+        let _permit = shared.handshakes.acquire().await.ok()?;
+        Some(shared.tls.accept(stream).await)
     });
-    match result.await {
-        Ok(Some(Ok(stream))) => {
-            webhook.metrics.handshake("ok");
-            Some(stream)
-        }
+    let (result, stream) = match result.await {
+        Ok(Some(Ok(stream))) => ("ok", Some(stream)),
         Ok(Some(Err(error))) => {
-            webhook.metrics.handshake("failed");
             tracing::debug!(%error, "TLS handshake failed");
-            None
+            ("failed", None)
         }
-        Ok(None) | Err(_) => {
-            webhook.metrics.handshake("timeout");
-            None
-        }
-    }
+        Ok(None) | Err(_) => ("timeout", None),
+    };
+    shared.webhook.metrics.handshake(result);
+    stream
 }

@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::TimeoutLayer;
 
 use crate::inject::catalog::Catalog;
 use crate::inject::{self, Answer, Settings, Verdict};
@@ -25,10 +24,11 @@ pub mod admin;
 
 /// Largest body: a review can hold two objects of 3 MiB and its envelope.
 const MAX_BODY: usize = 7 * 1024 * 1024;
-/// A request that takes longer is given up by the API server too (the largest `timeoutSeconds`).
-const MAX_DURATION: Duration = Duration::from_secs(30);
-/// Most reviews answered at once; more are told to come again, which the API server does.
-const MAX_CONCURRENT: usize = 256;
+/// The API server sends a body in one go; who takes longer holds memory that others need.
+const MAX_DURATION: Duration = Duration::from_secs(10);
+/// Memory for bodies that are being read, in KiB. Who finds none is told to come again, which the API
+/// server does.
+const MAX_BODIES: usize = 256 * 1024;
 
 /// What requests are answered from.
 #[derive(Debug)]
@@ -39,7 +39,8 @@ pub struct Webhook {
     pub settings: Settings,
     /// The metrics.
     pub metrics: Metrics,
-    permits: Semaphore,
+    /// One permit for each KiB.
+    bodies: Semaphore,
 }
 
 impl Webhook {
@@ -50,7 +51,7 @@ impl Webhook {
             catalog: ArcSwap::from_pointee(None),
             settings,
             metrics: Metrics::default(),
-            permits: Semaphore::new(MAX_CONCURRENT),
+            bodies: Semaphore::new(MAX_BODIES),
         })
     }
 }
@@ -60,42 +61,51 @@ pub fn router(webhook: Arc<Webhook>) -> Router {
     Router::new()
         .route("/mutate", post(mutate))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, MAX_DURATION))
         .layer(CatchPanicLayer::new())
         .with_state(webhook)
 }
 
-async fn mutate(
-    State(webhook): State<Arc<Webhook>>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
+async fn mutate(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
     let _in_flight = webhook.metrics.in_flight();
-    let response = answer(&webhook, &headers, body);
+    let response = respond(&webhook, request).await;
     if !response.status().is_success() {
         webhook.metrics.refused(response.status().as_u16());
     }
     response
 }
 
-fn answer(webhook: &Webhook, headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Response {
-    let Ok(_permit) = webhook.permits.try_acquire() else { return later("too many reviews at once") };
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/json") {
+async fn respond(webhook: &Webhook, request: Request) -> Response {
+    if !is_json(request.headers()) {
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send an AdmissionReview as application/json");
     }
-    let body = match body {
-        Ok(body) => body,
-        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 7 MiB");
+    // A body of unknown length may become as large as any.
+    let length = text(request.headers(), header::CONTENT_LENGTH).parse().unwrap_or(MAX_BODY).min(MAX_BODY);
+    let kib = u32::try_from(length / 1024 + 1).unwrap_or(u32::MAX);
+    let Ok(_permit) = webhook.bodies.try_acquire_many(kib) else { return later("too many reviews at once") };
+    match timeout(MAX_DURATION, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => answer(webhook, &body),
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 7 MiB")
         }
-        Err(_) => return refuse(StatusCode::BAD_REQUEST, "the body ended early"),
-    };
+        Ok(Err(_)) => refuse(StatusCode::BAD_REQUEST, "the body ended early"),
+        Err(_) => refuse(StatusCode::REQUEST_TIMEOUT, "the body did not come within 10 s"),
+    }
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> &str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let media_type = text(headers, header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/json")
+}
+
+fn answer(webhook: &Webhook, body: &Bytes) -> Response {
     let catalog = webhook.catalog.load();
     let Some(catalog) = catalog.as_ref() else { return later("the templates are not read yet") };
     let started = Instant::now();
-    match inject::answer(&body, catalog, &webhook.settings) {
+    match inject::answer(body, catalog, &webhook.settings) {
         Err(error) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),
         Ok(answer) => {
             let took = started.elapsed();

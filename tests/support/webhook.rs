@@ -105,10 +105,15 @@ impl Webhook {
         self.process.output()
     }
 
+    /// Status and text of its metrics page.
+    pub(crate) fn metrics(&self) -> (u16, String) {
+        http::get(self.admin, "/metrics").expect("read /metrics")
+    }
+
     /// How many reviews it has answered, of those whose metric line contains `labels`
     /// (`reason="NotRequested"`, or nothing for all).
     pub(crate) fn answered(&self, labels: &str) -> u64 {
-        let (_, page) = http::get(self.admin, "/metrics").expect("read /metrics");
+        let (_, page) = self.metrics();
         let lines = page.lines().filter(|line| line.starts_with("sidecar_injector_admission_requests_total"));
         let counts = lines.filter(|line| line.contains(labels)).filter_map(|line| line.rsplit(' ').next());
         counts.filter_map(|count| count.parse::<u64>().ok()).sum()

@@ -1,0 +1,69 @@
+//! How Kubernetes spells names: what the API server would refuse in every pod is refused in a template. Sources:
+//! `k8s.io/apimachinery/pkg/util/validation`. It knows words, not what they name.
+
+/// Whether `name` is a DNS-1123 label: 1 to 63 of a-z, 0-9 and -, a letter or digit at both ends.
+#[must_use]
+pub fn is_label(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    (1..=63).contains(&bytes.len())
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+        && bytes.first() != Some(&b'-')
+        && bytes.last() != Some(&b'-')
+}
+
+/// Whether `name` is a DNS-1123 subdomain: labels joined by dots, at most 253 characters.
+#[must_use]
+pub fn is_subdomain(name: &str) -> bool {
+    let part = |part: &str| {
+        let bytes = part.as_bytes();
+        bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+            && !part.is_empty()
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(part)
+}
+
+/// Whether `key` can be a label's or annotation's key: an optional subdomain and `/`, then 1 to 63 characters.
+#[must_use]
+pub fn is_qualified_name(key: &str) -> bool {
+    match key.split_once('/') {
+        Some((prefix, name)) => is_subdomain(prefix) && !name.is_empty() && is_label_value(name),
+        None => !key.is_empty() && is_label_value(key),
+    }
+}
+
+/// Whether `value` can be a label's value: empty, or up to 63 of letters, digits, `-`, `_` and `.`, a letter or digit
+/// at both ends.
+#[must_use]
+pub fn is_label_value(value: &str) -> bool {
+    let bytes = value.as_bytes();
+    let outer = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_alphanumeric);
+    bytes.len() <= 63
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
+        && outer(bytes.first())
+        && outer(bytes.last())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_spelt_as_kubernetes_spells_them() {
+        for good in ["a", "a-1", "0"] {
+            assert!(is_label(good) && is_subdomain(good), "{good}");
+        }
+        for bad in ["", "-a", "a-", "A", "a.b", "a_b", "ä", &"a".repeat(64)] {
+            assert!(!is_label(bad), "{bad}");
+        }
+        assert!(is_subdomain("a.b-c.d") && !is_subdomain("a..b") && !is_subdomain(".") && !is_subdomain("a.-b"));
+        for good in ["a", "A_b.c", "app.kubernetes.io/name", "x/y"] {
+            assert!(is_qualified_name(good), "{good}");
+        }
+        for bad in ["", "/", "a/", "/a", "bad key!", "a/b/c", "A/b", "-a", "a/.b", &"a".repeat(64)] {
+            assert!(!is_qualified_name(bad), "{bad}");
+        }
+        assert!(is_label_value("") && is_label_value("1.2_3-A") && !is_label_value("x y") && !is_label_value("-"));
+    }
+}
