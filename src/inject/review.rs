@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(parse(r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}"#), ReviewError::NoRequest);
         assert_eq!(parse(&REVIEW.replace("u1", "")), ReviewError::NoUid);
         assert!(matches!(Request::parse(b"{\"kind\":\"\xff\"}"), Err(ReviewError::NotJson(_))));
-        assert!(matches!(parse(&"[".repeat(10_000)), ReviewError::NotJson(_)));
+        assert!(matches!(parse(&"[".repeat(10_000)), ReviewError::NotAReview(_)));
         assert!(matches!(parse("[\"AdmissionReview\", \"admission.k8s.io/v1\"]"), ReviewError::NotAReview(_)));
     }
 
