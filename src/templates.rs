@@ -124,7 +124,7 @@ fn is_kind_config_map(line: &str) -> bool {
 
 /// A manifest beside or around ConfigMaps.
 fn manifest_document(source: &Source<'_>, node: &Node, found: &mut Found) {
-    match (text_of(get(node, "kind")), get(node, "items").map(|items| &items.value)) {
+    match (text_of(node.get("kind")), node.get("items").map(|items| &items.value)) {
         (Some("ConfigMap"), _) => config_map(source, node, found),
         (Some("List" | "ConfigMapList"), Some(Value::List(items))) => {
             for item in items {
@@ -155,11 +155,6 @@ pub fn split(text: &str) -> Vec<(usize, &str)> {
     documents
 }
 
-fn get<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
-    let Value::Map(entries) = &node.value else { return None };
-    entries.iter().find(|(key, _)| key.name == name).map(|(_, value)| value)
-}
-
 fn text_of(node: Option<&Node>) -> Option<&str> {
     match node.map(|node| &node.value) {
         Some(Value::String(text)) => Some(text),
@@ -168,15 +163,15 @@ fn text_of(node: Option<&Node>) -> Option<&str> {
 }
 
 fn config_map(source: &Source<'_>, node: &Node, found: &mut Found) {
-    let metadata = get(node, "metadata");
-    let label = metadata.and_then(|m| get(m, "labels")).and_then(|labels| get(labels, LABEL));
+    let metadata = node.get("metadata");
+    let label = metadata.and_then(|metadata| metadata.get("labels")).and_then(|labels| labels.get(LABEL));
     if text_of(label) != Some("true") {
         let message = format!("this ConfigMap lacks the label {LABEL}: \"true\"");
         found.errors.push(source.error(node.span, message).help("without it the injector does not read it"));
         return;
     }
-    let name = metadata.and_then(|metadata| text_of(get(metadata, "name"))).unwrap_or_default().to_owned();
-    let Some(Node { value: Value::Map(data), .. }) = get(node, "data") else {
+    let name = metadata.and_then(|metadata| text_of(metadata.get("name"))).unwrap_or_default().to_owned();
+    let Some(Node { value: Value::Map(data), .. }) = node.get("data") else {
         found.errors.push(source.error(node.span, format!("ConfigMap {name} has no data")));
         return;
     };

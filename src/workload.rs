@@ -63,7 +63,7 @@ fn pod_template(document: &Value, kind: &str, at: &str) -> Option<PodTemplate> {
         Vec::new()
     };
     Some(PodTemplate {
-        embedding: Embedding { pointer: format!("{at}{inner}"), claims },
+        embedding: Embedding { pointer: format!("{at}{inner}"), claims, of_job: matches!(kind, "Job" | "CronJob") },
         object: at.to_owned(),
         pod: pod_text(template),
         namespace: document["metadata"]["namespace"].as_str().map(str::to_owned),

@@ -208,8 +208,9 @@ fn decide(pod: &PodTemplate, catalog: &Catalog, namespace: &str) -> Decision {
         uid: Text::default(),
         target: Target { operation: text("CREATE"), group: text(""), resource: text("pods"), subresource: text("") },
         namespace: Text(namespace.into()),
-        dry_run: true,
-        size: pod.pod.len(),
+        dry_run: false,
+        document: &pod.pod,
+        at: &[],
         pod: Some(Pod::parse(&pod.pod)),
     };
     inject::decide(&request, catalog, &Settings::default(), &pod.embedding)

@@ -5,6 +5,8 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use serde_json::{Map, Value as Json};
+
 use super::select::TemplateRef;
 use super::template::Template;
 
@@ -14,6 +16,8 @@ pub struct Catalog {
     templates: HashMap<String, Versions>,
     /// Name -> why its template is broken, for names without a usable one.
     broken: BTreeMap<String, String>,
+    /// Shared values: an object of strings.
+    values: Json,
 }
 
 /// All versions of one name.
@@ -58,7 +62,19 @@ impl Catalog {
                 }
             }
         }
-        Self { templates: by_name, broken }
+        Self { templates: by_name, broken, values: Json::Object(Map::new()) }
+    }
+
+    /// The same with shared values.
+    #[must_use]
+    pub fn with_values(self, values: &BTreeMap<String, String>) -> Self {
+        let values = values.iter().map(|(key, value)| (key.clone(), Json::from(value.as_str()))).collect();
+        Self { values: Json::Object(values), ..self }
+    }
+
+    /// The shared values: an object of strings.
+    pub(super) fn values(&self) -> &Json {
+        &self.values
     }
 
     /// The template asked for. Without a version: the document without one, else the highest.

@@ -4,9 +4,10 @@
 
 use serde_json::Value as Json;
 
-use super::diagnostic::Span;
-use super::pod_types::Checker;
+use super::diagnostic::{Span, shown};
+use super::pod_types::{Checker, PENDING};
 use super::syntax::{is_label, is_subdomain};
+use super::template::Position;
 use super::yaml::{Node, Value};
 
 /// One item, ready to be copied into a patch.
@@ -24,6 +25,8 @@ pub struct Item {
     pub ports: Vec<Port>,
     /// The first field of a container that a Windows pod must not have.
     pub linux_only: Option<&'static str>,
+    /// Where a container goes; `None` is where its template's go.
+    pub position: Option<Position>,
 }
 
 /// A declared port.
@@ -54,8 +57,8 @@ impl Port {
     }
 }
 
-/// What a container of a template is.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What an item of a template is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// An ordinary init container.
     Init,
@@ -63,11 +66,25 @@ pub(super) enum Kind {
     NativeSidecar,
     /// A container beside the application's.
     Sidecar,
+    /// A volume.
+    Volume,
+    /// A reference to a Secret with registry credentials.
+    PullSecret,
 }
 
 impl Kind {
-    fn key(self) -> &'static str {
-        if self == Self::Init { "initContainers" } else { "sidecars" }
+    /// The key of the list in a template.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::Init => "initContainers",
+            Self::NativeSidecar | Self::Sidecar => "sidecars",
+            Self::Volume => "volumes",
+            Self::PullSecret => "imagePullSecrets",
+        }
+    }
+
+    pub(super) fn is_container(self) -> bool {
+        matches!(self, Self::Init | Self::NativeSidecar | Self::Sidecar)
     }
 }
 
@@ -88,48 +105,57 @@ const LINUX_ONLY: [&str; 10] = [
 /// Fields that only containers which keep running may have.
 const SIDECAR_ONLY: [&str; 4] = ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"];
 
-/// Reads a list of containers. `names` collects the names of all lists of the template.
-pub(super) fn containers(
+/// Reads one item. `path` names it in messages, `names` collects those that are taken.
+pub(super) fn read(
     checker: &mut Checker<'_>,
-    node: Option<&Node>,
+    node: &Node,
     kind: Kind,
+    path: &str,
     names: &mut Vec<String>,
-) -> Vec<Item> {
-    let mut items = Vec::new();
-    for (index, node) in list(checker, node, kind.key()) {
-        let path = format!("{}[{index}]", kind.key());
-        refuse_keys(checker, node, &["if", "position"], |_| "is not supported yet");
-        refuse_keys(checker, node, &["restartPolicy"], |_| match kind {
-            Kind::Init => {
-                "does not belong to an init container of a template; one that keeps running goes under `sidecars`"
-            }
-            _ => "does not belong to a sidecar; `mode` says how sidecars run",
-        });
-        if kind == Kind::Init {
-            refuse_keys(
-                checker,
-                node,
-                &SIDECAR_ONLY,
-                |_| "is refused by the API server in an init container that does not keep running",
-            );
-        }
-        let mut value = checker.json(node, "Container", &path);
-        let Some(name) = required_name(checker, node, &value, &path, names) else { continue };
-        if value["image"].as_str().is_none_or(str::is_empty) {
-            checker.error(node.span, format!("{path} (\"{name}\") has no image"), "");
-        }
-        required_members(checker, node, &value, &path);
-        unique_mount_paths(checker, node, &value, &path);
-        if let (Kind::NativeSidecar, Json::Object(map)) = (kind, &mut value) {
-            let behind = map.keys().position(|key| key == "image").map_or(0, |at| at + 1);
-            map.shift_insert(behind, "restartPolicy".to_owned(), Json::from("Always"));
-        }
-        items.push(container(name, value));
+) -> Option<Item> {
+    if kind.is_container() {
+        return container(checker, node, kind, path, names);
     }
-    items
+    let (type_name, valid): (_, fn(&str) -> bool) =
+        if kind == Kind::Volume { ("Volume", is_label) } else { ("LocalObjectReference", is_subdomain) };
+    if kind == Kind::Volume {
+        refuse_keys(checker, node, &["files", "shared"], |_| "is not supported yet");
+    }
+    let value = checker.json(node, type_name, path);
+    let name = required_name(checker, node, &value, path, names, valid)?;
+    Some(plain(name, value))
 }
 
-fn container(name: String, value: Json) -> Item {
+fn container(checker: &mut Checker<'_>, node: &Node, kind: Kind, path: &str, names: &mut Vec<String>) -> Option<Item> {
+    refuse_keys(checker, node, &["restartPolicy"], |_| match kind {
+        Kind::Init => {
+            "does not belong to an init container of a template; one that keeps running goes under `sidecars`"
+        }
+        _ => "does not belong to a sidecar; `mode` says how sidecars run",
+    });
+    if kind == Kind::Init {
+        refuse_keys(
+            checker,
+            node,
+            &SIDECAR_ONLY,
+            |_| "is refused by the API server in an init container that does not keep running",
+        );
+    }
+    let mut value = checker.json(node, "Container", path);
+    let name = required_name(checker, node, &value, path, names, is_label)?;
+    if value["image"].as_str().is_none_or(str::is_empty) {
+        checker.error(node.span, format!("{path} (\"{name}\") has no image"), "");
+    }
+    required_members(checker, node, &value, path);
+    unique_mount_paths(checker, node, &value, path);
+    if let (Kind::NativeSidecar, Json::Object(map)) = (kind, &mut value) {
+        let behind = map.keys().position(|key| key == "image").map_or(0, |at| at + 1);
+        map.shift_insert(behind, "restartPolicy".to_owned(), Json::from("Always"));
+    }
+    Some(container_item(name, value))
+}
+
+fn container_item(name: String, value: Json) -> Item {
     let named =
         |key: &str| array(&value[key]).filter_map(|item| item["name"].as_str()).map(str::to_owned).collect::<Vec<_>>();
     let mut mounts = named("volumeMounts");
@@ -150,56 +176,14 @@ fn container(name: String, value: Json) -> Item {
 }
 
 fn plain(name: String, value: Json) -> Item {
-    Item { json: value.to_string(), name, value, mounts: Vec::new(), ports: Vec::new(), linux_only: None }
-}
-
-/// Reads the volumes.
-pub(super) fn volumes(checker: &mut Checker<'_>, node: Option<&Node>) -> Vec<Item> {
-    named(checker, node, "volumes", "Volume", &["if", "files", "shared"], is_label)
-}
-
-/// Reads the pull secrets.
-pub(super) fn image_pull_secrets(checker: &mut Checker<'_>, node: Option<&Node>) -> Vec<Item> {
-    // Names of Secrets are DNS-1123 subdomains.
-    named(checker, node, "imagePullSecrets", "LocalObjectReference", &["if"], is_subdomain)
-}
-
-fn named(
-    checker: &mut Checker<'_>,
-    node: Option<&Node>,
-    key: &str,
-    kind: &str,
-    not_yet: &[&str],
-    valid: fn(&str) -> bool,
-) -> Vec<Item> {
-    let mut items: Vec<Item> = Vec::new();
-    for (index, node) in list(checker, node, key) {
-        let path = format!("{key}[{index}]");
-        refuse_keys(checker, node, not_yet, |_| "is not supported yet");
-        let value = checker.json(node, kind, &path);
-        let Some(name) = value["name"].as_str().map(str::to_owned) else {
-            name_missing(checker, node, &path);
-            continue;
-        };
-        if !valid(&name) {
-            checker.error(key_span(node, "name"), format!("{path}.name is no valid name"), "");
-        }
-        if items.iter().any(|item| item.name == name) {
-            checker.error(key_span(node, "name"), format!("the name \"{name}\" stands twice in {key}"), "");
-        }
-        items.push(plain(name, value));
-    }
-    items
-}
-
-fn list<'n>(checker: &mut Checker<'_>, node: Option<&'n Node>, key: &str) -> Vec<(usize, &'n Node)> {
-    match node.map(|node| (&node.value, node.span)) {
-        None | Some((Value::Null, _)) => Vec::new(),
-        Some((Value::List(items), _)) => items.iter().enumerate().collect(),
-        Some((other, span)) => {
-            checker.error(span, format!("{key} must be a list, not {}", other.kind()), "");
-            Vec::new()
-        }
+    Item {
+        json: value.to_string(),
+        name,
+        value,
+        mounts: Vec::new(),
+        ports: Vec::new(),
+        linux_only: None,
+        position: None,
     }
 }
 
@@ -216,18 +200,26 @@ fn required_name(
     value: &Json,
     path: &str,
     names: &mut Vec<String>,
+    valid: fn(&str) -> bool,
 ) -> Option<String> {
     let Some(name) = value["name"].as_str() else {
         name_missing(checker, node, path);
         return None;
     };
-    if !is_label(name) {
+    if name == PENDING {
+        return Some(name.to_owned());
+    }
+    if !valid(name) {
         let help = "use 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit";
-        checker.error(key_span(node, "name"), format!("{path}.name is no valid name of a container"), help);
+        checker.error(key_span(node, "name"), format!("{path}.name is no valid name: \"{}\"", shown(name, 80)), help);
     }
     if names.iter().any(|taken| taken == name) {
-        let message = format!("two containers of the template are called \"{name}\"");
-        checker.error(key_span(node, "name"), message, "names are unique over sidecars and initContainers");
+        let message = format!("the name \"{name}\" is taken by another item of the template");
+        checker.error(
+            key_span(node, "name"),
+            message,
+            "names are unique: those of containers over sidecars and initContainers",
+        );
     }
     names.push(name.to_owned());
     Some(name.to_owned())
@@ -257,8 +249,11 @@ fn required_members(checker: &mut Checker<'_>, node: &Node, value: &Json, path: 
     for (index, port) in array(&value["ports"]).enumerate() {
         let numbers = [("containerPort", 1), ("hostPort", 0)];
         for (field, least) in numbers {
-            let absent = port[field].is_null() && field == "hostPort";
-            if !absent && !port[field].as_i64().is_some_and(|port| (least..=65_535).contains(&port)) {
+            let known = field == "containerPort" || !port[field].is_null();
+            if known
+                && port[field] != PENDING
+                && !port[field].as_i64().is_some_and(|port| (least..=65_535).contains(&port))
+            {
                 let message = format!("{path}.ports[{index}].{field} must be a port, {least} to 65535");
                 checker.error(key_span(node, "ports"), message, "");
             }
@@ -271,7 +266,7 @@ fn unique_mount_paths(checker: &mut Checker<'_>, node: &Node, value: &Json, path
     let devices = array(&value["volumeDevices"]).filter_map(|device| device["devicePath"].as_str());
     let mut seen: Vec<&str> = Vec::new();
     for mount_path in paths.chain(devices) {
-        if seen.contains(&mount_path) {
+        if mount_path != PENDING && seen.contains(&mount_path) {
             let message = format!("{path} mounts \"{mount_path}\" twice");
             checker.error(key_span(node, "volumeMounts"), message, "each path of a container is mounted once");
         }

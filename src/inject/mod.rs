@@ -3,17 +3,24 @@
 //!
 //! `bytes -> review::Request -> pod::Pod (borrowed view) -> select -> catalog -> plan -> patch -> bytes`
 
+mod arrangement;
+mod blueprint;
 mod decision;
+mod evaluate;
+mod expr;
 mod front;
 mod item;
 mod patch;
+mod paths;
 mod plan;
 mod pod_types;
 mod resolve;
 
 pub mod catalog;
 pub mod diagnostic;
+pub mod parameter;
 pub mod pod;
+pub mod quantity;
 pub mod reason;
 pub mod review;
 pub mod select;
@@ -23,6 +30,7 @@ pub mod syntax;
 pub mod template;
 pub mod yaml;
 
+pub use blueprint::Additions;
 pub use decision::{Decision, Outcome, Verdict};
 pub use item::{Item, Port};
 
@@ -45,6 +53,8 @@ pub struct Settings {
 pub struct Embedding {
     /// JSON pointer of the pod template, e.g. `/spec/template`; empty for a pod.
     pub pointer: String,
+    /// Whether the pod is one of a Job.
+    pub of_job: bool,
     /// Names of volumes that the workload adds to its pods (a `StatefulSet`'s claim templates).
     pub claims: Vec<String>,
 }

@@ -16,10 +16,7 @@ pub(super) fn created(plan: &Plan<'_>, metadata: &Metadata<'_>, spec: &Spec<'_>)
     let lists = [
         ("/metadata/annotations", metadata.annotations.is_none()),
         ("/metadata/labels", metadata.labels.is_none() && !plan.labels.is_empty()),
-        (
-            "/spec/initContainers",
-            spec.init_containers.is_none() && !(plan.init_first.is_empty() && plan.init_last.is_empty()),
-        ),
+        ("/spec/initContainers", spec.init_containers.is_none() && !plan.init_containers.is_unchanged()),
         ("/spec/volumes", spec.volumes.is_none() && !plan.volumes.is_empty()),
         ("/spec/imagePullSecrets", spec.image_pull_secrets.is_none() && !plan.image_pull_secrets.is_empty()),
     ];
@@ -33,10 +30,11 @@ pub(super) fn write(plan: &Plan<'_>, status: &str, metadata: &Metadata<'_>, spec
     let annotations: Vec<(&str, &str)> = plan.annotations.iter().copied().chain([(STATUS, status)]).collect();
     patch.map("/metadata/labels", metadata.labels.is_some(), &plan.labels);
     patch.map("/metadata/annotations", metadata.annotations.is_some(), &annotations);
-    patch.list("/spec/initContainers", spec.init_containers.is_some(), &plan.init_first, &plan.init_last);
-    patch.list("/spec/containers", spec.containers.is_some(), &plan.containers_first, &plan.containers_last);
-    patch.list("/spec/volumes", spec.volumes.is_some(), &[], &plan.volumes);
-    patch.list("/spec/imagePullSecrets", spec.image_pull_secrets.is_some(), &[], &plan.image_pull_secrets);
+    patch.list("/spec/initContainers", spec.init_containers.is_some(), plan.init_containers.insertions());
+    patch.list("/spec/containers", spec.containers.is_some(), plan.containers.insertions());
+    patch.list("/spec/volumes", spec.volumes.is_some(), plan.volumes.iter().map(|item| (None, *item)));
+    let secrets = plan.image_pull_secrets.iter().map(|item| (None, *item));
+    patch.list("/spec/imagePullSecrets", spec.image_pull_secrets.is_some(), secrets);
     patch.finish()
 }
 
@@ -47,16 +45,9 @@ struct Patch<'r> {
 
 impl<'r> Patch<'r> {
     fn new(root: &'r str, plan: &Plan<'_>, status: &str) -> Self {
-        let lists = [
-            &plan.init_first,
-            &plan.init_last,
-            &plan.containers_first,
-            &plan.containers_last,
-            &plan.volumes,
-            &plan.image_pull_secrets,
-        ];
-        let items: usize =
-            lists.iter().flat_map(|list| list.iter()).map(|item| item.json.len() + 64 + root.len()).sum();
+        let containers = plan.init_containers.insertions().chain(plan.containers.insertions()).map(|(_, item)| item);
+        let items = containers.chain(plan.volumes.iter().copied()).chain(plan.image_pull_secrets.iter().copied());
+        let items: usize = items.map(|item| item.json.len() + 64 + root.len()).sum();
         let pairs: usize =
             plan.labels.iter().chain(&plan.annotations).map(|(k, v)| k.len() + v.len() + 96 + root.len()).sum();
         // Quotes in the status are escaped, which adds about a third.
@@ -123,26 +114,25 @@ impl<'r> Patch<'r> {
         }
     }
 
-    fn list(&mut self, path: &str, exists: bool, first: &[&Item], last: &[&Item]) {
-        if exists {
-            for (index, item) in first.iter().enumerate() {
-                self.add(path, Last::Index(index));
-                self.out.extend_from_slice(item.json.as_bytes());
-                self.out.push(b'}');
-            }
-            for item in last {
-                self.add(path, Last::End);
-                self.out.extend_from_slice(item.json.as_bytes());
-                self.out.push(b'}');
-            }
-        } else if !(first.is_empty() && last.is_empty()) {
-            self.add(path, Last::None);
-            for (index, item) in first.iter().chain(last).enumerate() {
-                self.out.push(if index == 0 { b'[' } else { b',' });
-                self.out.extend_from_slice(item.json.as_bytes());
-            }
-            self.out.extend_from_slice(b"]}");
+    fn list<'i>(&mut self, path: &str, exists: bool, items: impl Iterator<Item = (Option<usize>, &'i Item)>) {
+        let mut items = items.peekable();
+        if items.peek().is_none() {
+            return;
         }
+        if exists {
+            for (index, item) in items {
+                self.add(path, index.map_or(Last::End, Last::Index));
+                self.out.extend_from_slice(item.json.as_bytes());
+                self.out.push(b'}');
+            }
+            return;
+        }
+        self.add(path, Last::None);
+        for (count, (_, item)) in items.enumerate() {
+            self.out.push(if count == 0 { b'[' } else { b',' });
+            self.out.extend_from_slice(item.json.as_bytes());
+        }
+        self.out.extend_from_slice(b"]}");
     }
 
     fn finish(mut self) -> Vec<u8> {

@@ -4,47 +4,70 @@
 //! Templates are placed one after the other. One with a problem is not placed at all, and planning starts
 //! again without it, so that the others are planned as if it had not been asked for.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::arrangement::Arrangement;
+use super::blueprint::Additions;
 use super::diagnostic::shown;
 use super::item::{Item, Port};
 use super::pod::{Metadata, Spec};
 use super::reason::Reason;
-use super::template::{HostNetwork, Position, Template};
+use super::template::{HostNetwork, Mode, Position, Template};
+
+/// kubectl's choice of a container where none is named; without it the first one.
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
+/// A template evaluated for the pod.
+#[derive(Debug)]
+pub(super) struct Ready<'c> {
+    pub(super) template: &'c Template,
+    pub(super) additions: Arc<Additions>,
+    /// The template's hash, with the parameters and values that were used.
+    pub(super) hash: Cow<'c, str>,
+}
 
 /// The additions, in the order in which they will stand in the pod.
 #[derive(Debug, Default)]
-pub(super) struct Plan<'c> {
-    pub(super) init_first: Vec<&'c Item>,
-    pub(super) init_last: Vec<&'c Item>,
-    pub(super) containers_first: Vec<&'c Item>,
-    pub(super) containers_last: Vec<&'c Item>,
-    pub(super) volumes: Vec<&'c Item>,
-    pub(super) image_pull_secrets: Vec<&'c Item>,
-    pub(super) labels: Vec<(&'c str, &'c str)>,
-    pub(super) annotations: Vec<(&'c str, &'c str)>,
+pub(super) struct Plan<'r> {
+    pub(super) init_containers: Arrangement<'r>,
+    pub(super) containers: Arrangement<'r>,
+    pub(super) volumes: Vec<&'r Item>,
+    pub(super) image_pull_secrets: Vec<&'r Item>,
+    pub(super) labels: Vec<(&'r str, &'r str)>,
+    pub(super) annotations: Vec<(&'r str, &'r str)>,
     /// The placed templates in order.
-    pub(super) placed: Vec<Placed<'c>>,
-    /// What a template wanted and the pod has otherwise: (template, what).
-    pub(super) kept: Vec<(&'c Template, String)>,
+    pub(super) placed: Vec<Placed<'r>>,
+    /// What is done otherwise than somebody may expect.
+    pub(super) warnings: Vec<Warning<'r>>,
 }
 
 /// A placed template and the part of it that was missing from the pod.
 #[derive(Debug)]
-pub(super) struct Placed<'c> {
-    pub(super) template: &'c Template,
-    pub(super) image_pull_secrets: Vec<&'c str>,
-    pub(super) labels: Vec<&'c str>,
-    pub(super) annotations: Vec<&'c str>,
+pub(super) struct Placed<'r> {
+    pub(super) ready: &'r Ready<'r>,
+    pub(super) image_pull_secrets: Vec<&'r str>,
+    pub(super) labels: Vec<&'r str>,
+    pub(super) annotations: Vec<&'r str>,
 }
 
 impl Placed<'_> {
     /// Whether nothing of the template was missing.
     pub(super) fn is_empty(&self) -> bool {
-        self.template.all_containers().next().is_none()
-            && self.template.volumes.is_empty()
+        self.ready.additions.all_containers().next().is_none()
+            && self.ready.additions.volumes.is_empty()
             && self.image_pull_secrets.is_empty()
             && self.labels.is_empty()
             && self.annotations.is_empty()
     }
+}
+
+/// Something worth knowing that is no problem.
+#[derive(Debug)]
+pub(super) struct Warning<'r> {
+    pub(super) template: &'r str,
+    pub(super) reason: Reason,
+    pub(super) what: String,
 }
 
 /// Why a template cannot be applied to the pod.
@@ -58,53 +81,73 @@ pub(super) struct Problem {
 }
 
 /// The pod the plan is for.
+#[derive(Clone, Copy)]
 pub(super) struct Target<'p> {
     pub(super) metadata: &'p Metadata<'p>,
     pub(super) spec: &'p Spec<'p>,
+    /// Whether the pod is a Job's, which ends when its containers do.
+    pub(super) of_job: bool,
     /// Volumes the pod will have that its spec does not list: claim templates of a `StatefulSet`.
     pub(super) claims: &'p [String],
 }
 
-impl<'c> Plan<'c> {
-    /// Places `template`, or tells everything that stands in its way.
-    pub(super) fn place(&mut self, template: &'c Template, pod: &Target<'_>) -> Vec<Problem> {
+impl<'r> Plan<'r> {
+    /// The pod as it is.
+    pub(super) fn of(pod: &Target<'r>) -> Self {
+        let names = |list: &'r Option<Vec<super::pod::Container<'r>>>| list.iter().flatten().map(|c| c.name.as_str());
+        Self {
+            init_containers: Arrangement::of(names(&pod.spec.init_containers)),
+            containers: Arrangement::of(names(&pod.spec.containers)),
+            ..Self::default()
+        }
+    }
+
+    /// Places a template, or tells everything that stands in its way.
+    pub(super) fn place(&mut self, ready: &'r Ready<'r>, pod: &Target<'r>) -> Vec<Problem> {
         let mut problems = Vec::new();
-        host_network(template, pod, &mut problems);
-        windows(template, pod, &mut problems);
-        self.containers(template, pod, &mut problems);
-        self.volumes(template, pod, &mut problems);
-        self.host_ports(template, pod, &mut problems);
+        host_network(ready, pod, &mut problems);
+        windows(ready, pod, &mut problems);
+        self.check_containers(ready, pod, &mut problems);
+        self.check_volumes(ready, pod, &mut problems);
+        self.check_host_ports(ready, pod, &mut problems);
         if problems.is_empty() {
-            self.add(template, pod);
+            self.add(ready, pod);
         }
         problems
     }
 
-    fn add(&mut self, template: &'c Template, pod: &Target<'_>) {
-        let first = template.position == Some(Position::First);
-        let last = template.position == Some(Position::Last);
-        if last { &mut self.init_last } else { &mut self.init_first }.extend(&template.init_containers);
-        if first { &mut self.containers_first } else { &mut self.containers_last }.extend(&template.containers);
-        self.volumes.extend(&template.volumes);
-        let mut placed =
-            Placed { template, image_pull_secrets: Vec::new(), labels: Vec::new(), annotations: Vec::new() };
-        for secret in &template.image_pull_secrets {
+    fn add(&mut self, ready: &'r Ready<'r>, pod: &Target<'r>) {
+        let (template, additions) = (ready.template, ready.additions.as_ref());
+        let default = template.position.as_ref();
+        for item in &additions.init_containers {
+            self.join(true, item, item.position.as_ref().or(default).unwrap_or(&Position::First), ready);
+        }
+        for item in &additions.containers {
+            self.join(false, item, item.position.as_ref().or(default).unwrap_or(&Position::Last), ready);
+        }
+        if pod.of_job && template.mode == Mode::Container && !additions.containers.is_empty() {
+            let name = &additions.containers[0].name;
+            self.warn(ready, Reason::Injected, format!("the Job does not finish before its plain container {name}"));
+        }
+        self.volumes.extend(additions.volumes.iter().map(AsRef::as_ref));
+        let mut placed = Placed { ready, image_pull_secrets: Vec::new(), labels: Vec::new(), annotations: Vec::new() };
+        for secret in &additions.image_pull_secrets {
             let has = pod.spec.image_pull_secrets.iter().flatten().any(|own| own.name.as_str() == secret.name);
             if !has && self.image_pull_secrets.iter().all(|other| other.name != secret.name) {
                 self.image_pull_secrets.push(secret);
                 placed.image_pull_secrets.push(&secret.name);
             }
         }
-        for (key, value) in &template.labels {
+        for (key, value) in &additions.labels {
             let own = pod.metadata.labels.as_ref().and_then(|labels| labels.get(key));
-            if self.adds(own.or(find(&self.labels, key)), value, template, "label", key) {
+            if self.adds(own.or(find(&self.labels, key)), value, ready, "label", key) {
                 self.labels.push((key, value));
                 placed.labels.push(key);
             }
         }
-        for (key, value) in &template.annotations {
+        for (key, value) in &additions.annotations {
             let own = pod.metadata.annotation(key);
-            if self.adds(own.or(find(&self.annotations, key)), value, template, "annotation", key) {
+            if self.adds(own.or(find(&self.annotations, key)), value, ready, "annotation", key) {
                 self.annotations.push((key, value));
                 placed.annotations.push(key);
             }
@@ -112,17 +155,54 @@ impl<'c> Plan<'c> {
         self.placed.push(placed);
     }
 
+    /// Puts a container where it belongs. Where its anchor is missing (another webhook may add it later) it goes
+    /// where it would without one.
+    fn join(&mut self, init: bool, item: &'r Item, position: &Position, ready: &'r Ready<'r>) {
+        let list = if init { &mut self.init_containers } else { &mut self.containers };
+        let missing = match position {
+            Position::Before(anchor) | Position::After(anchor) if !list.has(anchor) => Some(anchor),
+            _ => None,
+        };
+        match missing {
+            None => list.insert(item, position),
+            Some(anchor) => {
+                list.insert(item, if init { &Position::First } else { &Position::Last });
+                let what =
+                    format!("{} goes to its default place, there is no container {}", item.name, shown(anchor, 63));
+                self.warn(ready, Reason::Injected, what);
+            }
+        }
+    }
+
+    fn warn(&mut self, ready: &'r Ready<'r>, reason: Reason, what: String) {
+        self.warnings.push(Warning { template: &ready.template.name, reason, what });
+    }
+
+    /// Keeps what needs all templates to be placed: kubectl's default container stays the application's.
+    pub(super) fn finish(&mut self, pod: &Target<'r>) {
+        let Some((first, own)) = self.containers.new_first() else { return };
+        let is_set = pod.metadata.annotation(DEFAULT_CONTAINER).is_some()
+            || find(&self.annotations, DEFAULT_CONTAINER).is_some();
+        let by = |placed: &&mut Placed<'r>| {
+            placed.ready.additions.containers.iter().any(|item| std::ptr::eq(item.as_ref(), first))
+        };
+        if !is_set && let Some(placed) = self.placed.iter_mut().find(by) {
+            placed.annotations.push(DEFAULT_CONTAINER);
+            self.annotations.push((DEFAULT_CONTAINER, own));
+        }
+    }
+
     /// Whether a label or annotation is to be added; what is there is kept.
-    fn adds(&mut self, own: Option<&str>, value: &str, template: &'c Template, what: &str, key: &str) -> bool {
+    fn adds(&mut self, own: Option<&str>, value: &str, ready: &'r Ready<'r>, what: &str, key: &str) -> bool {
         if own.is_some_and(|own| own != value) {
-            self.kept.push((template, format!("the {what} {key} is kept as it is")));
+            self.warn(ready, Reason::Conflict, format!("the {what} {key} is kept as it is"));
         }
         own.is_none()
     }
 
-    fn containers(&self, template: &Template, pod: &Target<'_>, problems: &mut Vec<Problem>) {
+    fn check_containers(&self, ready: &Ready<'_>, pod: &Target<'_>, problems: &mut Vec<Problem>) {
         let lists = [("container", &pod.spec.containers), ("init container", &pod.spec.init_containers)];
-        for item in template.all_containers() {
+        for item in ready.additions.all_containers() {
             let own = lists.iter().find(|(_, list)| list.iter().flatten().any(|c| c.name.as_str() == item.name));
             if let Some((kind, _)) = own {
                 let name = &item.name;
@@ -141,8 +221,8 @@ impl<'c> Plan<'c> {
         }
     }
 
-    fn volumes(&self, template: &Template, pod: &Target<'_>, problems: &mut Vec<Problem>) {
-        for item in &template.volumes {
+    fn check_volumes(&self, ready: &Ready<'_>, pod: &Target<'_>, problems: &mut Vec<Problem>) {
+        for item in &ready.additions.volumes {
             let name = &item.name;
             if pod.has_volume(name) {
                 conflict(
@@ -160,9 +240,9 @@ impl<'c> Plan<'c> {
         }
     }
 
-    fn host_ports(&self, template: &Template, pod: &Target<'_>, problems: &mut Vec<Problem>) {
+    fn check_host_ports(&self, ready: &Ready<'_>, pod: &Target<'_>, problems: &mut Vec<Problem>) {
         let on_host = pod.spec.host_network == Some(true);
-        for wanted in template.all_containers().flat_map(|item| &item.ports) {
+        for wanted in ready.additions.all_containers().flat_map(|item| &item.ports) {
             let Some(number) = wanted.taken(on_host) else { continue };
             let what = format!("it takes port {number}/{} of the node", wanted.protocol);
             let clashes = |port: &Port| port.taken(on_host) == Some(number) && wanted.clashes(&port.protocol, &port.ip);
@@ -186,10 +266,10 @@ impl<'c> Plan<'c> {
 
     /// The volumes that `template` mounts and that nobody has: neither the pod nor any template placed. Asked
     /// when all are placed, so that the order of the request does not matter.
-    pub(super) fn missing_volumes(&self, template: &Template, pod: &Target<'_>) -> Vec<Problem> {
+    pub(super) fn missing_volumes(&self, ready: &Ready<'_>, pod: &Target<'_>) -> Vec<Problem> {
         let mut missing: Vec<&str> = Vec::new();
         let mut problems = Vec::new();
-        for item in template.all_containers() {
+        for item in ready.additions.all_containers() {
             for mount in &item.mounts {
                 let added = self.volumes.iter().any(|volume| volume.name == *mount);
                 if !added && !pod.has_volume(mount) && !missing.contains(&mount.as_str()) {
@@ -206,8 +286,9 @@ impl<'c> Plan<'c> {
         problems
     }
 
-    fn placed_with(&self, has: impl Fn(&Template) -> bool) -> Option<String> {
-        self.placed.iter().find(|placed| has(placed.template)).map(|placed| placed.template.display())
+    fn placed_with(&self, has: impl Fn(&Additions) -> bool) -> Option<String> {
+        let placed = self.placed.iter().find(|placed| has(&placed.ready.additions));
+        placed.map(|placed| placed.ready.template.display())
     }
 }
 
@@ -243,12 +324,12 @@ fn conflict(problems: &mut Vec<Problem>, what: String, fix: &'static str) {
     problems.push(Problem { reason: Reason::Conflict, what, fix });
 }
 
-fn host_network(template: &Template, pod: &Target<'_>, problems: &mut Vec<Problem>) {
+fn host_network(ready: &Ready<'_>, pod: &Target<'_>, problems: &mut Vec<Problem>) {
     if pod.spec.host_network != Some(true) {
         return;
     }
-    let declares = template.all_containers().find(|item| !item.ports.is_empty());
-    let what = match (template.host_network, declares) {
+    let declares = ready.additions.all_containers().find(|item| !item.ports.is_empty());
+    let what = match (ready.template.host_network, declares) {
         (HostNetwork::Refuse, _) => "the template refuses pods with hostNetwork".to_owned(),
         (HostNetwork::RefusePorts, Some(item)) => {
             format!(
@@ -265,11 +346,11 @@ fn host_network(template: &Template, pod: &Target<'_>, problems: &mut Vec<Proble
     });
 }
 
-fn windows(template: &Template, pod: &Target<'_>, problems: &mut Vec<Problem>) {
+fn windows(ready: &Ready<'_>, pod: &Target<'_>, problems: &mut Vec<Problem>) {
     if !pod.spec.is_windows() {
         return;
     }
-    if let Some((item, field)) = template.all_containers().find_map(|item| Some((item, item.linux_only?))) {
+    if let Some((item, field)) = ready.additions.all_containers().find_map(|item| Some((item, item.linux_only?))) {
         let what =
             format!("its container \"{}\" sets securityContext.{field}, which Windows pods must not have", item.name);
         problems.push(Problem { reason: Reason::WindowsPod, what, fix: "Use a template made for Windows" });

@@ -145,6 +145,12 @@ impl Metadata<'_> {
         self.annotations.as_ref()?.get(key)
     }
 
+    /// Whether a Job made the pod.
+    #[must_use]
+    pub fn is_of_job(&self) -> bool {
+        self.owner_references.iter().flatten().any(|owner| owner.kind.as_str() == "Job")
+    }
+
     /// The name to call the pod by: its own, or the prefix of the one it will get.
     #[must_use]
     pub fn display_name(&self) -> &str {

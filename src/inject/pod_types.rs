@@ -10,6 +10,8 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value as Json};
 
 use super::diagnostic::{Diagnostic, Source, Span, nearest};
+use super::expr::Text;
+use super::quantity;
 use super::yaml::{Key, Node, Value};
 
 /// Type name -> (field, type) in the order of the table.
@@ -30,9 +32,14 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     table
 });
 
+/// Stands where an expression will put its result, while a template is loaded.
+pub(super) const PENDING: &str = "\u{0}";
+
 /// Reads nodes as Pod fields and collects everything that is wrong with them.
 pub(super) struct Checker<'s> {
     source: &'s Source<'s>,
+    /// Whether scalars become strings where the schema wants some: results of expressions do.
+    coerces: bool,
     /// What makes the document unusable.
     pub(super) errors: Vec<Diagnostic>,
     /// What is probably not meant.
@@ -41,7 +48,27 @@ pub(super) struct Checker<'s> {
 
 impl<'s> Checker<'s> {
     pub(super) fn new(source: &'s Source<'s>) -> Self {
-        Self { source, errors: Vec::new(), warnings: Vec::new() }
+        Self { source, coerces: false, errors: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// A checker for results of expressions.
+    pub(super) fn of_results(source: &'s Source<'s>) -> Self {
+        Self { coerces: true, ..Self::new(source) }
+    }
+
+    /// Reports what is wrong with an expression that begins `offset` bytes into the string at `node`.
+    pub(super) fn fault(&mut self, node: &Node, fault: super::expr::Fault) {
+        let mut span = node.span;
+        // Places inside of scalars over several lines cannot be told from the value.
+        let plain = node.written.as_ref().filter(|written| !written.contains('\n'));
+        if let (Value::String(text), Some(written)) = (&node.value, plain)
+            && let Some(from) = written.find(text.as_str())
+            && let Some(before) = text.get(..fault.offset)
+        {
+            let before = written[..from].chars().count() + before.chars().count();
+            span = Span { column: span.column + before, length: 1, ..span };
+        }
+        self.error(span, fault.message, fault.help);
     }
 
     /// Reports an error at a place.
@@ -54,6 +81,9 @@ impl<'s> Checker<'s> {
     /// The JSON of `node` read as `kind`, e.g. `Container` or `[]string`. `path` names it in messages.
     /// What is wrong is reported and stands as null in the result.
     pub(super) fn json(&mut self, node: &Node, kind: &str, path: &str) -> Json {
+        if let Value::Text(text) = &node.value {
+            return self.pending(node, text, kind, path);
+        }
         if let Some(item) = kind.strip_prefix("[]") {
             return self.list(node, item, path);
         }
@@ -64,6 +94,20 @@ impl<'s> Checker<'s> {
             return self.map(node, path, |checker, key| checker.field(fields, kind, key));
         }
         self.scalar(node, kind, path)
+    }
+
+    /// What stands for a value that is not known yet.
+    fn pending(&mut self, node: &Node, text: &Text, kind: &str, path: &str) -> Json {
+        if !text.is_whole() && !matches!(kind, "string" | "quantity" | "int-or-string" | "any") {
+            let words = if kind.starts_with("[]") { "a list" } else { in_words(kind) };
+            let help = "an expression without text around it keeps its type";
+            self.error(
+                node.span,
+                format!("{path} must be {words}, and text around an expression makes a string"),
+                help,
+            );
+        }
+        Json::String(PENDING.to_owned())
     }
 
     fn list(&mut self, node: &Node, item: &str, path: &str) -> Json {
@@ -82,7 +126,6 @@ impl<'s> Checker<'s> {
             Value::Map(entries) => {
                 let mut map = Map::with_capacity(entries.len());
                 for (key, value) in entries {
-                    self.no_expression(&key.name, key.span);
                     let kind = kind_of(self, key).unwrap_or("any");
                     map.insert(key.name.clone(), self.json(value, kind, &format!("{path}.{}", key.name)));
                 }
@@ -110,7 +153,9 @@ impl<'s> Checker<'s> {
         match (kind, &node.value) {
             (_, Value::Null) => Json::Null,
             ("any", _) => self.any(node, path),
-            ("string" | "int-or-string", Value::String(text)) => self.text(text, node.span),
+            ("string" | "int-or-string", Value::String(text)) => Json::String(text.clone()),
+            ("string", Value::Bool(value)) if self.coerces => Json::String(value.to_string()),
+            ("string", Value::Number(number)) if self.coerces => Json::String(number.to_string()),
             ("boolean", Value::Bool(value)) => Json::Bool(*value),
             ("int64", Value::Number(number)) if number.is_i64() => Json::Number(number.clone()),
             ("int32" | "int-or-string", Value::Number(number)) if number.as_i64().is_some_and(is_int32) => {
@@ -134,26 +179,13 @@ impl<'s> Checker<'s> {
             Value::Null => Json::Null,
             Value::Bool(value) => Json::Bool(*value),
             Value::Number(number) => Json::Number(number.clone()),
-            Value::String(text) => self.text(text, node.span),
-        }
-    }
-
-    fn text(&mut self, text: &str, span: Span) -> Json {
-        self.no_expression(text, span);
-        Json::String(text.replace("$${", "${"))
-    }
-
-    /// Refuses `${…}`; `$${` is a literal `${`.
-    pub(super) fn no_expression(&mut self, text: &str, span: Span) {
-        if text.replace("$${", "").contains("${") {
-            let help = "write $${ for a literal ${";
-            self.error(span, "expressions (\"${…}\") are not supported yet", help);
+            Value::String(text) => Json::String(text.clone()),
+            Value::Text(_) => Json::String(PENDING.to_owned()),
         }
     }
 
     fn quantity(&mut self, node: &Node, text: &str, path: &str) -> Json {
-        self.no_expression(text, node.span);
-        if !is_quantity(text) {
+        if quantity::quantity(text).is_none() {
             let message = format!("{path} is no quantity");
             self.error(node.span, message, "write for example 100m, 0.5, 64Mi or 1G");
         }
@@ -192,23 +224,6 @@ fn in_words(kind: &str) -> &'static str {
 
 fn is_int32(value: i64) -> bool {
     i32::try_from(value).is_ok()
-}
-
-/// Whether `text` is a quantity as `k8s.io/apimachinery/pkg/api/resource` parses it: a sign, digits
-/// with at most one point, and a suffix or a decimal exponent.
-fn is_quantity(text: &str) -> bool {
-    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
-    let (number, suffix) = unsigned.split_at(end);
-    let digits = number.bytes().filter(u8::is_ascii_digit).count();
-    let points = number.len() - digits;
-    let exponent = suffix.strip_prefix(['e', 'E']).map(|e| e.strip_prefix(['+', '-']).unwrap_or(e));
-    let suffix_ok = matches!(
-        suffix,
-        "" | "n" | "u" | "m" | "k" | "M" | "G" | "T" | "P" | "E" | "Ki" | "Mi" | "Gi" | "Ti" | "Pi" | "Ei"
-    ) || exponent
-        .is_some_and(|e| !e.is_empty() && e.len() < 4 && e.bytes().all(|b| b.is_ascii_digit()));
-    digits > 0 && points <= 1 && suffix_ok
 }
 
 #[cfg(test)]
@@ -268,10 +283,6 @@ mod tests {
             ),
             ("args: x", "t:1:7: c.args must be a list, not a string"),
             ("securityContext: []", "t:1:18: c.securityContext must be a map, not a list"),
-            (
-                "args: [\"${params.x}\"]",
-                "t:1:8: expressions (\"${…}\") are not supported yet (write $${ for a literal ${)",
-            ),
         ] {
             assert_eq!(check(text).1, [error], "{text}");
         }
@@ -284,20 +295,10 @@ mod tests {
 
     #[test]
     fn unknown_fields_pass_with_a_warning() {
-        let (json, errors, warnings) = check("imagePulPolicy: Always\nnewInKubernetes2: {a: [1, {b: \"$${x}\"}]}\n");
+        let (json, errors, warnings) = check("imagePulPolicy: Always\nnewInKubernetes2: {a: [1, {b: \"${x}\"}]}\n");
         assert_eq!(json["newInKubernetes2"].to_string(), r#"{"a":[1,{"b":"${x}"}]}"#);
         assert!(errors.is_empty());
         assert!(warnings[0].contains("did you mean \"imagePullPolicy\"?"), "{warnings:?}");
         assert_eq!(warnings.len(), 2);
-    }
-
-    #[test]
-    fn quantities() {
-        for good in ["1", "0.5", ".5", "5.", "-1", "+2k", "100m", "1Gi", "1e3", "1E-3", "12E"] {
-            assert!(is_quantity(good), "{good}");
-        }
-        for bad in ["", "m", "1 Gi", "1gi", "1KB", "1.2.3", "1e", "1e+", "--1", "0x1", "1_000"] {
-            assert!(!is_quantity(bad), "{bad}");
-        }
     }
 }

@@ -29,6 +29,10 @@ pub enum Reason {
     AlreadyInjected,
     /// A template of that name, or that version of it, does not exist.
     UnknownTemplate,
+    /// A parameter is unknown, missing, or not what it must be.
+    InvalidParameter,
+    /// An expression of the template failed, or gave a value of the wrong type.
+    ExpressionFailed,
     /// The template declares ports and the pod uses the host's network.
     HostNetwork,
     /// The template needs fields that Windows pods must not have.
@@ -58,6 +62,8 @@ impl Reason {
             Self::NotRequested => "NotRequested",
             Self::AlreadyInjected => "AlreadyInjected",
             Self::UnknownTemplate => "UnknownTemplate",
+            Self::InvalidParameter => "InvalidParameter",
+            Self::ExpressionFailed => "ExpressionFailed",
             Self::HostNetwork => "HostNetwork",
             Self::WindowsPod => "WindowsPod",
             Self::Conflict => "Conflict",

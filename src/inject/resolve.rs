@@ -2,17 +2,22 @@
 //! which of them deny, and puts plan, status and patch together. It must not know where templates come from
 //! or how the answer is sent.
 
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
 
 use super::catalog::{Catalog, Unknown};
 use super::decision::{self, Decision, Outcome, Verdict};
 use super::diagnostic::{self, nearest};
-use super::plan::{self, Plan, Problem};
-use super::pod::{Metadata, Spec};
+use super::evaluate::Evaluation;
+use super::parameter;
+use super::plan::{self, Placed, Plan, Problem, Ready};
+use super::pod::{Metadata, Spec, StringMap};
 use super::reason::Reason;
 use super::review::Request;
 use super::select::{self, TemplateRef};
 use super::status::{Added, STATUS, Skipped, Status, Written, WrittenEntry};
+use super::syntax::is_label;
 use super::template::{OnProblem, Template};
 use super::{Embedding, Item, patch};
 
@@ -49,13 +54,26 @@ pub(super) struct Case<'p> {
     pub(super) place: Place<'p>,
 }
 
-/// A template asked for and what stands in its way.
+/// A template asked for.
 struct Chosen<'p> {
     wanted: TemplateRef<'p>,
     template: Option<&'p Template>,
-    problems: Vec<Problem>,
+    /// What it adds, if it is known and could be evaluated.
+    ready: Option<Ready<'p>>,
+}
+
+/// What stands in the way of each template asked for, in the same order; where nothing does, what came of it.
+#[derive(Default)]
+struct Findings {
+    problems: Vec<Vec<Problem>>,
     /// Nothing of it is missing from the pod.
-    adds_nothing: bool,
+    adds_nothing: Vec<bool>,
+}
+
+impl Findings {
+    fn first(&self, index: usize) -> Option<&Problem> {
+        self.problems[index].first()
+    }
 }
 
 impl<'p> Case<'p> {
@@ -65,66 +83,82 @@ impl<'p> Case<'p> {
         let present = status.present(self.metadata, self.spec);
         let is_present = |wanted: &&TemplateRef<'p>| present.iter().any(|(name, _)| *name == wanted.name);
         if refs.iter().all(|wanted| is_present(&wanted)) {
-            return self.outcome(Decision::unchanged(Reason::AlreadyInjected), refs, &[]);
+            return self.outcome(Decision::unchanged(Reason::AlreadyInjected), refs, &[], &Findings::default());
         }
-        let mut chosen: Vec<Chosen<'p>> =
-            refs.iter().filter(|wanted| !is_present(wanted)).map(|wanted| self.choose(*wanted)).collect();
-        let plan = self.plan(&mut chosen);
-        let denies = |chosen: &&Chosen<'p>| chosen.template.and_then(|t| t.on_problem) != Some(OnProblem::Skip);
-        if chosen.iter().filter(denies).any(|chosen| !chosen.problems.is_empty()) {
-            return self.outcome(self.denied(&chosen), refs, &chosen);
+        let absent = refs.iter().filter(|wanted| !is_present(wanted));
+        let (chosen, problems): (Vec<Chosen<'p>>, Vec<Vec<Problem>>) =
+            absent.map(|wanted| self.choose(*wanted)).unzip();
+        let mut findings = Findings { adds_nothing: vec![false; chosen.len()], problems };
+        let plan = self.plan(&chosen, &mut findings);
+        let denies = |chosen: &Chosen<'p>| chosen.template.and_then(|t| t.on_problem) != Some(OnProblem::Skip);
+        let broken = |(_, problems): &(&Chosen<'p>, &Vec<Problem>)| !problems.is_empty();
+        if chosen.iter().zip(&findings.problems).filter(broken).any(|(chosen, _)| denies(chosen)) {
+            return self.outcome(self.denied(&chosen, &findings), refs, &chosen, &findings);
         }
         let mut decision = Decision::unchanged(Reason::AlreadyInjected);
-        let left_out = chosen.iter().find(|chosen| !chosen.problems.is_empty());
+        let left_out = findings.problems.iter().find_map(|problems| problems.first());
         if !plan.placed.is_empty() {
             (decision.verdict, decision.reason) = (Verdict::Injected, Reason::Injected);
-        } else if let Some(chosen) = left_out {
-            decision.reason = chosen.problems[0].reason;
+        } else if let Some(problem) = left_out {
+            decision.reason = problem.reason;
         } else if present.is_empty() {
             decision.reason = Reason::NothingToAdd;
         }
-        decision.warnings = Self::warnings(&chosen, &plan);
-        let new_status = self.status(refs, &status, &present, &chosen, &plan);
+        decision.warnings = self.warnings(refs, &chosen, &findings, &plan);
+        let new_status = self.status(refs, &status, &present, &chosen, &findings, &plan);
         if !plan.placed.is_empty() || left_out.is_some() && status_text != Some(new_status.as_str()) {
             let pointer = &self.place.embedding.pointer;
             let patch = patch::write(&plan, &new_status, self.metadata, self.spec, pointer);
             if let Some(too_large) = self.too_large(&plan, &new_status, patch.len()) {
-                return self.outcome(too_large, refs, &chosen);
+                return self.outcome(too_large, refs, &chosen, &findings);
             }
             decision.patch = Some(patch);
         }
-        self.outcome(decision, refs, &chosen)
+        self.outcome(decision, refs, &chosen, &findings)
     }
 
-    fn choose(&self, wanted: TemplateRef<'p>) -> Chosen<'p> {
-        match self.catalog.get(wanted) {
-            Ok(template) => Chosen { wanted, template: Some(template), problems: Vec::new(), adds_nothing: false },
+    fn choose(&self, wanted: TemplateRef<'p>) -> (Chosen<'p>, Vec<Problem>) {
+        let template = match self.catalog.get(wanted) {
+            Ok(template) => template,
             Err(unknown) => {
                 let problems = vec![self.unknown(wanted, &unknown)];
-                Chosen { wanted, template: None, problems, adds_nothing: false }
+                return (Chosen { wanted, template: None, ready: None }, problems);
             }
+        };
+        let evaluation = Evaluation { request: self.request, metadata: self.metadata, catalog: self.catalog };
+        match evaluation.of(template) {
+            Ok(ready) => (Chosen { wanted, template: Some(template), ready: Some(ready) }, Vec::new()),
+            Err(problems) => (Chosen { wanted, template: Some(template), ready: None }, problems),
         }
     }
 
     /// Plans the templates that have no problem, and starts again without those that turn out to have one.
-    fn plan(&self, chosen: &mut [Chosen<'p>]) -> Plan<'p> {
-        let target = plan::Target { metadata: self.metadata, spec: self.spec, claims: &self.place.embedding.claims };
+    fn plan<'r>(&'r self, chosen: &'r [Chosen<'r>], findings: &mut Findings) -> Plan<'r> {
+        let target = plan::Target {
+            metadata: self.metadata,
+            spec: self.spec,
+            of_job: self.place.embedding.of_job || self.metadata.is_of_job(),
+            claims: &self.place.embedding.claims,
+        };
         loop {
-            let mut plan = Plan::default();
+            let mut plan = Plan::of(&target);
             let mut again = false;
-            for chosen in chosen.iter_mut().filter(|chosen| chosen.problems.is_empty()) {
-                let Some(template) = chosen.template else { continue };
-                chosen.problems = plan.place(template, &target);
+            for (chosen, problems) in chosen.iter().zip(&mut findings.problems) {
+                if let (Some(ready), true) = (&chosen.ready, problems.is_empty()) {
+                    *problems = plan.place(ready, &target);
+                }
             }
-            for chosen in chosen.iter_mut().filter(|chosen| chosen.problems.is_empty()) {
-                let Some(template) = chosen.template else { continue };
-                chosen.problems = plan.missing_volumes(template, &target);
-                again |= !chosen.problems.is_empty();
-                chosen.adds_nothing =
-                    plan.placed.iter().any(|placed| std::ptr::eq(placed.template, template) && placed.is_empty());
+            for (index, chosen) in chosen.iter().enumerate() {
+                let problems = &mut findings.problems[index];
+                let (Some(ready), true) = (&chosen.ready, problems.is_empty()) else { continue };
+                *problems = plan.missing_volumes(ready, &target);
+                again |= !problems.is_empty();
+                let placed = plan.placed.iter().find(|placed| std::ptr::eq(placed.ready, ready));
+                findings.adds_nothing[index] = placed.is_some_and(Placed::is_empty);
             }
             if !again {
                 plan.placed.retain(|placed| !placed.is_empty());
+                plan.finish(&target);
                 return plan;
             }
         }
@@ -158,11 +192,11 @@ impl<'p> Case<'p> {
     }
 
     /// The refusal, listing every problem; its reason is the first in the order of the request.
-    fn denied(&self, chosen: &[Chosen<'_>]) -> Decision {
+    fn denied(&self, chosen: &[Chosen<'_>], findings: &Findings) -> Decision {
         let mut sentences = Vec::new();
         let mut first = None;
-        for chosen in chosen {
-            for problem in &chosen.problems {
+        for (chosen, problems) in chosen.iter().zip(&findings.problems) {
+            for problem in problems {
                 first.get_or_insert(problem.reason);
                 let template = chosen.template.map(|t| format!("Template {} cannot be added: ", t.display()));
                 let fix = if problem.fix.is_empty() { self.place.change() } else { format!("{}.", problem.fix) };
@@ -178,16 +212,38 @@ impl<'p> Case<'p> {
         Decision::denied(reason, &sentences.concat())
     }
 
-    fn warnings(chosen: &[Chosen<'_>], plan: &Plan<'_>) -> Vec<String> {
-        let left_out = chosen.iter().filter(|chosen| !chosen.problems.is_empty()).map(|chosen| {
-            let problem = &chosen.problems[0];
-            decision::warning(&format!("{} left out: {}", chosen.wanted.name, problem.what), problem.reason)
+    fn warnings(
+        &self,
+        refs: &[TemplateRef<'_>],
+        chosen: &[Chosen<'_>],
+        findings: &Findings,
+        plan: &Plan<'_>,
+    ) -> Vec<String> {
+        let left_out = chosen.iter().zip(&findings.problems).filter_map(|(chosen, problems)| {
+            let problem = problems.first()?;
+            Some(decision::warning(&format!("{} left out: {}", chosen.wanted.name, problem.what), problem.reason))
         });
-        let kept = plan
-            .kept
+        let warnings = plan
+            .warnings
             .iter()
-            .map(|(template, what)| decision::warning(&format!("{}: {what}", template.name), Reason::Conflict));
-        left_out.chain(kept).collect()
+            .map(|warning| decision::warning(&format!("{}: {}", warning.template, warning.what), warning.reason));
+        left_out.chain(warnings).chain(self.stray_parameters(refs)).collect()
+    }
+
+    /// Parameters for templates that are not asked for: probably a slip.
+    fn stray_parameters(&self, refs: &[TemplateRef<'_>]) -> Vec<String> {
+        let keys = self.metadata.annotations.iter().flat_map(StringMap::iter).map(|(key, _)| key);
+        let stray = keys.filter_map(|key| {
+            let (template, _) = key.split_once(parameter::INFIX)?;
+            let asked_for = refs.iter().any(|wanted| wanted.name == template);
+            (is_label(template) && !asked_for).then_some((key, template))
+        });
+        let warning = |(key, template): (&str, &str)| {
+            let hint = nearest(template, refs.iter().map(|wanted| wanted.name));
+            let hint = hint.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+            decision::warning(&format!("{key} is for a template that is not asked for{hint}"), Reason::InvalidParameter)
+        };
+        stray.map(warning).collect()
     }
 
     /// The new status: the templates asked for in their order, then what else is present.
@@ -197,6 +253,7 @@ impl<'p> Case<'p> {
         old: &Status<'_>,
         present: &[(&str, &RawValue)],
         chosen: &[Chosen<'_>],
+        findings: &Findings,
         plan: &Plan<'_>,
     ) -> String {
         let mut created = patch::created(plan, self.metadata, self.spec);
@@ -205,18 +262,20 @@ impl<'p> Case<'p> {
             if let Some((_, raw)) = present.iter().find(|(name, _)| *name == wanted.name) {
                 templates.push(WrittenEntry::Kept(raw));
             }
-            let Some(chosen) = chosen.iter().find(|chosen| chosen.wanted == *wanted) else { continue };
-            let Some(template) = chosen.template else { continue };
-            let placed = plan.placed.iter().find(|placed| std::ptr::eq(placed.template, template));
+            let Some(index) = chosen.iter().position(|chosen| chosen.wanted == *wanted) else { continue };
+            let Some(template) = chosen[index].template else { continue };
+            let ready = chosen[index].ready.as_ref();
+            let hash = ready.map_or(template.hash.as_str(), |ready| &ready.hash);
+            let placed = plan.placed.iter().find(|placed| ready.is_some_and(|ready| std::ptr::eq(placed.ready, ready)));
             if let Some(placed) = placed {
                 // What had to be created is undone with the first template that is.
                 let added = added(placed, std::mem::take(&mut created));
-                templates.push(WrittenEntry::of(template, Some(added), None));
-            } else if let Some(problem) = chosen.problems.first() {
+                templates.push(WrittenEntry::of(template, hash, Some(added), None));
+            } else if let Some(problem) = findings.first(index) {
                 let skipped = Skipped { reason: problem.reason.as_str(), message: &problem.what };
-                templates.push(match old.skipped(&template.name, &template.hash) {
+                templates.push(match old.skipped(&template.name, hash) {
                     Some(raw) => WrittenEntry::Kept(raw),
-                    None => WrittenEntry::of(template, None, Some(skipped)),
+                    None => WrittenEntry::of(template, hash, None, Some(skipped)),
                 });
             }
         }
@@ -236,7 +295,7 @@ impl<'p> Case<'p> {
         let annotations = own + size(&mut plan.annotations.iter().copied()) + STATUS.len() + status.len();
         // Managed fields do not count: the API server drops them where they make an object too large.
         let managed = self.metadata.managed_fields.map_or(0, |fields| fields.get().len());
-        let object = self.request.size.saturating_sub(managed) + patch;
+        let object = self.request.document.len().saturating_sub(managed) + patch;
         let what = if annotations > MAX_ANNOTATIONS {
             format!("its annotations would have {annotations} bytes; the API server takes {MAX_ANNOTATIONS}")
         } else if object > MAX_OBJECT {
@@ -244,7 +303,7 @@ impl<'p> Case<'p> {
         } else {
             return None;
         };
-        let all_skip = plan.placed.iter().all(|placed| placed.template.on_problem == Some(OnProblem::Skip));
+        let all_skip = plan.placed.iter().all(|placed| placed.ready.template.on_problem == Some(OnProblem::Skip));
         if all_skip {
             let mut decision = Decision::unchanged(Reason::TooLarge);
             decision
@@ -260,42 +319,46 @@ impl<'p> Case<'p> {
     }
 
     /// `decision` with what became of each template.
-    fn outcome(&self, mut decision: Decision, refs: &[TemplateRef<'_>], chosen: &[Chosen<'_>]) -> Decision {
+    fn outcome(
+        &self,
+        mut decision: Decision,
+        refs: &[TemplateRef<'_>],
+        chosen: &[Chosen<'_>],
+        findings: &Findings,
+    ) -> Decision {
         let denied = decision.verdict == Verdict::Denied;
-        decision.templates = refs
-            .iter()
-            .map(|wanted| {
-                let chosen = chosen.iter().find(|chosen| chosen.wanted.name == wanted.name);
-                let template = chosen.and_then(|chosen| chosen.template);
-                let reason = match chosen {
-                    None => Reason::AlreadyInjected,
-                    Some(chosen) => match chosen.problems.first() {
-                        Some(problem) => problem.reason,
-                        None if chosen.adds_nothing => Reason::NothingToAdd,
-                        None if decision.verdict == Verdict::Injected => Reason::Injected,
-                        None => decision.reason,
-                    },
-                };
-                Outcome {
-                    name: wanted.name.to_owned(),
-                    known: self.catalog.has(wanted.name),
-                    version: template.and_then(|template| template.version.clone()),
-                    reason,
-                    denied: denied && chosen.is_some_and(|chosen| !chosen.problems.is_empty()),
-                }
-            })
-            .collect();
+        let outcome = |wanted: &TemplateRef<'_>| {
+            let index = chosen.iter().position(|chosen| chosen.wanted.name == wanted.name);
+            let template = index.and_then(|index| chosen[index].template);
+            let problem = index.and_then(|index| findings.first(index));
+            let reason = match (index, problem) {
+                (None, _) => Reason::AlreadyInjected,
+                (Some(_), Some(problem)) => problem.reason,
+                (Some(index), None) if findings.adds_nothing[index] => Reason::NothingToAdd,
+                (Some(_), None) if decision.verdict == Verdict::Injected => Reason::Injected,
+                (Some(_), None) => decision.reason,
+            };
+            Outcome {
+                name: wanted.name.to_owned(),
+                known: self.catalog.has(wanted.name),
+                version: template.and_then(|template| template.version.clone()),
+                reason,
+                denied: denied && problem.is_some(),
+            }
+        };
+        decision.templates = refs.iter().map(outcome).collect();
         decision
     }
 }
 
 /// What a placed template adds, for the status.
 fn added<'c>(placed: &plan::Placed<'c>, created: Vec<&'static str>) -> Added<'c> {
-    let names = |items: &'c [Item]| items.iter().map(|item| item.name.as_str()).collect();
+    let names = |items: &'c [Arc<Item>]| items.iter().map(|item| item.name.as_str()).collect();
+    let additions = &placed.ready.additions;
     Added {
-        containers: names(&placed.template.containers),
-        init_containers: names(&placed.template.init_containers),
-        volumes: names(&placed.template.volumes),
+        containers: names(&additions.containers),
+        init_containers: names(&additions.init_containers),
+        volumes: names(&additions.volumes),
         image_pull_secrets: placed.image_pull_secrets.clone(),
         labels: placed.labels.clone(),
         annotations: placed.annotations.clone(),

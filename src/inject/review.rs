@@ -27,8 +27,10 @@ pub struct Request<'a> {
     pub dry_run: bool,
     /// The pod; absent where the request is not about the creation of one.
     pub pod: Option<Pod<'a>>,
-    /// Bytes of the whole review, an upper bound for the object's.
-    pub size: usize,
+    /// The text that holds the pod.
+    pub document: &'a str,
+    /// The keys that lead to it there.
+    pub at: &'static [&'static str],
 }
 
 /// The operation and the resource it is on.
@@ -145,18 +147,18 @@ impl<'a> Request<'a> {
         // One pass for the sound pod, by far the most frequent. Anything else is read again, with the
         // object set aside.
         if let Ok(envelope) = serde_json::from_str::<Envelope<'a, SoundPod<'a>>>(text) {
-            return Self::from_envelope(envelope, body.len(), Pod::from);
+            return Self::from_envelope(envelope, text, Pod::from);
         }
         let envelope: Envelope<'a, Raw<'a>> = serde_json::from_str(text).map_err(|error| {
             let why = super::diagnostic::shown(&error.to_string(), 200);
             if error.is_data() { ReviewError::NotAReview(why) } else { ReviewError::NotJson(why) }
         })?;
-        Self::from_envelope(envelope, body.len(), |Raw(json)| Pod::parse(json.get()))
+        Self::from_envelope(envelope, text, |Raw(json)| Pod::parse(json.get()))
     }
 
     fn from_envelope<O>(
         envelope: Envelope<'a, O>,
-        size: usize,
+        document: &'a str,
         pod: impl FnOnce(O) -> Pod<'a>,
     ) -> Result<Self, ReviewError> {
         if envelope.kind.as_str() != "AdmissionReview" || envelope.api_version.as_str() != "admission.k8s.io/v1" {
@@ -181,7 +183,8 @@ impl<'a> Request<'a> {
             namespace: body.namespace.unwrap_or_default(),
             dry_run: body.dry_run.unwrap_or_default(),
             pod: body.object.map(pod),
-            size,
+            document,
+            at: &["request", "object"],
         })
     }
 }

@@ -216,7 +216,7 @@ mod tests {
     fn image(sources: &Sources, name: &str) -> Option<String> {
         let published = sources.catalog();
         let template = published.catalog.get(TemplateRef { name, version: None }).ok()?;
-        Some(template.init_containers[0].value["image"].as_str()?.to_owned())
+        Some(template.constant()?.init_containers[0].value["image"].as_str()?.to_owned())
     }
 
     #[test]

@@ -119,11 +119,16 @@ pub(super) enum WrittenEntry<'a> {
 }
 
 impl<'a> WrittenEntry<'a> {
-    pub(super) fn of(template: &'a Template, added: Option<Added<'a>>, skipped: Option<Skipped<'a>>) -> Self {
+    pub(super) fn of(
+        template: &'a Template,
+        hash: &'a str,
+        added: Option<Added<'a>>,
+        skipped: Option<Skipped<'a>>,
+    ) -> Self {
         Self::New(Box::new(NewEntry {
             name: &template.name,
             version: template.version.as_deref(),
-            hash: &template.hash,
+            hash,
             mode: template.mode.as_str(),
             added,
             skipped,

@@ -1,11 +1,16 @@
-//! A template: what one document says, checked and compiled. Constant parts become JSON bytes here, once,
-//! so that a request only copies them. It must not know pods or catalogs.
+//! A template: what one document says, checked and compiled. What is the same for every pod becomes JSON bytes
+//! here, once, so that a request only copies it. It must not know pods or catalogs.
+
+use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
+use super::blueprint::{self, Additions, Blueprint};
 use super::diagnostic::{Diagnostic, Source, nearest, shown};
-use super::item::{self, Item};
+use super::expr::{Expression, Names, Reads, Scope};
+use super::parameter::{self, Parameter};
+use super::paths::Paths;
 use super::pod_types::Checker;
 use super::select::{RESERVED, is_version};
 use super::syntax;
@@ -28,18 +33,13 @@ pub struct Template {
     pub on_problem: Option<OnProblem>,
     /// Whether pods on the host's network may have it.
     pub host_network: HostNetwork,
-    /// Joins `spec.initContainers`: ordinary init containers, then native sidecars.
-    pub init_containers: Vec<Item>,
-    /// Joins `spec.containers`: sidecars in mode `container`.
-    pub containers: Vec<Item>,
-    /// Joins `spec.volumes`.
-    pub volumes: Vec<Item>,
-    /// Joins `spec.imagePullSecrets`.
-    pub image_pull_secrets: Vec<Item>,
-    /// Added where absent.
-    pub labels: Vec<(String, String)>,
-    /// Added where absent.
-    pub annotations: Vec<(String, String)>,
+    /// What pods may choose.
+    pub parameters: Vec<Parameter>,
+    variables: Vec<(String, Expression)>,
+    blueprint: Blueprint,
+    paths: Paths,
+    /// What is added, where it is the same for every pod.
+    constant: Option<Arc<Additions>>,
     /// Identifies everything above that affects a pod: 16 hexadecimal digits.
     pub hash: String,
 }
@@ -66,12 +66,16 @@ impl Mode {
 }
 
 /// Where containers are put in their list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Position {
     /// Before the pod's own.
     First,
     /// Behind the pod's own.
     Last,
+    /// Right before the container of that name.
+    Before(String),
+    /// Right behind it.
+    After(String),
 }
 
 /// What a problem with the template means for the pod.
@@ -104,7 +108,7 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
     "apiVersion",
     "kind",
     "name",
@@ -119,9 +123,10 @@ const KEYS: [&str; 14] = [
     "volumes",
     "imagePullSecrets",
     "metadata",
+    "parameters",
+    "variables",
 ];
-const NOT_YET: [&str; 8] =
-    ["parameters", "variables", "autoInject", "required", "allowedNamespaces", "onConflict", "appContainers", "pod"];
+const NOT_YET: [&str; 6] = ["autoInject", "required", "allowedNamespaces", "onConflict", "appContainers", "pod"];
 
 impl Template {
     /// Reads one template document. `default_name` names it if the document does not.
@@ -148,31 +153,52 @@ impl Template {
         }
     }
 
-    /// All its containers.
-    pub fn all_containers(&self) -> impl Iterator<Item = &Item> {
-        self.init_containers.iter().chain(&self.containers)
+    /// What its expressions read.
+    pub(super) fn reads(&self) -> &Reads {
+        &self.blueprint.reads
+    }
+
+    /// The members of the pod that its expressions read.
+    pub(super) fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// The variables that its expressions may name.
+    pub(super) fn variables(&self) -> &[(String, Expression)] {
+        &self.variables
+    }
+
+    /// What is added to any pod, if it is the same for every one.
+    pub(super) fn constant(&self) -> Option<&Arc<Additions>> {
+        self.constant.as_ref()
+    }
+
+    /// What is added to the pod that `scope` shows.
+    ///
+    /// # Errors
+    /// Every expression that failed, each a sentence without full stop.
+    pub(super) fn evaluate(&self, scope: &Scope<'_>) -> Result<Additions, Vec<String>> {
+        self.blueprint.evaluate(scope)
     }
 
     fn fingerprint(&self) -> String {
-        let items = |list: &[Item]| Json::Array(list.iter().map(|item| item.value.clone()).collect());
-        let map =
-            |list: &[(String, String)]| Json::Object(list.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect());
+        let variables: Vec<[&str; 2]> = self.variables.iter().map(|(name, e)| [name.as_str(), e.source()]).collect();
         let mut parts = Map::new();
         parts.insert("mode".into(), self.mode.as_str().into());
         parts.insert("position".into(), format!("{:?}", self.position).into());
         parts.insert("hostNetwork".into(), format!("{:?}", self.host_network).into());
-        parts.insert("initContainers".into(), items(&self.init_containers));
-        parts.insert("containers".into(), items(&self.containers));
-        parts.insert("volumes".into(), items(&self.volumes));
-        parts.insert("imagePullSecrets".into(), items(&self.image_pull_secrets));
-        parts.insert("labels".into(), map(&self.labels));
-        parts.insert("annotations".into(), map(&self.annotations));
+        parts.insert("variables".into(), serde_json::json!(variables));
+        parts.insert("blueprint".into(), self.blueprint.parts());
         // Sorted, so that the order in which someone wrote the keys does not matter.
         let mut canonical = Json::Object(parts);
         canonical.sort_all_objects();
-        let digest = Sha256::digest(canonical.to_string());
-        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        hash(&canonical.to_string())
     }
+}
+
+/// 16 hexadecimal digits that stand for `text`.
+pub(super) fn hash(text: &str) -> String {
+    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read(checker: &mut Checker<'_>, node: &Node, default_name: &str) -> Template {
@@ -189,17 +215,15 @@ fn read(checker: &mut Checker<'_>, node: &Node, default_name: &str) -> Template 
     }
     let mode = word(checker, get("mode"), "mode", &[("native", Mode::Native), ("container", Mode::Container)]);
     let mode = mode.unwrap_or_default();
-    let mut names = Vec::new();
-    let mut init_containers = item::containers(checker, get("initContainers"), item::Kind::Init, &mut names);
-    let sidecar = if mode == Mode::Native { item::Kind::NativeSidecar } else { item::Kind::Sidecar };
-    let sidecars = item::containers(checker, get("sidecars"), sidecar, &mut names);
-    let mut containers = Vec::new();
-    if mode == Mode::Native {
-        init_containers.extend(sidecars);
-    } else {
-        containers = sidecars;
+    let parameters = parameter::read(checker, get("parameters"));
+    let declared: Vec<(&str, bool)> = parameters.iter().map(|p| (p.name.as_str(), p.is_map())).collect();
+    let variables = blueprint::variables(checker, get("variables"), &declared);
+    let known: Vec<String> = variables.iter().map(|(name, _)| name.clone()).collect();
+    let names = Names { parameters: &declared, variables: &known, container: false };
+    let mut blueprint = Blueprint::load(checker, node, mode, &names);
+    for (_, expression) in &variables {
+        blueprint.reads.merge(&expression.reads);
     }
-    let (labels, annotations) = metadata(checker, get("metadata"));
     let mut template = Template {
         name: name(checker, get("name"), node, default_name),
         version: version(checker, get("version")),
@@ -219,12 +243,11 @@ fn read(checker: &mut Checker<'_>, node: &Node, default_name: &str) -> Template 
             &[("refuse", HostNetwork::Refuse), ("allow", HostNetwork::Allow)],
         )
         .unwrap_or_default(),
-        init_containers,
-        containers,
-        volumes: item::volumes(checker, get("volumes")),
-        image_pull_secrets: item::image_pull_secrets(checker, get("imagePullSecrets")),
-        labels,
-        annotations,
+        constant: blueprint.constant().map(Arc::new),
+        paths: Paths::new(&blueprint.reads.object),
+        parameters,
+        variables,
+        blueprint,
         hash: String::new(),
     };
     template.hash = template.fingerprint();
@@ -241,12 +264,11 @@ impl Template {
             position: None,
             on_problem: None,
             host_network: HostNetwork::RefusePorts,
-            init_containers: Vec::new(),
-            containers: Vec::new(),
-            volumes: Vec::new(),
-            image_pull_secrets: Vec::new(),
-            labels: Vec::new(),
-            annotations: Vec::new(),
+            parameters: Vec::new(),
+            variables: Vec::new(),
+            blueprint: Blueprint::default(),
+            paths: Paths::default(),
+            constant: None,
             hash: String::new(),
         }
     }
@@ -313,16 +335,24 @@ fn version(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<String> {
     Some(version)
 }
 
-fn position(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<Position> {
-    if let Some(Node { value: Value::Map(_), span, .. }) = node {
-        checker.error(*span, "position before or after a name is not supported yet", "write first or last");
-        return None;
+/// Reads where containers go: `first`, `last`, `{before: NAME}` or `{after: NAME}`.
+pub(super) fn position(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<Position> {
+    let Some(Node { value: Value::Map(entries), span, .. }) = node else {
+        return word(checker, node, "position", &[("first", Position::First), ("last", Position::Last)]);
+    };
+    if let [(key, Node { value: Value::String(name), .. })] = &entries[..] {
+        match key.name.as_str() {
+            "before" => return Some(Position::Before(name.clone())),
+            "after" => return Some(Position::After(name.clone())),
+            _ => {}
+        }
     }
-    word(checker, node, "position", &[("first", Position::First), ("last", Position::Last)])
+    checker.error(*span, "position is first, last, {before: NAME} or {after: NAME}", "");
+    None
 }
 
 /// One of a few words.
-fn word<T: Copy>(checker: &mut Checker<'_>, node: Option<&Node>, key: &str, words: &[(&str, T)]) -> Option<T> {
+fn word<T: Clone>(checker: &mut Checker<'_>, node: Option<&Node>, key: &str, words: &[(&str, T)]) -> Option<T> {
     let node = node?;
     let known = match &node.value {
         Value::String(text) => words.iter().find(|(word, _)| word == text),
@@ -332,7 +362,7 @@ fn word<T: Copy>(checker: &mut Checker<'_>, node: Option<&Node>, key: &str, word
         let list: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         checker.error(node.span, format!("{key} is one of {}", list.join(", ")), "");
     }
-    known.map(|(_, value)| *value)
+    known.map(|(_, value)| value.clone())
 }
 
 fn string(checker: &mut Checker<'_>, node: &Node, key: &str) -> Option<String> {
@@ -340,57 +370,4 @@ fn string(checker: &mut Checker<'_>, node: &Node, key: &str) -> Option<String> {
         Json::String(text) => Some(text),
         _ => None,
     }
-}
-
-type Pairs = Vec<(String, String)>;
-
-fn metadata(checker: &mut Checker<'_>, node: Option<&Node>) -> (Pairs, Pairs) {
-    let (mut labels, mut annotations) = (Vec::new(), Vec::new());
-    let Some(node) = node else { return (labels, annotations) };
-    let Value::Map(entries) = &node.value else {
-        checker.error(node.span, "metadata is a map of labels and annotations", "");
-        return (labels, annotations);
-    };
-    for (key, value) in entries {
-        let is_labels = key.name == "labels";
-        let pairs = match key.name.as_str() {
-            "labels" => &mut labels,
-            "annotations" => &mut annotations,
-            other => {
-                let message = format!("metadata has no key \"{other}\"");
-                checker.error(key.span, message, "a template can add labels and annotations");
-                continue;
-            }
-        };
-        let path = format!("metadata.{}", key.name);
-        let Json::Object(map) = checker.json(value, "{}string", &path) else { continue };
-        for (key, value) in map {
-            if key.starts_with("sidecar.io/") {
-                checker.error(value_span(entries, &key, node), format!("{key} is written by the injector alone"), "");
-            }
-            if !syntax::is_qualified_name(&key) {
-                let message = format!("\"{}\" is no key of a label or annotation", shown(&key, 80));
-                let help = "write NAME or PREFIX/NAME; a name has 1 to 63 of A-Z, a-z, 0-9, -, _ and .";
-                checker.error(value_span(entries, &key, node), message, help);
-            }
-            if let Json::String(text) = value {
-                if is_labels && !syntax::is_label_value(&text) {
-                    let message = format!("\"{}\" is no value of a label", shown(&text, 80));
-                    let help = "use up to 63 of A-Z, a-z, 0-9, -, _ and ., with a letter or digit at both ends";
-                    checker.error(value_span(entries, &key, node), message, help);
-                }
-                pairs.push((key, text));
-            }
-        }
-    }
-    (labels, annotations)
-}
-
-/// The place of `name` one level below `entries`, or of the whole.
-fn value_span(entries: &[(yaml::Key, Node)], name: &str, whole: &Node) -> super::diagnostic::Span {
-    let inner = entries.iter().filter_map(|(_, node)| match &node.value {
-        Value::Map(inner) => inner.iter().find(|(key, _)| key.name == name),
-        _ => None,
-    });
-    inner.map(|(key, _)| key.span).next().unwrap_or(whole.span)
 }

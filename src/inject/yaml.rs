@@ -2,12 +2,15 @@
 //! are written. It owns the options and limits, and turns the library's errors into diagnostics. It
 //! knows nothing of what the documents mean.
 
+use std::sync::Arc;
+
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 use serde_saphyr::options::AliasLimits;
 use serde_saphyr::{Location, Options, SerializerOptions, Spanned};
 
 use super::diagnostic::{Diagnostic, Source, Span};
+use super::expr::Text;
 
 /// Longest text read, in bytes: a ConfigMap holds no more (`MaxSecretSize`).
 pub const MAX_TEXT: usize = 1024 * 1024;
@@ -44,6 +47,8 @@ pub enum Value {
     List(Vec<Node>),
     /// A mapping.
     Map(Vec<(Key, Node)>),
+    /// A string with expressions, once they are compiled.
+    Text(Arc<Text>),
 }
 
 /// A key of a mapping with its place.
@@ -53,6 +58,32 @@ pub struct Key {
     pub name: String,
     /// Where it stands.
     pub span: Span,
+}
+
+impl Node {
+    /// A value that stands in no text of its own, e.g. the result of an expression at `span`.
+    #[must_use]
+    pub fn of_json(json: &serde_json::Value, span: Span) -> Self {
+        let node = |json| Self::of_json(json, span);
+        let value = match json {
+            serde_json::Value::Null => Value::Null,
+            serde_json::Value::Bool(value) => Value::Bool(*value),
+            serde_json::Value::Number(number) => Value::Number(number.clone()),
+            serde_json::Value::String(text) => Value::String(text.clone()),
+            serde_json::Value::Array(items) => Value::List(items.iter().map(node).collect()),
+            serde_json::Value::Object(map) => {
+                Value::Map(map.iter().map(|(key, value)| (Key { name: key.clone(), span }, node(value))).collect())
+            }
+        };
+        Self { value, span, written: None }
+    }
+
+    /// The member `name` of a map.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        let Value::Map(entries) = &self.value else { return None };
+        entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
+    }
 }
 
 impl Value {
@@ -67,6 +98,7 @@ impl Value {
             Self::String(_) => "a string",
             Self::List(_) => "a list",
             Self::Map(_) => "a map",
+            Self::Text(_) => "text with an expression",
         }
     }
 }

@@ -1,0 +1,449 @@
+//! The part of a template that ends up in pods: its lists and metadata, constant where they can be and with
+//! compiled expressions where they cannot. Evaluated for one pod it gives [`Additions`]. It must not know the pod
+//! beyond what expressions see.
+
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::diagnostic::{Source, shown};
+use super::expr::{self, Compiled, Expression, Names, Reads, Scope, Text};
+use super::item::{self, Item, Kind};
+use super::pod_types::{Checker, PENDING};
+use super::syntax;
+use super::template::{Mode, position};
+use super::yaml::{Key, Node, Value};
+
+/// What a template adds to one pod. Items are shared: most of them are the same for every pod.
+#[derive(Clone, Debug, Default)]
+pub struct Additions {
+    /// Joins `spec.initContainers`: ordinary init containers, then native sidecars.
+    pub init_containers: Vec<Arc<Item>>,
+    /// Joins `spec.containers`: sidecars in mode `container`.
+    pub containers: Vec<Arc<Item>>,
+    /// Joins `spec.volumes`.
+    pub volumes: Vec<Arc<Item>>,
+    /// Joins `spec.imagePullSecrets`.
+    pub image_pull_secrets: Vec<Arc<Item>>,
+    /// Added where absent.
+    pub labels: Vec<(String, String)>,
+    /// Added where absent.
+    pub annotations: Vec<(String, String)>,
+}
+
+impl Additions {
+    /// All containers.
+    pub fn all_containers(&self) -> impl Iterator<Item = &Item> {
+        self.init_containers.iter().chain(&self.containers).map(AsRef::as_ref)
+    }
+
+    fn push(&mut self, kind: Kind, item: Arc<Item>) {
+        let list = match kind {
+            Kind::Init | Kind::NativeSidecar => &mut self.init_containers,
+            Kind::Sidecar => &mut self.containers,
+            Kind::Volume => &mut self.volumes,
+            Kind::PullSecret => &mut self.image_pull_secrets,
+        };
+        list.push(item);
+    }
+}
+
+/// The lists and metadata of a template.
+#[derive(Debug, Default)]
+pub(super) struct Blueprint {
+    entries: Vec<Entry>,
+    labels: Pairs,
+    annotations: Pairs,
+    /// What all expressions together read.
+    pub(super) reads: Reads,
+}
+
+/// Labels or annotations.
+type Pairs = Vec<(Key, Words)>;
+
+/// An item of one of the lists.
+#[derive(Debug)]
+struct Entry {
+    kind: Kind,
+    /// The item; with expressions, what is known of it.
+    item: Arc<Item>,
+    condition: Option<Expression>,
+    /// The text with its compiled expressions, and what it is called in messages.
+    node: Option<(Node, String)>,
+}
+
+/// The value of a label or annotation.
+#[derive(Debug)]
+enum Words {
+    Constant(String),
+    Text(Arc<Text>),
+}
+
+/// Names that are taken in a template. Containers share one set, each other list has its own.
+#[derive(Default)]
+struct Taken {
+    containers: Vec<String>,
+    volumes: Vec<String>,
+    secrets: Vec<String>,
+}
+
+impl Taken {
+    fn of(&mut self, kind: Kind) -> &mut Vec<String> {
+        match kind {
+            Kind::Volume => &mut self.volumes,
+            Kind::PullSecret => &mut self.secrets,
+            _ => &mut self.containers,
+        }
+    }
+}
+
+/// Compiles the strings of a template.
+struct Compiler<'c, 's, 'n> {
+    checker: &'c mut Checker<'s>,
+    names: &'c Names<'n>,
+    reads: Reads,
+}
+
+impl Blueprint {
+    /// Reads and compiles the lists and metadata of `document`.
+    pub(super) fn load(checker: &mut Checker<'_>, document: &Node, mode: Mode, names: &Names<'_>) -> Self {
+        let mut compiler = Compiler { checker, names, reads: Reads::default() };
+        let sidecar = if mode == Mode::Native { Kind::NativeSidecar } else { Kind::Sidecar };
+        let mut blueprint = Self::default();
+        let mut names = Taken::default();
+        for kind in [Kind::Init, sidecar, Kind::Volume, Kind::PullSecret] {
+            blueprint.entries.extend(compiler.list(document.get(kind.key()), kind, names.of(kind)));
+        }
+        (blueprint.labels, blueprint.annotations) = compiler.metadata(document.get("metadata"));
+        blueprint.reads = compiler.reads;
+        blueprint
+    }
+
+    /// What is added, if it is the same for every pod.
+    pub(super) fn constant(&self) -> Option<Additions> {
+        let mut additions = Additions::default();
+        for entry in &self.entries {
+            if entry.condition.is_some() || entry.node.is_some() {
+                return None;
+            }
+            additions.push(entry.kind, Arc::clone(&entry.item));
+        }
+        let constant = |pairs: &[(Key, Words)]| {
+            let pair = |(key, words): &(Key, Words)| match words {
+                Words::Constant(text) => Some((key.name.clone(), text.clone())),
+                Words::Text(_) => None,
+            };
+            pairs.iter().map(pair).collect::<Option<Vec<_>>>()
+        };
+        additions.labels = constant(&self.labels)?;
+        additions.annotations = constant(&self.annotations)?;
+        Some(additions)
+    }
+
+    /// What is added to one pod.
+    ///
+    /// # Errors
+    /// Every expression that failed or gave a value of the wrong type, each a sentence without full stop.
+    pub(super) fn evaluate(&self, scope: &Scope<'_>) -> Result<Additions, Vec<String>> {
+        let (mut additions, mut problems) = (Additions::default(), Vec::new());
+        let mut names = Taken::default();
+        for entry in &self.entries {
+            match entry.evaluate(scope, names.of(entry.kind)) {
+                Ok(Some(item)) => additions.push(entry.kind, item),
+                Ok(None) => {}
+                Err(why) => problems.extend(why),
+            }
+        }
+        additions.labels = words(&self.labels, "label", scope, &mut problems);
+        additions.annotations = words(&self.annotations, "annotation", scope, &mut problems);
+        if problems.is_empty() { Ok(additions) } else { Err(problems) }
+    }
+
+    /// The parts that decide what is added, for the template's hash.
+    pub(super) fn parts(&self) -> Json {
+        let entry = |entry: &Entry| {
+            let text = entry.node.as_ref().map_or_else(|| entry.item.value.clone(), |(node, _)| canonical(node));
+            let condition = entry.condition.as_ref().map(Expression::source);
+            serde_json::json!([entry.kind.key(), text, format!("{:?}", entry.item.position), condition])
+        };
+        let pairs = |pairs: &[(Key, Words)]| -> Json {
+            let pair = |(key, words): &(Key, Words)| match words {
+                Words::Constant(text) => (key.name.clone(), Json::from(text.as_str())),
+                Words::Text(text) => (key.name.clone(), Json::from(text.source())),
+            };
+            Json::Object(pairs.iter().map(pair).collect())
+        };
+        let entries: Vec<Json> = self.entries.iter().map(entry).collect();
+        serde_json::json!([entries, pairs(&self.labels), pairs(&self.annotations)])
+    }
+}
+
+/// A node as JSON, expressions as they were written.
+fn canonical(node: &Node) -> Json {
+    match &node.value {
+        Value::Null => Json::Null,
+        Value::Bool(value) => Json::Bool(*value),
+        Value::Number(number) => Json::Number(number.clone()),
+        Value::String(text) => Json::from(text.as_str()),
+        Value::Text(text) => Json::from(text.source()),
+        Value::List(items) => Json::Array(items.iter().map(canonical).collect()),
+        Value::Map(entries) => {
+            Json::Object(entries.iter().map(|(key, value)| (key.name.clone(), canonical(value))).collect())
+        }
+    }
+}
+
+impl Entry {
+    fn evaluate(&self, scope: &Scope<'_>, names: &mut Vec<String>) -> Result<Option<Arc<Item>>, Vec<String>> {
+        if let Some(condition) = &self.condition
+            && !scope.holds(condition).map_err(|why| vec![why])?
+        {
+            return Ok(None);
+        }
+        let Some((node, path)) = &self.node else {
+            names.push(self.item.name.clone());
+            return Ok(Some(Arc::clone(&self.item)));
+        };
+        let Some(node) = resolve(node, scope).map_err(|why| vec![why])? else { return Ok(None) };
+        let source = Source::new("", "");
+        let mut checker = Checker::of_results(&source);
+        let item = item::read(&mut checker, &node, self.kind, path, names);
+        if checker.errors.is_empty() {
+            Ok(item.map(|item| Arc::new(Item { position: self.item.position.clone(), ..item })))
+        } else {
+            Err(checker.errors.into_iter().map(|error| error.message).collect())
+        }
+    }
+}
+
+/// `node` with the results of its expressions. A null result drops its key or list item.
+fn resolve(node: &Node, scope: &Scope<'_>) -> Result<Option<Node>, String> {
+    let value = match &node.value {
+        Value::Text(text) => {
+            return Ok(match text.evaluate(scope)? {
+                Json::Null => None,
+                json => Some(Node::of_json(&json, node.span)),
+            });
+        }
+        Value::List(items) => {
+            let mut list = Vec::with_capacity(items.len());
+            for item in items {
+                list.extend(resolve(item, scope)?);
+            }
+            Value::List(list)
+        }
+        Value::Map(entries) => {
+            let mut map = Vec::with_capacity(entries.len());
+            for (key, value) in entries {
+                map.extend(resolve(value, scope)?.map(|value| (key.clone(), value)));
+            }
+            Value::Map(map)
+        }
+        constant => constant.clone(),
+    };
+    Ok(Some(Node { value, span: node.span, written: node.written.clone() }))
+}
+
+fn words(pairs: &[(Key, Words)], what: &str, scope: &Scope<'_>, problems: &mut Vec<String>) -> Vec<(String, String)> {
+    let mut evaluated = Vec::with_capacity(pairs.len());
+    for (key, words) in pairs {
+        let text = match words {
+            Words::Constant(text) => text.clone(),
+            Words::Text(text) => match text.evaluate(scope) {
+                Ok(Json::Null) => continue,
+                Ok(Json::String(text)) => text,
+                Ok(scalar @ (Json::Bool(_) | Json::Number(_))) => scalar.to_string(),
+                Ok(_) => {
+                    problems.push(format!("the {what} {} must be a string, not a list or a map", key.name));
+                    continue;
+                }
+                Err(why) => {
+                    problems.push(why);
+                    continue;
+                }
+            },
+        };
+        if what == "label" && !syntax::is_label_value(&text) {
+            problems.push(format!("the label {} cannot have the value \"{}\"", key.name, shown(&text, 80)));
+        }
+        evaluated.push((key.name.clone(), text));
+    }
+    evaluated
+}
+
+impl Compiler<'_, '_, '_> {
+    fn list(&mut self, node: Option<&Node>, kind: Kind, names: &mut Vec<String>) -> Vec<Entry> {
+        let items = match node.map(|node| (&node.value, node.span)) {
+            None | Some((Value::Null, _)) => return Vec::new(),
+            Some((Value::List(items), _)) => items,
+            Some((other, span)) => {
+                self.checker.error(span, format!("{} must be a list, not {}", kind.key(), other.kind()), "");
+                return Vec::new();
+            }
+        };
+        let entry = |(index, node)| self.entry(node, kind, format!("{}[{index}]", kind.key()), names);
+        items.iter().enumerate().filter_map(entry).collect()
+    }
+
+    fn entry(&mut self, node: &Node, kind: Kind, path: String, names: &mut Vec<String>) -> Option<Entry> {
+        let condition = node.get("if").and_then(|node| self.expression(node, "if"));
+        let place = if kind.is_container() { position(self.checker, node.get("position")) } else { None };
+        let mut dynamic = false;
+        let own = |key: &Key| key.name == "if" || key.name == "position" && kind.is_container();
+        let node = match &node.value {
+            Value::Map(entries) => {
+                let fields = entries.iter().filter(|(key, _)| !own(key)).cloned().collect();
+                self.strings(&Node { value: Value::Map(fields), ..node.clone() }, &mut dynamic)
+            }
+            _ => self.strings(node, &mut dynamic),
+        };
+        let item = item::read(self.checker, &node, kind, &path, names)?;
+        let item = Arc::new(Item { position: place, ..item });
+        Some(Entry { kind, item, condition, node: dynamic.then_some((node, path)) })
+    }
+
+    /// The condition at `node`.
+    fn expression(&mut self, node: &Node, key: &str) -> Option<Expression> {
+        match &node.value {
+            Value::String(source) => match Expression::compile(source, self.names) {
+                Ok(expression) => {
+                    self.reads.merge(&expression.reads);
+                    Some(expression)
+                }
+                Err(fault) => {
+                    self.checker.fault(node, fault);
+                    None
+                }
+            },
+            Value::Bool(value) => Expression::compile(&value.to_string(), self.names).ok(),
+            other => {
+                self.checker.error(node.span, format!("{key} must be an expression, not {}", other.kind()), "");
+                None
+            }
+        }
+    }
+
+    /// `node` with its strings compiled. Keys are never templated.
+    fn strings(&mut self, node: &Node, dynamic: &mut bool) -> Node {
+        let value = match &node.value {
+            Value::String(text) => match expr::compile(text, self.names) {
+                Ok(Compiled::Plain(text)) => Value::String(text),
+                Ok(Compiled::Text(text)) => {
+                    text.expressions().for_each(|expression| self.reads.merge(&expression.reads));
+                    *dynamic = true;
+                    Value::Text(Arc::new(text))
+                }
+                Err(fault) => {
+                    self.checker.fault(node, fault);
+                    Value::String(PENDING.to_owned())
+                }
+            },
+            Value::List(items) => Value::List(items.iter().map(|item| self.strings(item, dynamic)).collect()),
+            Value::Map(entries) => {
+                let mut map = Vec::with_capacity(entries.len());
+                for (key, value) in entries {
+                    if key.name.contains("${") {
+                        self.checker.error(key.span, "a key cannot hold an expression", "only values can");
+                    }
+                    map.push((key.clone(), self.strings(value, dynamic)));
+                }
+                Value::Map(map)
+            }
+            other => other.clone(),
+        };
+        Node { value, span: node.span, written: node.written.clone() }
+    }
+
+    fn metadata(&mut self, node: Option<&Node>) -> (Pairs, Pairs) {
+        let (mut labels, mut annotations) = (Vec::new(), Vec::new());
+        let Some(node) = node else { return (labels, annotations) };
+        let Value::Map(entries) = &node.value else {
+            self.checker.error(node.span, "metadata is a map of labels and annotations", "");
+            return (labels, annotations);
+        };
+        for (key, value) in entries {
+            match key.name.as_str() {
+                "labels" => labels = self.pairs(value, true),
+                "annotations" => annotations = self.pairs(value, false),
+                other => {
+                    let message = format!("metadata has no key \"{other}\"");
+                    self.checker.error(key.span, message, "a template can add labels and annotations");
+                }
+            }
+        }
+        (labels, annotations)
+    }
+
+    fn pairs(&mut self, node: &Node, are_labels: bool) -> Pairs {
+        let path = if are_labels { "metadata.labels" } else { "metadata.annotations" };
+        let node = self.strings(node, &mut false);
+        self.checker.json(&node, "{}string", path);
+        let Value::Map(entries) = node.value else { return Vec::new() };
+        let mut pairs = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            if key.name.starts_with("sidecar.io/") {
+                self.checker.error(key.span, format!("{} is written by the injector alone", key.name), "");
+            } else if !syntax::is_qualified_name(&key.name) {
+                let message = format!("\"{}\" is no key of a label or annotation", key.name);
+                let help = "write NAME or PREFIX/NAME; a name has 1 to 63 of A-Z, a-z, 0-9, -, _ and .";
+                self.checker.error(key.span, message, help);
+            }
+            let words = match value.value {
+                Value::String(text) => Words::Constant(text),
+                Value::Text(text) => Words::Text(text),
+                _ => continue,
+            };
+            if let Words::Constant(text) = &words
+                && are_labels
+                && !syntax::is_label_value(text)
+            {
+                let help = "use up to 63 of A-Z, a-z, 0-9, -, _ and ., with a letter or digit at both ends";
+                self.checker.error(value.span, format!("\"{text}\" is no value of a label"), help);
+            }
+            pairs.push((key, words));
+        }
+        pairs
+    }
+}
+
+/// Reads the `variables` of a template, each of which may name those before it.
+pub(super) fn variables(
+    checker: &mut Checker<'_>,
+    node: Option<&Node>,
+    parameters: &[(&str, bool)],
+) -> Vec<(String, Expression)> {
+    let items = match node.map(|node| (&node.value, node.span)) {
+        None | Some((Value::Null, _)) => return Vec::new(),
+        Some((Value::List(items), _)) => items,
+        Some((other, span)) => {
+            checker.error(span, format!("variables must be a list, not {}", other.kind()), "");
+            return Vec::new();
+        }
+    };
+    let (mut variables, mut known): (Vec<(String, Expression)>, Vec<String>) = (Vec::new(), Vec::new());
+    for (index, item) in items.iter().enumerate() {
+        let text = |name: &str| match item.get(name).map(|node| &node.value) {
+            Some(Value::String(text)) => Some(text.as_str()),
+            _ => None,
+        };
+        let (Some(name), Some(source)) = (text("name"), text("expression")) else {
+            let message = format!("variables[{index}] must have a name and an expression, both strings");
+            checker.error(item.span, message, "write - {name: app, expression: \"label('app', 'unknown')\"}");
+            continue;
+        };
+        if !super::parameter::is_parameter_name(name) || known.iter().any(|other| other == name) {
+            let message = format!("\"{}\" cannot name a variable here, or is taken", shown(name, 80));
+            checker.error(item.span, message, "use a letter from a to z, then letters and digits; no word of CEL");
+            continue;
+        }
+        let names = Names { parameters, variables: &known, container: false };
+        match (Expression::compile(source, &names), item.get("expression")) {
+            (Ok(expression), _) => variables.push((name.to_owned(), expression)),
+            (Err(fault), Some(node)) => checker.fault(node, fault),
+            (Err(_), None) => {}
+        }
+        // Known also when it is broken: one error is enough.
+        known.push(name.to_owned());
+    }
+    variables
+}

@@ -1,0 +1,66 @@
+//! Turns a template into what it adds to one pod: reads the pod's parameters, shows the expressions what they read,
+//! and keeps what was used for the hash. It must not know the other templates of the request.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::catalog::Catalog;
+use super::expr::{Roots, Scope};
+use super::parameter;
+use super::plan::{Problem, Ready};
+use super::pod::Metadata;
+use super::reason::Reason;
+use super::review::Request;
+use super::template::{self, Template};
+
+/// The request that templates are evaluated for.
+pub(super) struct Evaluation<'p> {
+    pub(super) request: &'p Request<'p>,
+    pub(super) metadata: &'p Metadata<'p>,
+    pub(super) catalog: &'p Catalog,
+}
+
+impl<'p> Evaluation<'p> {
+    /// What `template` adds to the pod.
+    ///
+    /// # Errors
+    /// Wrong parameters, or expressions that fail.
+    pub(super) fn of(&self, template: &'p Template) -> Result<Ready<'p>, Vec<Problem>> {
+        let problems = |reason, fix| {
+            move |why: Vec<String>| why.into_iter().map(|what| Problem { reason, what, fix }).collect::<Vec<_>>()
+        };
+        let params = parameter::values(&template.name, &template.parameters, self.metadata)
+            .map_err(problems(Reason::InvalidParameter, ""))?;
+        if let Some(additions) = template.constant() {
+            return Ok(Ready { template, additions: Arc::clone(additions), hash: Cow::Borrowed(&template.hash) });
+        }
+        let reads = template.reads();
+        let object = template.paths().read(self.request.document, self.request.at).unwrap_or_default();
+        let values = self.catalog.values();
+        let request = json!({
+            "namespace": self.request.namespace.as_str(),
+            "operation": self.request.target.operation.as_str(),
+            "dryRun": self.request.dry_run,
+        });
+        let roots = Roots { object: &object, request: &request, params: &params, values, namespace: &Json::Null };
+        let scope = Scope::new(&roots, template.variables());
+        let fix = "Change the template, or what its expression reads";
+        let additions = template.evaluate(&scope).map_err(problems(Reason::ExpressionFailed, fix))?;
+        let used = |all: &Json, names: &mut dyn Iterator<Item = &String>| -> Json {
+            let pair = |name: &String| (name.clone(), all[name.as_str()].clone());
+            Json::Object(names.map(pair).collect::<Map<_, _>>())
+        };
+        let used_values = if reads.all_values { values.clone() } else { used(values, &mut reads.values.iter()) };
+        let used_params = used(&params, &mut reads.parameters.iter());
+        let hash = if reads.parameters.is_empty() && reads.values.is_empty() && !reads.all_values {
+            Cow::Borrowed(template.hash.as_str())
+        } else {
+            let mut used = json!([template.hash, used_params, used_values]);
+            used.sort_all_objects();
+            Cow::Owned(template::hash(&used.to_string()))
+        };
+        Ok(Ready { template, additions: Arc::new(additions), hash })
+    }
+}

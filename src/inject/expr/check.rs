@@ -1,0 +1,334 @@
+//! What an expression may be, checked on its syntax tree when a template is loaded, since the library checks
+//! neither types nor cost: size, depth, loops, names. It collects what the expression reads, so that only that is
+//! converted for a request.
+
+use kube_cel::cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators};
+use kube_cel::cel::{IdedExpr, common::ast::SelectExpr};
+
+use super::functions::{ALLOWED, NAMESPACES, REGEX};
+use super::{Fault, Names, Reads};
+use crate::inject::diagnostic::nearest;
+
+/// Most nodes of a tree, deepest nesting, most loops inside each other.
+const MAX_NODES: usize = 300;
+const MAX_DEPTH: usize = 50;
+const MAX_LOOPS: usize = 2;
+/// The pod's labels and annotations, put in front of the arguments of `label` and `annotation`.
+pub(super) const LABELS: &str = "@labels";
+pub(super) const ANNOTATIONS: &str = "@annotations";
+/// What is known before the expression is read.
+const ROOTS: [&str; 6] = ["object", "params", "request", "values", "variables", "namespaceObject"];
+/// What no pod has yet when it is admitted, with what to write instead.
+const NOT_YET: [&[&str]; 4] = [&["metadata", "name"], &["metadata", "uid"], &["spec", "nodeName"], &["status"]];
+
+/// Checks `tree` and gives it back with `label` and `annotation` bound to the pod's.
+pub(super) fn check(mut tree: IdedExpr, names: &Names<'_>) -> Result<(IdedExpr, Reads), Fault> {
+    let mut check = Check { names, reads: Reads::default(), nodes: 0, bound: Vec::new() };
+    check.visit(&mut tree, Around { depth: 0, loops: 0, sorted: false })?;
+    Ok((tree, check.reads))
+}
+
+struct Check<'n> {
+    names: &'n Names<'n>,
+    reads: Reads,
+    nodes: usize,
+    /// The variables of the loops around.
+    bound: Vec<String>,
+}
+
+/// Where a node stands.
+#[derive(Clone, Copy)]
+struct Around {
+    depth: usize,
+    loops: usize,
+    /// The result is sorted right away.
+    sorted: bool,
+}
+
+impl Around {
+    fn inside(self) -> Self {
+        Self { depth: self.depth + 1, sorted: false, ..self }
+    }
+}
+
+impl Check<'_> {
+    fn visit(&mut self, node: &mut IdedExpr, around: Around) -> Result<(), Fault> {
+        self.nodes += 1;
+        if self.nodes > MAX_NODES || around.depth > MAX_DEPTH {
+            let help = "move parts of it into `variables`";
+            return Err(Fault::new("the expression is too large", help));
+        }
+        if let Some((root, path)) = self.path(node, around)? {
+            return self.name(&root, &path);
+        }
+        match &mut node.expr {
+            Expr::Select(SelectExpr { operand, .. }) => self.visit(operand, around.inside()),
+            Expr::Call(call) => self.call(call, around),
+            Expr::Comprehension(comprehension) => self.comprehension(comprehension, around),
+            Expr::List(list) => list.elements.iter_mut().try_for_each(|item| self.visit(item, around.inside())),
+            Expr::Map(map) => {
+                for entry in &mut map.entries {
+                    if let EntryExpr::MapEntry(entry) = &mut entry.expr {
+                        self.visit(&mut entry.key, around.inside())?;
+                        self.visit(&mut entry.value, around.inside())?;
+                    }
+                }
+                Ok(())
+            }
+            Expr::Struct(_) => Err(Fault::new("messages cannot be built here", "write a map: {'key': value}")),
+            Expr::Ident(_) | Expr::Literal(_) | Expr::Unspecified => Ok(()),
+        }
+    }
+
+    /// The variable that a chain of fields and constant indexes begins with, and the chain. Expressions in
+    /// indexes are visited.
+    fn path(&mut self, node: &mut IdedExpr, around: Around) -> Result<Option<(String, Vec<String>)>, Fault> {
+        let (mut steps, mut current, mut depth) = (Vec::new(), node, around.depth);
+        let mut known = 0;
+        loop {
+            depth += 1;
+            if depth > MAX_DEPTH {
+                return Err(Fault::new("the expression is too large", "move parts of it into `variables`"));
+            }
+            match &mut current.expr {
+                Expr::Ident(name) => {
+                    steps.reverse();
+                    let rest = steps.len() - known;
+                    let path = steps.into_iter().take(rest).flatten().collect();
+                    return Ok(Some((name.clone(), path)));
+                }
+                Expr::Select(select) => {
+                    steps.push(Some(select.field.clone()));
+                    current = &mut select.operand;
+                }
+                Expr::Call(call) if call.func_name == operators::INDEX && call.args.len() == 2 => {
+                    let (target, index) = call.args.split_at_mut(1);
+                    match &index[0].expr {
+                        Expr::Literal(LiteralValue::String(key)) => steps.push(Some(key.inner().to_owned())),
+                        _ => {
+                            self.visit(&mut index[0], Around { depth, ..around })?;
+                            steps.push(None);
+                            // What stands behind an index that is not known needs all below it.
+                            known = steps.len();
+                        }
+                    }
+                    current = &mut target[0];
+                }
+                _ => return Ok(None),
+            }
+            self.nodes += 1;
+        }
+    }
+
+    fn name(&mut self, root: &str, path: &[String]) -> Result<(), Fault> {
+        if self.bound.iter().any(|name| name == root) || root.starts_with('@') {
+            return Ok(());
+        }
+        match root {
+            "object" => {
+                let forbidden = NOT_YET
+                    .iter()
+                    .find(|steps| path.iter().zip(**steps).filter(|(a, b)| a == *b).count() == steps.len());
+                if let Some(steps) = forbidden {
+                    let field = steps.join(".");
+                    let help = format!("use an env entry with valueFrom: {{fieldRef: {{fieldPath: {field}}}}}");
+                    return Err(Fault::new(format!("object.{field} is not known when a pod is admitted"), help));
+                }
+                self.reads.object.insert(path.to_vec());
+            }
+            "params" => {
+                let known = || self.names.parameters.iter().map(|(name, _)| *name);
+                let name = one_of(root, path, &known())?;
+                self.reads.parameters.insert(name);
+            }
+            "variables" => {
+                let name = one_of(root, path, &self.names.variables.iter().map(String::as_str))?;
+                self.reads.variables.insert(name);
+            }
+            "request" => drop(one_of(root, path, &["namespace", "operation", "dryRun"].into_iter())?),
+            "values" => match path.first() {
+                Some(key) => drop(self.reads.values.insert(key.clone())),
+                None => self.reads.all_values = true,
+            },
+            "namespaceObject" => self.reads.namespace = true,
+            "container" if self.names.container => self.reads.container = true,
+            "container" => {
+                let help = "it stands for a container of the pod in the `if` of an appContainers entry";
+                return Err(Fault::new("`container` is not a variable here", help));
+            }
+            name => {
+                let help = match nearest(name, ROOTS) {
+                    Some(known) => format!("did you mean \"{known}\"?"),
+                    None => format!("for a literal write $${{{name}}}; variables are {}", ROOTS.join(", ")),
+                };
+                return Err(Fault::new(format!("`{name}` is not a variable here"), help));
+            }
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, call: &mut CallExpr, around: Around) -> Result<(), Fault> {
+        let is_operator = call.func_name.starts_with(['_', '@', '!', '-']);
+        if !is_operator {
+            self.function(call)?;
+        }
+        let sorted = call.func_name == "sort";
+        if let Some(target) = &mut call.target
+            && !matches!(&target.expr, Expr::Ident(name) if NAMESPACES.contains(&name.as_str()) && !self.bound.contains(name))
+        {
+            self.visit(target, Around { sorted, ..around.inside() })?;
+        }
+        // `get(object, 'a.b', default)` reads one path, not the whole pod.
+        if call.func_name == "get" && call.target.is_none() && self.get_of_object(call)? {
+            return call.args.iter_mut().skip(2).try_for_each(|arg| self.visit(arg, around.inside()));
+        }
+        call.args.iter_mut().try_for_each(|arg| self.visit(arg, around.inside()))
+    }
+
+    fn function(&mut self, call: &mut CallExpr) -> Result<(), Fault> {
+        let name = match call.target.as_ref().map(|target| &target.expr) {
+            Some(Expr::Ident(space)) if NAMESPACES.contains(&space.as_str()) => format!("{space}.{}", call.func_name),
+            Some(Expr::Ident(space)) if space == "lists" => format!("{space}.{}", call.func_name),
+            _ => call.func_name.clone(),
+        };
+        if !ALLOWED.contains(&name.as_str()) {
+            let help = match nearest(&name, ALLOWED.iter().copied()) {
+                Some(known) => format!("did you mean \"{known}\"?"),
+                None => {
+                    "the functions are CEL's and Kubernetes', and label, annotation, get, json, shellQuote".to_owned()
+                }
+            };
+            return Err(Fault::new(format!("there is no function `{name}` here"), help));
+        }
+        if REGEX.contains(&name.as_str()) && !matches!(call.args.last().map(|arg| &arg.expr), Some(Expr::Literal(_))) {
+            return Err(Fault::new(format!("the pattern of `{name}` must be a constant string"), ""));
+        }
+        let bound = match name.as_str() {
+            "label" => (LABELS, "labels"),
+            "annotation" => (ANNOTATIONS, "annotations"),
+            _ => return Ok(()),
+        };
+        if call.args.len() != 2 || call.target.is_some() {
+            let help = format!("write {name}('key', 'default')");
+            return Err(Fault::new(format!("`{name}` takes a key and a default"), help));
+        }
+        self.reads.object.insert(vec!["metadata".to_owned(), bound.1.to_owned()]);
+        call.args.insert(0, IdedExpr { id: 0, expr: Expr::Ident(bound.0.to_owned()) });
+        Ok(())
+    }
+
+    fn get_of_object(&mut self, call: &CallExpr) -> Result<bool, Fault> {
+        let [value, path, _] = &call.args[..] else {
+            return Err(Fault::new(
+                "`get` takes a value, a path and a default",
+                "write get(object, 'spec.x.y', 'default')",
+            ));
+        };
+        if !matches!(&value.expr, Expr::Ident(name) if name == "object")
+            || self.bound.iter().any(|name| name == "object")
+        {
+            return Ok(false);
+        }
+        let Expr::Literal(LiteralValue::String(path)) = &path.expr else {
+            return Err(Fault::new("the path of `get(object, …)` must be a constant string", ""));
+        };
+        let steps: Vec<String> = path.inner().split('.').map(str::to_owned).collect();
+        // A list is needed as a whole.
+        let whole = steps.iter().position(|step| step.bytes().all(|byte| byte.is_ascii_digit()));
+        let steps = steps[..whole.unwrap_or(steps.len())].to_vec();
+        self.name("object", &steps)?;
+        Ok(true)
+    }
+
+    fn comprehension(&mut self, node: &mut ComprehensionExpr, around: Around) -> Result<(), Fault> {
+        let loops = around.loops + 1;
+        if loops > MAX_LOOPS {
+            return Err(Fault::new("at most two loops (map, filter, all, exists) may stand inside each other", ""));
+        }
+        self.reads.loops.nested = self.reads.loops.nested.max(u32::try_from(loops).unwrap_or(u32::MAX));
+        // `all`, `exists` and `exists_one` begin with a boolean or a number: order does not matter to them.
+        let ordered = matches!(node.accu_init.expr, Expr::List(_) | Expr::Map(_));
+        self.reads.loops.copying |= ordered;
+        if ordered && !around.sorted && self.may_be_map(&node.iter_range) {
+            let help = "maps have no order here; write .map(…).sort()";
+            return Err(Fault::new("the result of a loop over a map must be sorted", help));
+        }
+        self.visit(&mut node.iter_range, around.inside())?;
+        let bound = self.bound.len();
+        self.bound.push(node.iter_var.clone());
+        self.bound.extend(node.iter_var2.clone());
+        self.bound.push(node.accu_var.clone());
+        let inside = Around { loops, ..around.inside() };
+        for part in [&mut node.accu_init, &mut node.loop_cond, &mut node.loop_step, &mut node.result] {
+            self.visit(part, inside)?;
+        }
+        self.bound.truncate(bound);
+        Ok(())
+    }
+
+    /// Whether `range` is a map, as far as can be told; what is unknown counts as one.
+    fn may_be_map(&self, range: &IdedExpr) -> bool {
+        match &range.expr {
+            Expr::List(_) => false,
+            Expr::Call(call) => match call.func_name.as_str() {
+                operators::CONDITIONAL => call.args[1..].iter().any(|arg| self.may_be_map(arg)),
+                operators::ADD => call.args.iter().all(|arg| self.may_be_map(arg)),
+                "split" | "sort" | "slice" | "distinct" | "flatten" | "findAll" | "reverse" => false,
+                "get" => call.args.get(2).is_none_or(|default| self.may_be_map(default)),
+                _ => true,
+            },
+            Expr::Comprehension(inner) => !matches!(inner.accu_init.expr, Expr::List(_)),
+            Expr::Select(select) => match &select.operand.expr {
+                Expr::Ident(root) if root == "params" => {
+                    self.names.parameters.iter().any(|(name, is_map)| *name == select.field && *is_map)
+                }
+                // The lists of a pod have plural names that no map of it has.
+                _ => !LISTS.contains(&select.field.as_str()),
+            },
+            _ => true,
+        }
+    }
+}
+
+/// The fields of a pod's spec that hold lists of objects or strings.
+const LISTS: [&str; 20] = [
+    "args",
+    "command",
+    "containers",
+    "env",
+    "envFrom",
+    "ephemeralContainers",
+    "finalizers",
+    "hostAliases",
+    "imagePullSecrets",
+    "initContainers",
+    "items",
+    "nameservers",
+    "ownerReferences",
+    "ports",
+    "readinessGates",
+    "searches",
+    "tolerations",
+    "volumeDevices",
+    "volumeMounts",
+    "volumes",
+];
+
+fn one_of<'k>(root: &str, path: &[String], known: &(impl Iterator<Item = &'k str> + Clone)) -> Result<String, Fault> {
+    let list = || known.clone().collect::<Vec<_>>().join(", ");
+    let Some(name) = path.first() else {
+        return Err(Fault::new(
+            format!("`{root}` is used one by one"),
+            format!("write {root}.NAME; there are: {}", list()),
+        ));
+    };
+    if known.clone().any(|known| known == name) {
+        return Ok(name.clone());
+    }
+    let help = match nearest(name, known.clone()) {
+        Some(known) => format!("did you mean \"{root}.{known}\"?"),
+        None if known.clone().next().is_none() => format!("the template declares no {root}"),
+        None => format!("there are: {}", list()),
+    };
+    Err(Fault::new(format!("`{root}.{name}` is not declared"), help))
+}

@@ -1,0 +1,224 @@
+use super::*;
+use serde_json::json;
+
+const NAMES: Names<'_> =
+    Names { parameters: &[("logDir", false), ("extra", true), ("tags", false)], variables: &[], container: false };
+
+fn compiled(source: &str) -> Result<Expression, Fault> {
+    Expression::compile(source, &NAMES)
+}
+
+fn evaluate_with(text: &str, object: &Json, params: &Json) -> Result<Json, String> {
+    let roots = Roots {
+        object,
+        request: &json!({"namespace": "shop", "operation": "CREATE", "dryRun": false}),
+        params,
+        values: &json!({"REGION": "eu"}),
+        namespace: &Json::Null,
+    };
+    match compile(text, &NAMES).map_err(|fault| fault.message)? {
+        Compiled::Plain(text) => Ok(Json::String(text)),
+        Compiled::Text(text) => text.evaluate(&Scope::new(&roots, &[])),
+    }
+}
+
+fn evaluate(text: &str) -> Result<Json, String> {
+    let object = json!({
+        "metadata": {"labels": {"app.kubernetes.io/name": "shop"}, "annotations": {"a/b": "x"}},
+        "spec": {"containers": [{"name": "app", "ports": [{"containerPort": 8080}]}], "restartPolicy": "Never"},
+    });
+    evaluate_with(text, &object, &json!({"logDir": "/log", "extra": {"b": "2", "a": "1"}, "tags": null}))
+}
+
+#[test]
+fn a_whole_expression_keeps_its_type_and_text_around_makes_a_string() {
+    for (text, expected) in [
+        ("plain", json!("plain")),
+        ("$${HOME}", json!("${HOME}")),
+        ("${params.logDir}", json!("/log")),
+        ("${params.logDir}/app", json!("/log/app")),
+        ("${1 + 2}", json!(3)),
+        ("${1 + 2}s", json!("3s")),
+        ("${true}", json!(true)),
+        ("x${true}${1.5}", json!("xtrue1.5")),
+        ("${['a'] + ['b']}", json!(["a", "b"])),
+        ("${params.tags}", json!(null)),
+        ("${params.extra}", json!({"a": "1", "b": "2"})),
+        ("${label('app.kubernetes.io/name', 'none')}", json!("shop")),
+        ("${label('x', 'none')}", json!("none")),
+        ("${annotation('a/b', '')}", json!("x")),
+        ("${object.metadata.labels['app.kubernetes.io/name']}", json!("shop")),
+        ("${get(object, 'spec.containers.0.ports.0.containerPort', 0) + 1}", json!(8081)),
+        ("${get(object, 'spec.hostNetwork', false)}", json!(false)),
+        ("${object.spec.restartPolicy != 'Never'}", json!(false)),
+        ("${has(object.spec.hostNetwork)}", json!(false)),
+        ("${object.spec.containers.map(c, c.name)}", json!(["app"])),
+        ("${params.extra.map(k, k).sort()}", json!(["a", "b"])),
+        ("${json(params.extra)}", json!("{\"a\":\"1\",\"b\":\"2\"}")),
+        ("${shellQuote('it\\'s $HOME')}", json!("'it'\\''s $HOME'")),
+        ("${request.namespace}-${values.REGION}", json!("shop-eu")),
+        ("${quantity('64Mi').add(quantity('64Mi'))}", json!("134217728")),
+        ("${['a', 'b'].join('-').replace('-', '+')}", json!("a+b")),
+        ("${{'a': 1}.a}", json!(1)),
+        ("${math.greatest(1, 2)}", json!(2)),
+    ] {
+        assert_eq!(evaluate(text), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn failures_say_which_expression_and_what_to_do() {
+    for (text, why) in [
+        ("${object.spec.hostNetwork}", "there is no \"hostNetwork\"; where it may be missing use label"),
+        ("x${params.tags}", "it is null"),
+        ("x${params.extra}", "in text use json(…)"),
+        ("${1 + 'x'}", "types that do not go together"),
+        ("${duration('5m')}", "the result is a duration"),
+        ("${1 / 0}", "Division by zero"),
+        ("${values.NONE}", "there is no \"NONE\""),
+    ] {
+        let error = evaluate(text).expect_err(text);
+        assert!(error.contains(why) && error.starts_with("the expression \""), "{text}: {error}");
+    }
+}
+
+#[test]
+fn what_can_be_wrong_is_found_when_the_template_is_loaded() {
+    for (source, message, help) in [
+        ("HOME", "`HOME` is not a variable here", "for a literal write $${HOME}"),
+        ("objekt.spec", "`objekt` is not a variable here", "did you mean \"object\"?"),
+        ("params.logdir", "`params.logdir` is not declared", "did you mean \"params.logDir\"?"),
+        ("params", "`params` is used one by one", "logDir, extra, tags"),
+        ("variables.x", "`variables.x` is not declared", "the template declares no variables"),
+        ("request.user", "`request.user` is not declared", "namespace, operation, dryRun"),
+        ("container.name", "`container` is not a variable here", "appContainers"),
+        ("object.metadata.name", "object.metadata.name is not known", "fieldPath: metadata.name"),
+        ("object.metadata['uid']", "object.metadata.uid is not known", "fieldRef"),
+        ("object.spec.nodeName", "object.spec.nodeName is not known", "fieldRef"),
+        ("has(object.status.podIP)", "object.status is not known", "fieldRef"),
+        ("get(object, 'metadata.name', '')", "object.metadata.name is not known", "fieldRef"),
+        ("upper('x')", "there is no function `upper` here", ""),
+        ("lists.range(3)", "there is no function `lists.range` here", ""),
+        ("'%s'.format(['x'])", "there is no function `format` here", ""),
+        ("label('x')", "`label` takes a key and a default", "label('key', 'default')"),
+        ("get(object, params.logDir, '')", "the path of `get(object, …)` must be a constant string", ""),
+        ("'x'.matches(params.logDir)", "the pattern of `matches` must be a constant string", ""),
+        ("params.extra.map(k, k)", "the result of a loop over a map must be sorted", ".sort()"),
+        ("object.metadata.labels.map(k, k)", "the result of a loop over a map must be sorted", ".sort()"),
+        ("[1].map(a, [1].map(b, [1].map(c, c)))", "at most two loops", ""),
+        ("", "the expression is empty", ""),
+        ("1 +", "this is no CEL", ""),
+        ("a b", "this is no CEL", ""),
+        ("T{a: 1}", "messages cannot be built here", ""),
+    ] {
+        let fault = compiled(source).expect_err(source);
+        assert!(fault.message.contains(message) && fault.help.contains(help), "{source}: {fault:?}");
+    }
+    assert!(compiled("params.extra.exists(k, k == 'a')").is_ok(), "order does not matter to exists");
+}
+
+#[test]
+fn what_is_read_is_known() {
+    let reads =
+        compiled("object.spec.containers[0].name + params.logDir + object.metadata.labels['a.b'] + label('x', '')")
+            .expect("sound")
+            .reads;
+    let paths: Vec<String> = reads.object.iter().map(|path| path.join("/")).collect();
+    assert_eq!(paths, ["metadata/labels", "metadata/labels/a.b", "spec/containers"]);
+    assert_eq!(reads.parameters.into_iter().collect::<Vec<_>>(), ["logDir"]);
+}
+
+/// On a thread with the stack of tokio's workers: none of these may get so far as to overflow it.
+#[test]
+fn hostile_expressions_are_refused_before_they_hurt() {
+    let hostile = [
+        "1".to_owned() + &"+1".repeat(1_000),
+        "(".repeat(1_000) + "1" + &")".repeat(1_000),
+        "[".repeat(2_000),
+        "!".repeat(2_000) + "true",
+        "-".repeat(1_900) + "1",
+        "true?1:".repeat(280) + "1",
+        "a.b".repeat(600),
+        "object".to_owned() + &".a".repeat(1_000),
+        "object".to_owned() + &"[0]".repeat(600),
+        "'a'".to_owned() + &".trim()".repeat(280),
+        "1".to_owned() + &"&&1".repeat(600),
+        "[1].map(a,".repeat(30) + "1" + &")".repeat(30),
+        "'".to_owned() + &"\\".repeat(500),
+        "\u{0}\u{1}é🦀".repeat(100),
+        "@#$^`;~".repeat(200),
+        "'a' ".repeat(500),
+        "a b ".repeat(500),
+        ") ".repeat(1_000),
+        ", . ".repeat(500),
+        "? : ".repeat(60),
+        "\"".repeat(2_001),
+        "x".repeat(3_000),
+    ];
+    // The largest that are let through must be evaluated on such a stack as well.
+    let allowed = [
+        "[1,".repeat(31) + "1" + &"]".repeat(31),
+        "{1:".repeat(31) + "1" + &"}".repeat(31),
+        "1".to_owned() + &"+1".repeat(45),
+        "true?1:".repeat(45) + "1",
+        "'a'".to_owned() + &".trim()".repeat(45),
+        "'\u{1}é🦀'".to_owned(),
+        format!("'{}'", "é🦀".repeat(300)),
+    ];
+    let small = std::thread::Builder::new().stack_size(2 * 1024 * 1024);
+    let run = move || {
+        for source in &hostile {
+            let shown: String = source.chars().take(20).collect();
+            assert!(compiled(source).is_err(), "{shown}");
+        }
+        let null = &Json::Null;
+        let roots = Roots { object: null, request: null, params: null, values: null, namespace: null };
+        for source in &allowed {
+            let shown: String = source.chars().take(20).collect();
+            let expression = compiled(source).expect(&shown);
+            Scope::new(&roots, &[]).evaluate(&expression).expect(&shown);
+        }
+    };
+    small.spawn(run).expect("a thread").join().expect("no overflow");
+}
+
+#[test]
+fn texts_cannot_be_multiplied_without_bound() {
+    let long = "x".repeat(1_000);
+    let object = json!({"metadata": {}, "spec": {"containers": vec![json!({"name": long}); 300]}});
+    let params = json!({"logDir": long, "extra": {}, "tags": null});
+    for (text, why) in [
+        ("${params.logDir.replace('x', params.logDir)}", "64 KiB"),
+        ("${[1, 2, 3, 4, 5, 6, 7, 8, 9].map(c, params.logDir.replace('x', 'yyyyyyy')).join(params.logDir)}", "64 KiB"),
+        ("${object.spec.containers.map(c, object.spec.containers.map(d, d.name))}", "too large for these loops"),
+        ("${object.spec.containers.map(c, object.spec.containers)}", "too large for these loops"),
+    ] {
+        let error = evaluate_with(text, &object, &params).expect_err(text);
+        assert!(error.contains(why), "{text}: {error}");
+    }
+}
+
+#[test]
+fn variables_are_evaluated_when_they_are_read() {
+    let names = ["a".to_owned(), "broken".to_owned()];
+    let names = Names { variables: &names, ..NAMES };
+    let variables = vec![
+        ("a".to_owned(), Expression::compile("params.logDir + '/a'", &NAMES).expect("sound")),
+        ("broken".to_owned(), Expression::compile("object.spec.none", &NAMES).expect("sound")),
+        ("b".to_owned(), Expression::compile("variables.a + '/b'", &names).expect("sound")),
+    ];
+    let roots = Roots {
+        object: &json!({"spec": {}}),
+        request: &Json::Null,
+        params: &json!({"logDir": "/log"}),
+        values: &Json::Null,
+        namespace: &Json::Null,
+    };
+    let names = ["a".to_owned(), "broken".to_owned(), "b".to_owned()];
+    let names = Names { variables: &names, ..NAMES };
+    let scope = Scope::new(&roots, &variables);
+    let value = |source: &str| scope.evaluate(&Expression::compile(source, &names).expect("sound"));
+    assert_eq!(value("variables.b"), Ok(json!("/log/a/b")));
+    assert!(value("variables.broken").unwrap_err().contains("there is no \"none\""));
+    assert_eq!(value("true || variables.b == ''"), Ok(json!(true)));
+}
