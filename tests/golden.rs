@@ -62,17 +62,20 @@ fn apply(document: &mut Value, pod: &PodTemplate, decision: &Decision, catalog: 
 }
 
 /// Whether everything of `before` is in `after`, equal and in order. The status may change, null may
-/// become something.
+/// become something, and a variable's value may grow at its end.
 fn contains(before: &Value, after: &Value) -> bool {
     match (before, after) {
         (Value::Null, _) => true,
-        (Value::Object(before), Value::Object(after)) => before.iter().all(|(key, value)| {
-            key == "sidecar.io/status" || after.get(key).is_some_and(|after| contains(value, after))
+        (Value::Object(before), Value::Object(after)) => before.iter().all(|(key, value)| match after.get(key) {
+            Some(Value::String(after)) if key == "value" => {
+                value.as_str().is_some_and(|value| after.starts_with(value))
+            }
+            Some(after) => key == "sidecar.io/status" || contains(value, after),
+            None => key == "sidecar.io/status",
         }),
         (Value::Array(before), Value::Array(after)) => {
             let mut rest = after.iter();
-            before.iter().all(|item| rest.any(|after| item == after))
-                || before.len() == after.len() && before.iter().zip(after).all(|(b, a)| contains(b, a))
+            before.iter().all(|item| rest.any(|after| contains(item, after)))
         }
         (before, after) => before == after,
     }

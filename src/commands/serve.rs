@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
 use crate::certs::{self, Certificate, Current};
-use crate::inject::Settings;
+use crate::inject::{FOREIGN_SIDECARS, Settings};
 use crate::server::{self, Webhook, accept, admin};
 use crate::watch;
 
@@ -70,6 +70,15 @@ pub(super) struct ServeArgs {
     /// Namespace whose pods are never touched (repeatable)
     #[arg(long, value_name = "NAMESPACE", env = "SIDECAR_INJECTOR_EXCLUDE_NAMESPACE", value_delimiter = ',')]
     exclude_namespace: Vec<String>,
+    /// Names of other injectors' containers, which globs of appContainers leave alone
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SIDECAR_INJECTOR_FOREIGN_SIDECARS",
+        value_delimiter = ',',
+        default_values = FOREIGN_SIDECARS
+    )]
+    foreign_sidecars: Vec<String>,
     /// Seconds to go on serving after SIGTERM, until no more requests are sent here
     #[arg(long, value_name = "SECONDS", default_value_t = 5, env = "SIDECAR_INJECTOR_SHUTDOWN_DELAY")]
     shutdown_delay: u64,
@@ -120,7 +129,10 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     };
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
-    let webhook = Webhook::new(Settings { excluded_namespaces: args.exclude_namespace.clone() });
+    let webhook = Webhook::new(Settings {
+        excluded_namespaces: args.exclude_namespace.clone(),
+        foreign_sidecars: args.foreign_sidecars.clone(),
+    });
     webhook.metrics.certificate(certificate.not_after());
     let tls = certs::server_config(Arc::clone(&certificate))?;
     let listener = bind(args.listen, "--listen").await?;

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use super::app_containers::{self, AppChange, AppEntry};
+use super::compile::{Compiler, canonical, resolve};
 use super::diagnostic::{Source, shown};
-use super::expr::{self, Compiled, Expression, Names, Reads, Scope, Text};
+use super::expr::{Expression, Names, Reads, Scope, Text};
 use super::item::{self, Item, Kind};
-use super::pod_types::{Checker, PENDING};
+use super::pod_types::Checker;
 use super::syntax;
 use super::template::{Mode, position};
 use super::yaml::{Key, Node, Value};
@@ -29,6 +31,8 @@ pub struct Additions {
     pub labels: Vec<(String, String)>,
     /// Added where absent.
     pub annotations: Vec<(String, String)>,
+    /// Added to the pod's own containers.
+    pub app_containers: Vec<Arc<AppChange>>,
 }
 
 impl Additions {
@@ -54,6 +58,7 @@ pub(super) struct Blueprint {
     entries: Vec<Entry>,
     labels: Pairs,
     annotations: Pairs,
+    app_containers: Vec<AppEntry>,
     /// What all expressions together read.
     pub(super) reads: Reads,
 }
@@ -97,17 +102,10 @@ impl Taken {
     }
 }
 
-/// Compiles the strings of a template.
-struct Compiler<'c, 's, 'n> {
-    checker: &'c mut Checker<'s>,
-    names: &'c Names<'n>,
-    reads: Reads,
-}
-
 impl Blueprint {
     /// Reads and compiles the lists and metadata of `document`.
     pub(super) fn load(checker: &mut Checker<'_>, document: &Node, mode: Mode, names: &Names<'_>) -> Self {
-        let mut compiler = Compiler { checker, names, reads: Reads::default() };
+        let mut compiler = Compiler { checker, names: *names, reads: Reads::default() };
         let sidecar = if mode == Mode::Native { Kind::NativeSidecar } else { Kind::Sidecar };
         let mut blueprint = Self::default();
         let mut names = Taken::default();
@@ -115,7 +113,13 @@ impl Blueprint {
             blueprint.entries.extend(compiler.list(document.get(kind.key()), kind, names.of(kind)));
         }
         (blueprint.labels, blueprint.annotations) = compiler.metadata(document.get("metadata"));
+        blueprint.app_containers = app_containers::load(&mut compiler, document.get("appContainers"));
         blueprint.reads = compiler.reads;
+        if blueprint.reads.container {
+            for list in ["containers", "initContainers"] {
+                blueprint.reads.object.insert(vec!["spec".to_owned(), list.to_owned()]);
+            }
+        }
         blueprint
     }
 
@@ -137,14 +141,16 @@ impl Blueprint {
         };
         additions.labels = constant(&self.labels)?;
         additions.annotations = constant(&self.annotations)?;
+        let changes = self.app_containers.iter().map(|entry| entry.constant().cloned());
+        additions.app_containers = changes.collect::<Option<Vec<_>>>()?;
         Some(additions)
     }
 
-    /// What is added to one pod.
+    /// What is added to one pod, of which `object` holds what the expressions read.
     ///
     /// # Errors
     /// Every expression that failed or gave a value of the wrong type, each a sentence without full stop.
-    pub(super) fn evaluate(&self, scope: &Scope<'_>) -> Result<Additions, Vec<String>> {
+    pub(super) fn evaluate(&self, scope: &Scope<'_>, object: &Json) -> Result<Additions, Vec<String>> {
         let (mut additions, mut problems) = (Additions::default(), Vec::new());
         let mut names = Taken::default();
         for entry in &self.entries {
@@ -156,6 +162,13 @@ impl Blueprint {
         }
         additions.labels = words(&self.labels, "label", scope, &mut problems);
         additions.annotations = words(&self.annotations, "annotation", scope, &mut problems);
+        let containers = [&object["spec"]["containers"], &object["spec"]["initContainers"]];
+        for entry in &self.app_containers {
+            match entry.evaluate(scope, containers) {
+                Ok(change) => additions.app_containers.push(change),
+                Err(why) => problems.extend(why),
+            }
+        }
         if problems.is_empty() { Ok(additions) } else { Err(problems) }
     }
 
@@ -174,22 +187,8 @@ impl Blueprint {
             Json::Object(pairs.iter().map(pair).collect())
         };
         let entries: Vec<Json> = self.entries.iter().map(entry).collect();
-        serde_json::json!([entries, pairs(&self.labels), pairs(&self.annotations)])
-    }
-}
-
-/// A node as JSON, expressions as they were written.
-fn canonical(node: &Node) -> Json {
-    match &node.value {
-        Value::Null => Json::Null,
-        Value::Bool(value) => Json::Bool(*value),
-        Value::Number(number) => Json::Number(number.clone()),
-        Value::String(text) => Json::from(text.as_str()),
-        Value::Text(text) => Json::from(text.source()),
-        Value::List(items) => Json::Array(items.iter().map(canonical).collect()),
-        Value::Map(entries) => {
-            Json::Object(entries.iter().map(|(key, value)| (key.name.clone(), canonical(value))).collect())
-        }
+        let changes: Vec<Json> = self.app_containers.iter().map(AppEntry::canonical).collect();
+        serde_json::json!([entries, pairs(&self.labels), pairs(&self.annotations), changes])
     }
 }
 
@@ -214,34 +213,6 @@ impl Entry {
             Err(checker.errors.into_iter().map(|error| error.message).collect())
         }
     }
-}
-
-/// `node` with the results of its expressions. A null result drops its key or list item.
-fn resolve(node: &Node, scope: &Scope<'_>) -> Result<Option<Node>, String> {
-    let value = match &node.value {
-        Value::Text(text) => {
-            return Ok(match text.evaluate(scope)? {
-                Json::Null => None,
-                json => Some(Node::of_json(&json, node.span)),
-            });
-        }
-        Value::List(items) => {
-            let mut list = Vec::with_capacity(items.len());
-            for item in items {
-                list.extend(resolve(item, scope)?);
-            }
-            Value::List(list)
-        }
-        Value::Map(entries) => {
-            let mut map = Vec::with_capacity(entries.len());
-            for (key, value) in entries {
-                map.extend(resolve(value, scope)?.map(|value| (key.clone(), value)));
-            }
-            Value::Map(map)
-        }
-        constant => constant.clone(),
-    };
-    Ok(Some(Node { value, span: node.span, written: node.written.clone() }))
 }
 
 fn words(pairs: &[(Key, Words)], what: &str, scope: &Scope<'_>, problems: &mut Vec<String>) -> Vec<(String, String)> {
@@ -302,58 +273,6 @@ impl Compiler<'_, '_, '_> {
         Some(Entry { kind, item, condition, node: dynamic.then_some((node, path)) })
     }
 
-    /// The condition at `node`.
-    fn expression(&mut self, node: &Node, key: &str) -> Option<Expression> {
-        match &node.value {
-            Value::String(source) => match Expression::compile(source, self.names) {
-                Ok(expression) => {
-                    self.reads.merge(&expression.reads);
-                    Some(expression)
-                }
-                Err(fault) => {
-                    self.checker.fault(node, fault);
-                    None
-                }
-            },
-            Value::Bool(value) => Expression::compile(&value.to_string(), self.names).ok(),
-            other => {
-                self.checker.error(node.span, format!("{key} must be an expression, not {}", other.kind()), "");
-                None
-            }
-        }
-    }
-
-    /// `node` with its strings compiled. Keys are never templated.
-    fn strings(&mut self, node: &Node, dynamic: &mut bool) -> Node {
-        let value = match &node.value {
-            Value::String(text) => match expr::compile(text, self.names) {
-                Ok(Compiled::Plain(text)) => Value::String(text),
-                Ok(Compiled::Text(text)) => {
-                    text.expressions().for_each(|expression| self.reads.merge(&expression.reads));
-                    *dynamic = true;
-                    Value::Text(Arc::new(text))
-                }
-                Err(fault) => {
-                    self.checker.fault(node, fault);
-                    Value::String(PENDING.to_owned())
-                }
-            },
-            Value::List(items) => Value::List(items.iter().map(|item| self.strings(item, dynamic)).collect()),
-            Value::Map(entries) => {
-                let mut map = Vec::with_capacity(entries.len());
-                for (key, value) in entries {
-                    if key.name.contains("${") {
-                        self.checker.error(key.span, "a key cannot hold an expression", "only values can");
-                    }
-                    map.push((key.clone(), self.strings(value, dynamic)));
-                }
-                Value::Map(map)
-            }
-            other => other.clone(),
-        };
-        Node { value, span: node.span, written: node.written.clone() }
-    }
-
     fn metadata(&mut self, node: Option<&Node>) -> (Pairs, Pairs) {
         let (mut labels, mut annotations) = (Vec::new(), Vec::new());
         let Some(node) = node else { return (labels, annotations) };
@@ -404,46 +323,4 @@ impl Compiler<'_, '_, '_> {
         }
         pairs
     }
-}
-
-/// Reads the `variables` of a template, each of which may name those before it.
-pub(super) fn variables(
-    checker: &mut Checker<'_>,
-    node: Option<&Node>,
-    parameters: &[(&str, bool)],
-) -> Vec<(String, Expression)> {
-    let items = match node.map(|node| (&node.value, node.span)) {
-        None | Some((Value::Null, _)) => return Vec::new(),
-        Some((Value::List(items), _)) => items,
-        Some((other, span)) => {
-            checker.error(span, format!("variables must be a list, not {}", other.kind()), "");
-            return Vec::new();
-        }
-    };
-    let (mut variables, mut known): (Vec<(String, Expression)>, Vec<String>) = (Vec::new(), Vec::new());
-    for (index, item) in items.iter().enumerate() {
-        let text = |name: &str| match item.get(name).map(|node| &node.value) {
-            Some(Value::String(text)) => Some(text.as_str()),
-            _ => None,
-        };
-        let (Some(name), Some(source)) = (text("name"), text("expression")) else {
-            let message = format!("variables[{index}] must have a name and an expression, both strings");
-            checker.error(item.span, message, "write - {name: app, expression: \"label('app', 'unknown')\"}");
-            continue;
-        };
-        if !super::parameter::is_parameter_name(name) || known.iter().any(|other| other == name) {
-            let message = format!("\"{}\" cannot name a variable here, or is taken", shown(name, 80));
-            checker.error(item.span, message, "use a letter from a to z, then letters and digits; no word of CEL");
-            continue;
-        }
-        let names = Names { parameters, variables: &known, container: false };
-        match (Expression::compile(source, &names), item.get("expression")) {
-            (Ok(expression), _) => variables.push((name.to_owned(), expression)),
-            (Err(fault), Some(node)) => checker.fault(node, fault),
-            (Err(_), None) => {}
-        }
-        // Known also when it is broken: one error is enough.
-        known.push(name.to_owned());
-    }
-    variables
 }

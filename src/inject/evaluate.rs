@@ -47,7 +47,7 @@ impl<'p> Evaluation<'p> {
         let roots = Roots { object: &object, request: &request, params: &params, values, namespace: &Json::Null };
         let scope = Scope::new(&roots, template.variables());
         let fix = "Change the template, or what its expression reads";
-        let additions = template.evaluate(&scope).map_err(problems(Reason::ExpressionFailed, fix))?;
+        let additions = template.evaluate(&scope, &object).map_err(problems(Reason::ExpressionFailed, fix))?;
         let used = |all: &Json, names: &mut dyn Iterator<Item = &String>| -> Json {
             let pair = |name: &String| (name.clone(), all[name.as_str()].clone());
             Json::Object(names.map(pair).collect::<Map<_, _>>())

@@ -25,6 +25,8 @@ pub struct Item {
     pub ports: Vec<Port>,
     /// The first field of a container that a Windows pod must not have.
     pub linux_only: Option<&'static str>,
+    /// Whether a volume may be one with that of another template.
+    pub shared: bool,
     /// Where a container goes; `None` is where its template's go.
     pub position: Option<Position>,
 }
@@ -118,12 +120,16 @@ pub(super) fn read(
     }
     let (type_name, valid): (_, fn(&str) -> bool) =
         if kind == Kind::Volume { ("Volume", is_label) } else { ("LocalObjectReference", is_subdomain) };
-    if kind == Kind::Volume {
-        refuse_keys(checker, node, &["files", "shared"], |_| "is not supported yet");
+    let shared =
+        node.get("shared").is_some_and(|node| checker.json(node, "boolean", &format!("{path}.shared")) == true);
+    let mut node = node.clone();
+    if let (Kind::Volume, Value::Map(entries)) = (kind, &mut node.value) {
+        entries.retain(|(key, _)| key.name != "shared");
+        refuse_keys(checker, &node, &["files"], |_| "is not supported yet");
     }
-    let value = checker.json(node, type_name, path);
-    let name = required_name(checker, node, &value, path, names, valid)?;
-    Some(plain(name, value))
+    let value = checker.json(&node, type_name, path);
+    let name = required_name(checker, &node, &value, path, names, valid)?;
+    Some(Item { shared: shared && kind == Kind::Volume, ..plain(name, value) })
 }
 
 fn container(checker: &mut Checker<'_>, node: &Node, kind: Kind, path: &str, names: &mut Vec<String>) -> Option<Item> {
@@ -183,6 +189,7 @@ fn plain(name: String, value: Json) -> Item {
         mounts: Vec::new(),
         ports: Vec::new(),
         linux_only: None,
+        shared: false,
         position: None,
     }
 }

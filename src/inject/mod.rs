@@ -3,8 +3,10 @@
 //!
 //! `bytes -> review::Request -> pod::Pod (borrowed view) -> select -> catalog -> plan -> patch -> bytes`
 
+pub mod app_containers;
 mod arrangement;
 mod blueprint;
+mod compile;
 mod decision;
 mod evaluate;
 mod expr;
@@ -42,11 +44,38 @@ use review::{Request, ReviewError};
 use select::Selection;
 
 /// What does not depend on the request.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Namespaces whose pods are never touched.
     pub excluded_namespaces: Vec<String>,
+    /// Names of containers that other injectors add: no glob of `appContainers` is about them.
+    pub foreign_sidecars: Vec<String>,
 }
+
+impl Default for Settings {
+    fn default() -> Self {
+        let foreign_sidecars = FOREIGN_SIDECARS.iter().map(ToString::to_string).collect();
+        Self { excluded_namespaces: Vec::new(), foreign_sidecars }
+    }
+}
+
+/// What the usual injectors call their containers.
+pub const FOREIGN_SIDECARS: [&str; 14] = [
+    "istio-proxy",
+    "istio-init",
+    "istio-validation",
+    "linkerd-proxy",
+    "linkerd-init",
+    "linkerd-network-validator",
+    "daprd",
+    "vault-agent",
+    "vault-agent-init",
+    "consul-dataplane",
+    "consul-connect-inject-init",
+    "kuma-sidecar",
+    "kuma-init",
+    "gke-gcsfuse-sidecar",
+];
 
 /// Where the pod stands in the document that is patched. The default is the pod itself.
 #[derive(Clone, Debug, Default)]
@@ -131,7 +160,7 @@ pub fn decide(request: &Request<'_>, catalog: &Catalog, settings: &Settings, emb
     match &pod.spec {
         Err(why) => invalid_pod(why),
         Ok(Spec { containers: None, .. }) => invalid_pod("the pod's spec: it has no containers"),
-        Ok(spec) => Case { request, metadata, spec, catalog, place }.decide(&refs),
+        Ok(spec) => Case { request, metadata, spec, catalog, settings, place }.decide(&refs),
     }
 }
 

@@ -4,15 +4,17 @@
 
 use std::io::Write as _;
 
+use serde_json::Value as Json;
+
 use super::item::Item;
-use super::plan::Plan;
+use super::plan::{AppContainer, EnvAddition, Plan};
 use super::pod::{Metadata, Spec};
 use super::review::push_string;
 use super::status::STATUS;
 
 /// The lists and maps of the pod that a plan makes, because they are absent (or null, which to the
 /// API server is the same). Pointers relative to the pod.
-pub(super) fn created(plan: &Plan<'_>, metadata: &Metadata<'_>, spec: &Spec<'_>) -> Vec<&'static str> {
+pub(super) fn created(plan: &Plan<'_>, metadata: &Metadata<'_>, spec: &Spec<'_>) -> Vec<String> {
     let lists = [
         ("/metadata/annotations", metadata.annotations.is_none()),
         ("/metadata/labels", metadata.labels.is_none() && !plan.labels.is_empty()),
@@ -20,7 +22,22 @@ pub(super) fn created(plan: &Plan<'_>, metadata: &Metadata<'_>, spec: &Spec<'_>)
         ("/spec/volumes", spec.volumes.is_none() && !plan.volumes.is_empty()),
         ("/spec/imagePullSecrets", spec.image_pull_secrets.is_none() && !plan.image_pull_secrets.is_empty()),
     ];
-    lists.into_iter().filter(|(_, created)| *created).map(|(pointer, _)| pointer).collect()
+    let mut created: Vec<String> =
+        lists.into_iter().filter(|(_, created)| *created).map(|(pointer, _)| pointer.to_owned()).collect();
+    for container in &plan.app_containers {
+        let own = &container.own;
+        let devices = container.mounts.iter().filter(|mount| mount.is_device).count();
+        let list = if container.init { "initContainers" } else { "containers" };
+        for (field, is_created) in [
+            ("env", own.env.is_none() && !container.env.is_empty()),
+            ("envFrom", own.env_from.is_none() && !container.env_from.is_empty()),
+            ("volumeMounts", own.mounts.is_none() && container.mounts.len() > devices),
+            ("volumeDevices", own.devices.is_none() && devices > 0),
+        ] {
+            created.extend(is_created.then(|| format!("/spec/{list}/{}/{field}", container.name)));
+        }
+    }
+    created
 }
 
 /// The patch for `plan` with the status annotation set to `status`. `root` is the pointer of the pod
@@ -30,6 +47,10 @@ pub(super) fn write(plan: &Plan<'_>, status: &str, metadata: &Metadata<'_>, spec
     let annotations: Vec<(&str, &str)> = plan.annotations.iter().copied().chain([(STATUS, status)]).collect();
     patch.map("/metadata/labels", metadata.labels.is_some(), &plan.labels);
     patch.map("/metadata/annotations", metadata.annotations.is_some(), &annotations);
+    // Before new containers move the indexes of the pod's own.
+    for container in &plan.app_containers {
+        patch.app_container(container);
+    }
     patch.list("/spec/initContainers", spec.init_containers.is_some(), plan.init_containers.insertions());
     patch.list("/spec/containers", spec.containers.is_some(), plan.containers.insertions());
     patch.list("/spec/volumes", spec.volumes.is_some(), plan.volumes.iter().map(|item| (None, *item)));
@@ -133,6 +154,41 @@ impl<'r> Patch<'r> {
             self.out.extend_from_slice(item.json.as_bytes());
         }
         self.out.extend_from_slice(b"]}");
+    }
+
+    /// What joins one of the pod's own containers.
+    fn app_container(&mut self, container: &AppContainer<'_>) {
+        let list = if container.init { "initContainers" } else { "containers" };
+        let base = format!("/spec/{list}/{}", container.index);
+        for (index, value) in &container.values {
+            self.add(&format!("{base}/env/{index}/value"), Last::None);
+            push_string(&mut self.out, value);
+            self.out.push(b'}');
+        }
+        let env: Vec<Json> = container.env.iter().map(EnvAddition::json).collect();
+        let of_kind = |is_device| container.mounts.iter().filter(move |m| m.is_device == is_device).map(|m| &m.value);
+        let (own, env_from) = (&container.own, container.env_from.iter().copied());
+        self.values(&format!("{base}/env"), own.env.is_some(), env.iter());
+        self.values(&format!("{base}/envFrom"), own.env_from.is_some(), env_from);
+        self.values(&format!("{base}/volumeMounts"), own.mounts.is_some(), of_kind(false));
+        self.values(&format!("{base}/volumeDevices"), own.devices.is_some(), of_kind(true));
+    }
+
+    /// Appends to a list, or makes it.
+    fn values<'v>(&mut self, path: &str, exists: bool, values: impl Iterator<Item = &'v Json>) {
+        let values: Vec<&Json> = values.collect();
+        // Values always have a JSON form.
+        if exists {
+            for value in values {
+                self.add(path, Last::End);
+                let _ = serde_json::to_writer(&mut self.out, value);
+                self.out.push(b'}');
+            }
+        } else if !values.is_empty() {
+            self.add(path, Last::None);
+            let _ = serde_json::to_writer(&mut self.out, &values);
+            self.out.push(b'}');
+        }
     }
 
     fn finish(mut self) -> Vec<u8> {

@@ -206,6 +206,7 @@ impl Spec<'_> {
 
 /// One container of the pod.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[serde(remote = "Self")]
 pub struct Container<'a> {
     /// Unique in the pod, over all lists of containers.
@@ -214,6 +215,18 @@ pub struct Container<'a> {
     /// Declared ports.
     #[serde(borrow, default)]
     pub ports: Option<Vec<Port<'a>>>,
+    /// Read only where a template changes the container, like those that follow.
+    #[serde(borrow, default)]
+    pub env: Option<&'a RawValue>,
+    /// See `env`.
+    #[serde(borrow, default)]
+    pub env_from: Option<&'a RawValue>,
+    /// See `env`.
+    #[serde(borrow, default)]
+    pub volume_mounts: Option<&'a RawValue>,
+    /// See `env`.
+    #[serde(borrow, default)]
+    pub volume_devices: Option<&'a RawValue>,
 }
 
 /// A declared port of a container.

@@ -2,7 +2,7 @@
 //! which of them deny, and puts plan, status and patch together. It must not know where templates come from
 //! or how the answer is sent.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
@@ -19,7 +19,7 @@ use super::select::{self, TemplateRef};
 use super::status::{Added, STATUS, Skipped, Status, Written, WrittenEntry};
 use super::syntax::is_label;
 use super::template::{OnProblem, Template};
-use super::{Embedding, Item, patch};
+use super::{Embedding, Item, Settings, patch};
 
 /// Annotations of a pod may have this many bytes, keys and values (`ValidateAnnotationsSize`).
 const MAX_ANNOTATIONS: usize = 256 * 1024;
@@ -51,6 +51,7 @@ pub(super) struct Case<'p> {
     pub(super) metadata: &'p Metadata<'p>,
     pub(super) spec: &'p Spec<'p>,
     pub(super) catalog: &'p Catalog,
+    pub(super) settings: &'p Settings,
     pub(super) place: Place<'p>,
 }
 
@@ -89,7 +90,16 @@ impl<'p> Case<'p> {
         let (chosen, problems): (Vec<Chosen<'p>>, Vec<Vec<Problem>>) =
             absent.map(|wanted| self.choose(*wanted)).unzip();
         let mut findings = Findings { adds_nothing: vec![false; chosen.len()], problems };
-        let plan = self.plan(&chosen, &mut findings);
+        let listed = status.containers();
+        let foreign: Vec<&str> = self.settings.foreign_sidecars.iter().map(String::as_str).chain(listed).collect();
+        let target = plan::Target {
+            metadata: self.metadata,
+            spec: self.spec,
+            foreign: &foreign,
+            of_job: self.place.embedding.of_job || self.metadata.is_of_job(),
+            claims: &self.place.embedding.claims,
+        };
+        let plan = Self::plan(&target, &chosen, &mut findings);
         let denies = |chosen: &Chosen<'p>| chosen.template.and_then(|t| t.on_problem) != Some(OnProblem::Skip);
         let broken = |(_, problems): &(&Chosen<'p>, &Vec<Problem>)| !problems.is_empty();
         if chosen.iter().zip(&findings.problems).filter(broken).any(|(chosen, _)| denies(chosen)) {
@@ -133,32 +143,26 @@ impl<'p> Case<'p> {
     }
 
     /// Plans the templates that have no problem, and starts again without those that turn out to have one.
-    fn plan<'r>(&'r self, chosen: &'r [Chosen<'r>], findings: &mut Findings) -> Plan<'r> {
-        let target = plan::Target {
-            metadata: self.metadata,
-            spec: self.spec,
-            of_job: self.place.embedding.of_job || self.metadata.is_of_job(),
-            claims: &self.place.embedding.claims,
-        };
+    fn plan<'r>(target: &plan::Target<'r>, chosen: &'r [Chosen<'r>], findings: &mut Findings) -> Plan<'r> {
         loop {
-            let mut plan = Plan::of(&target);
+            let mut plan = Plan::of(target);
             let mut again = false;
             for (chosen, problems) in chosen.iter().zip(&mut findings.problems) {
                 if let (Some(ready), true) = (&chosen.ready, problems.is_empty()) {
-                    *problems = plan.place(ready, &target);
+                    *problems = plan.place(ready, target);
                 }
             }
             for (index, chosen) in chosen.iter().enumerate() {
                 let problems = &mut findings.problems[index];
                 let (Some(ready), true) = (&chosen.ready, problems.is_empty()) else { continue };
-                *problems = plan.missing_volumes(ready, &target);
+                *problems = plan.missing_volumes(ready, target);
                 again |= !problems.is_empty();
                 let placed = plan.placed.iter().find(|placed| std::ptr::eq(placed.ready, ready));
                 findings.adds_nothing[index] = placed.is_some_and(Placed::is_empty);
             }
             if !again {
                 plan.placed.retain(|placed| !placed.is_empty());
-                plan.finish(&target);
+                plan.finish(target);
                 return plan;
             }
         }
@@ -352,18 +356,27 @@ impl<'p> Case<'p> {
 }
 
 /// What a placed template adds, for the status.
-fn added<'c>(placed: &plan::Placed<'c>, created: Vec<&'static str>) -> Added<'c> {
-    let names = |items: &'c [Arc<Item>]| items.iter().map(|item| item.name.as_str()).collect();
-    let additions = &placed.ready.additions;
-    Added {
-        containers: names(&additions.containers),
-        init_containers: names(&additions.init_containers),
-        volumes: names(&additions.volumes),
+fn added<'c>(placed: &Placed<'c>, created: Vec<String>) -> Added<'c> {
+    let names = |items: &[&'c Item]| items.iter().map(|item| item.name.as_str()).collect();
+    let mut added = Added {
+        containers: names(&placed.containers),
+        init_containers: names(&placed.init_containers),
+        volumes: names(&placed.volumes),
         image_pull_secrets: placed.image_pull_secrets.clone(),
         labels: placed.labels.clone(),
         annotations: placed.annotations.clone(),
         created,
+        ..Added::default()
+    };
+    for app in &placed.app_containers {
+        let paths: Vec<&str> = app.mounts.iter().map(|mount| mount.path.as_str()).collect();
+        added.mounts.extend((!paths.is_empty()).then_some((app.container, paths)));
+        added.env.extend((!app.env.is_empty()).then(|| (app.container, app.env.clone())));
+        added.env_from.extend((!app.env_from.is_empty()).then(|| (app.container, app.env_from.clone())));
+        let appended: BTreeMap<&str, String> = app.appended.iter().cloned().collect();
+        added.appended.extend((!appended.is_empty()).then_some((app.container, appended)));
     }
+    added
 }
 
 fn first_ten(names: &[&str]) -> String {

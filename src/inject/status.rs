@@ -1,6 +1,9 @@
 //! The status annotation (`sidecar.io/status`): what was added to a pod, so that a second run adds
 //! nothing and an undo is possible. Read as untrusted text: pod authors can write it.
 
+use std::collections::BTreeMap;
+
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -25,7 +28,7 @@ struct Entry {
     #[serde(default)]
     added: Listed,
     #[serde(default)]
-    skipped: Option<serde::de::IgnoredAny>,
+    skipped: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -37,6 +40,12 @@ struct Listed {
     image_pull_secrets: Vec<String>,
     labels: Vec<String>,
     annotations: Vec<String>,
+    /// Container -> paths.
+    mounts: BTreeMap<String, Vec<String>>,
+    /// Container -> variables.
+    env: BTreeMap<String, Vec<String>>,
+    /// Container -> variable -> what was appended.
+    appended: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 impl<'a> Status<'a> {
@@ -65,6 +74,14 @@ impl<'a> Status<'a> {
 }
 
 impl<'a> Status<'a> {
+    /// The names of all containers that are listed: somebody's sidecars, not the application's.
+    pub fn containers(&self) -> impl Iterator<Item = &str> {
+        self.entries
+            .iter()
+            .flat_map(|(entry, _)| entry.added.containers.iter().chain(&entry.added.init_containers))
+            .map(String::as_str)
+    }
+
     /// The entry that records that this very template was left out, as it is written. A later run
     /// keeps it: what stands in the way may read differently once the other templates are in.
     #[must_use]
@@ -81,7 +98,13 @@ impl Listed {
                 && has_containers(spec.init_containers.as_ref(), &self.init_containers);
         }
         let lists = [&self.volumes, &self.image_pull_secrets, &self.labels, &self.annotations];
-        lists.iter().any(|list| !list.is_empty())
+        let maps = self.mounts.is_empty() && self.env.is_empty() && self.appended.is_empty();
+        (lists.iter().any(|list| !list.is_empty()) || !maps)
+            && self.mounts.iter().all(|(container, paths)| has_members(spec, container, paths, mount_paths))
+            && self.env.iter().all(|(container, names)| has_members(spec, container, names, env_names))
+            && self.appended.iter().all(|(container, names)| {
+                has_members(spec, container, &names.keys().cloned().collect::<Vec<_>>(), env_names)
+            })
             && has_named(spec.volumes.as_ref(), &self.volumes)
             && has_named(spec.image_pull_secrets.as_ref(), &self.image_pull_secrets)
             && has_keys(metadata.labels.as_ref(), &self.labels)
@@ -91,6 +114,30 @@ impl Listed {
 
 fn has_containers(list: Option<&Vec<Container<'_>>>, names: &[String]) -> bool {
     names.iter().all(|name| list.is_some_and(|list| list.iter().any(|c| c.name.as_str() == name)))
+}
+
+/// Whether the container of that name has all of these.
+fn has_members(spec: &Spec<'_>, name: &str, wanted: &[String], members: fn(&Container<'_>) -> Vec<String>) -> bool {
+    let mut containers = spec.containers.iter().chain(&spec.init_containers).flatten();
+    let Some(container) = containers.find(|container| container.name.as_str() == name) else { return false };
+    let members = members(container);
+    wanted.iter().all(|wanted| members.contains(wanted))
+}
+
+fn mount_paths(container: &Container<'_>) -> Vec<String> {
+    let mut paths = strings(container.volume_mounts, "mountPath");
+    paths.extend(strings(container.volume_devices, "devicePath"));
+    paths
+}
+
+fn env_names(container: &Container<'_>) -> Vec<String> {
+    strings(container.env, "name")
+}
+
+/// A member of each object in a list, where it is a string.
+fn strings(list: Option<&RawValue>, field: &str) -> Vec<String> {
+    let items: Vec<serde_json::Value> = list.and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default();
+    items.iter().filter_map(|item| item[field].as_str().map(str::to_owned)).collect()
 }
 
 fn has_named(list: Option<&Vec<Named<'_>>>, names: &[String]) -> bool {
@@ -164,9 +211,21 @@ pub(super) struct Added<'a> {
     pub(super) labels: Vec<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) annotations: Vec<&'a str>,
-    /// Lists and maps that did not exist before.
+    /// Container -> paths.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) mounts: BTreeMap<&'a str, Vec<&'a str>>,
+    /// Container -> variables.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) env: BTreeMap<&'a str, Vec<&'a str>>,
+    /// Container -> entries.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) env_from: BTreeMap<&'a str, Vec<&'a serde_json::Value>>,
+    /// Container -> variable -> what was appended.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) appended: BTreeMap<&'a str, BTreeMap<&'a str, String>>,
+    /// Lists and maps that did not exist before. Those of a container have its name where a pointer has its index.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) created: Vec<&'static str>,
+    pub(super) created: Vec<String>,
 }
 
 #[derive(Serialize)]

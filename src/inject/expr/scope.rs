@@ -52,6 +52,13 @@ impl<'t> Scope<'t> {
         Self { roots, variables, known: RefCell::default() }
     }
 
+    /// The same with `container` set.
+    pub(in crate::inject) fn with_container(&self, container: &Json) -> Self {
+        let mut roots = self.roots.clone();
+        roots.push(("container", value::to_cel(container)));
+        Self { roots, variables: self.variables, known: RefCell::new(self.known.borrow().clone()) }
+    }
+
     /// The value of an expression.
     ///
     /// # Errors

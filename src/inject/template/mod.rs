@@ -1,20 +1,25 @@
 //! A template: what one document says, checked and compiled. What is the same for every pod becomes JSON bytes
 //! here, once, so that a request only copies it. It must not know pods or catalogs.
 
+mod fields;
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
-use super::blueprint::{self, Additions, Blueprint};
-use super::diagnostic::{Diagnostic, Source, nearest, shown};
+use super::blueprint::{Additions, Blueprint};
+use super::compile;
+use super::diagnostic::{Diagnostic, Source, nearest};
 use super::expr::{Expression, Names, Reads, Scope};
 use super::parameter::{self, Parameter};
 use super::paths::Paths;
 use super::pod_types::Checker;
-use super::select::{RESERVED, is_version};
-use super::syntax;
 use super::yaml::{self, Node, Value};
+
+pub(super) use fields::position;
+pub use fields::{Clash, HostNetwork, Mode, OnConflict, OnProblem, Position};
+use fields::{name, on_conflict, string, version, word};
 
 /// What is added to a pod under one name.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub struct Template {
     pub on_problem: Option<OnProblem>,
     /// Whether pods on the host's network may have it.
     pub host_network: HostNetwork,
+    /// What is done where the pod has something already.
+    pub on_conflict: OnConflict,
     /// What pods may choose.
     pub parameters: Vec<Parameter>,
     variables: Vec<(String, Expression)>,
@@ -44,61 +51,6 @@ pub struct Template {
     pub hash: String,
 }
 
-/// How sidecars run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// As init containers with `restartPolicy: Always` (KEP-753).
-    #[default]
-    Native,
-    /// As containers beside the application's.
-    Container,
-}
-
-impl Mode {
-    /// The word in templates and in the status.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Container => "container",
-        }
-    }
-}
-
-/// Where containers are put in their list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Position {
-    /// Before the pod's own.
-    First,
-    /// Behind the pod's own.
-    Last,
-    /// Right before the container of that name.
-    Before(String),
-    /// Right behind it.
-    After(String),
-}
-
-/// What a problem with the template means for the pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnProblem {
-    /// The pod is refused.
-    Deny,
-    /// The template is left out, with a warning.
-    Skip,
-}
-
-/// What `hostNetwork` says about pods that use the node's network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HostNetwork {
-    /// Refused if the template declares ports: they would become ports of the node.
-    #[default]
-    RefusePorts,
-    /// Always refused.
-    Refuse,
-    /// Allowed.
-    Allow,
-}
-
 /// A template and the warnings of its text.
 #[derive(Debug)]
 pub struct Loaded {
@@ -108,7 +60,7 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 18] = [
     "apiVersion",
     "kind",
     "name",
@@ -125,6 +77,8 @@ const KEYS: [&str; 16] = [
     "metadata",
     "parameters",
     "variables",
+    "onConflict",
+    "appContainers",
 ];
 const NOT_YET: [&str; 6] = ["autoInject", "required", "allowedNamespaces", "onConflict", "appContainers", "pod"];
 
@@ -177,8 +131,8 @@ impl Template {
     ///
     /// # Errors
     /// Every expression that failed, each a sentence without full stop.
-    pub(super) fn evaluate(&self, scope: &Scope<'_>) -> Result<Additions, Vec<String>> {
-        self.blueprint.evaluate(scope)
+    pub(super) fn evaluate(&self, scope: &Scope<'_>, object: &Json) -> Result<Additions, Vec<String>> {
+        self.blueprint.evaluate(scope, object)
     }
 
     fn fingerprint(&self) -> String {
@@ -187,6 +141,7 @@ impl Template {
         parts.insert("mode".into(), self.mode.as_str().into());
         parts.insert("position".into(), format!("{:?}", self.position).into());
         parts.insert("hostNetwork".into(), format!("{:?}", self.host_network).into());
+        parts.insert("onConflict".into(), format!("{:?}", self.on_conflict).into());
         parts.insert("variables".into(), serde_json::json!(variables));
         parts.insert("blueprint".into(), self.blueprint.parts());
         // Sorted, so that the order in which someone wrote the keys does not matter.
@@ -217,7 +172,7 @@ fn read(checker: &mut Checker<'_>, node: &Node, default_name: &str) -> Template 
     let mode = mode.unwrap_or_default();
     let parameters = parameter::read(checker, get("parameters"));
     let declared: Vec<(&str, bool)> = parameters.iter().map(|p| (p.name.as_str(), p.is_map())).collect();
-    let variables = blueprint::variables(checker, get("variables"), &declared);
+    let variables = compile::variables(checker, get("variables"), &declared);
     let known: Vec<String> = variables.iter().map(|(name, _)| name.clone()).collect();
     let names = Names { parameters: &declared, variables: &known, container: false };
     let mut blueprint = Blueprint::load(checker, node, mode, &names);
@@ -243,6 +198,7 @@ fn read(checker: &mut Checker<'_>, node: &Node, default_name: &str) -> Template 
             &[("refuse", HostNetwork::Refuse), ("allow", HostNetwork::Allow)],
         )
         .unwrap_or_default(),
+        on_conflict: on_conflict(checker, get("onConflict")),
         constant: blueprint.constant().map(Arc::new),
         paths: Paths::new(&blueprint.reads.object),
         parameters,
@@ -264,6 +220,7 @@ impl Template {
             position: None,
             on_problem: None,
             host_network: HostNetwork::RefusePorts,
+            on_conflict: OnConflict::default(),
             parameters: Vec::new(),
             variables: Vec::new(),
             blueprint: Blueprint::default(),
@@ -295,7 +252,7 @@ fn unknown_key(checker: &mut Checker<'_>, key: &yaml::Key) {
     if NOT_YET.contains(&name) {
         checker.error(key.span, format!("\"{name}\" is not supported yet"), "");
     } else if name == "containers" {
-        let help = "`sidecars` adds a container; changing the application's own containers is not supported yet";
+        let help = "`sidecars` adds a container, `appContainers` changes the application's own";
         checker.error(key.span, "a template has no key \"containers\"", help);
     } else {
         let help = match nearest(name, KEYS) {
@@ -303,71 +260,5 @@ fn unknown_key(checker: &mut Checker<'_>, key: &yaml::Key) {
             None => format!("known keys: {}", KEYS.join(", ")),
         };
         checker.error(key.span, format!("unknown key \"{name}\""), help);
-    }
-}
-
-fn name(checker: &mut Checker<'_>, node: Option<&Node>, document: &Node, default_name: &str) -> String {
-    let (name, span) = match node {
-        Some(node) => (string(checker, node, "name").unwrap_or_else(|| "unnamed".to_owned()), node.span),
-        None => (default_name.to_owned(), document.span),
-    };
-    if RESERVED.contains(&name.as_str()) {
-        checker.error(span, format!("\"{name}\" is reserved and cannot name a template"), "");
-    } else if !syntax::is_label(&name) {
-        let message = format!("\"{}\" cannot name a template", shown(&name, 80));
-        checker.error(span, message, "use 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit");
-    }
-    name
-}
-
-fn version(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<String> {
-    let node = node?;
-    if let (Value::Number(_), Some(written)) = (&node.value, &node.written) {
-        let message = "version must be a string; as a number 4.10 would be 4.1";
-        checker.error(node.span, message, format!("write version: \"{written}\""));
-        return None;
-    }
-    let version = string(checker, node, "version")?;
-    if !is_version(&version) {
-        let help = "use 1 to 63 of A-Z, a-z, 0-9, -, . and _, beginning with a letter or digit";
-        checker.error(node.span, "this cannot be a version", help);
-    }
-    Some(version)
-}
-
-/// Reads where containers go: `first`, `last`, `{before: NAME}` or `{after: NAME}`.
-pub(super) fn position(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<Position> {
-    let Some(Node { value: Value::Map(entries), span, .. }) = node else {
-        return word(checker, node, "position", &[("first", Position::First), ("last", Position::Last)]);
-    };
-    if let [(key, Node { value: Value::String(name), .. })] = &entries[..] {
-        match key.name.as_str() {
-            "before" => return Some(Position::Before(name.clone())),
-            "after" => return Some(Position::After(name.clone())),
-            _ => {}
-        }
-    }
-    checker.error(*span, "position is first, last, {before: NAME} or {after: NAME}", "");
-    None
-}
-
-/// One of a few words.
-fn word<T: Clone>(checker: &mut Checker<'_>, node: Option<&Node>, key: &str, words: &[(&str, T)]) -> Option<T> {
-    let node = node?;
-    let known = match &node.value {
-        Value::String(text) => words.iter().find(|(word, _)| word == text),
-        _ => None,
-    };
-    if known.is_none() {
-        let list: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        checker.error(node.span, format!("{key} is one of {}", list.join(", ")), "");
-    }
-    known.map(|(_, value)| value.clone())
-}
-
-fn string(checker: &mut Checker<'_>, node: &Node, key: &str) -> Option<String> {
-    match checker.json(node, "string", key) {
-        Json::String(text) => Some(text),
-        _ => None,
     }
 }

@@ -4,16 +4,22 @@
 //! Templates are placed one after the other. One with a problem is not placed at all, and planning starts
 //! again without it, so that the others are planned as if it had not been asked for.
 
+mod app;
+mod fit;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::arrangement::Arrangement;
 use super::blueprint::Additions;
 use super::diagnostic::shown;
-use super::item::{Item, Port};
+use super::item::Item;
 use super::pod::{Metadata, Spec};
 use super::reason::Reason;
-use super::template::{HostNetwork, Mode, Position, Template};
+use super::template::{Clash, Mode, Position, Template};
+
+pub(super) use app::{AppAdded, AppContainer, EnvAddition};
+use fit::Fit;
 
 /// kubectl's choice of a container where none is named; without it the first one.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
@@ -36,6 +42,8 @@ pub(super) struct Plan<'r> {
     pub(super) image_pull_secrets: Vec<&'r Item>,
     pub(super) labels: Vec<(&'r str, &'r str)>,
     pub(super) annotations: Vec<(&'r str, &'r str)>,
+    /// The pod's own containers that get something.
+    pub(super) app_containers: Vec<AppContainer<'r>>,
     /// The placed templates in order.
     pub(super) placed: Vec<Placed<'r>>,
     /// What is done otherwise than somebody may expect.
@@ -46,19 +54,25 @@ pub(super) struct Plan<'r> {
 #[derive(Debug)]
 pub(super) struct Placed<'r> {
     pub(super) ready: &'r Ready<'r>,
+    pub(super) init_containers: Vec<&'r Item>,
+    pub(super) containers: Vec<&'r Item>,
+    pub(super) volumes: Vec<&'r Item>,
     pub(super) image_pull_secrets: Vec<&'r str>,
     pub(super) labels: Vec<&'r str>,
     pub(super) annotations: Vec<&'r str>,
+    pub(super) app_containers: Vec<AppAdded<'r>>,
 }
 
 impl Placed<'_> {
     /// Whether nothing of the template was missing.
     pub(super) fn is_empty(&self) -> bool {
-        self.ready.additions.all_containers().next().is_none()
-            && self.ready.additions.volumes.is_empty()
+        self.init_containers.is_empty()
+            && self.containers.is_empty()
+            && self.volumes.is_empty()
             && self.image_pull_secrets.is_empty()
             && self.labels.is_empty()
             && self.annotations.is_empty()
+            && self.app_containers.is_empty()
     }
 }
 
@@ -87,6 +101,8 @@ pub(super) struct Target<'p> {
     pub(super) spec: &'p Spec<'p>,
     /// Whether the pod is a Job's, which ends when its containers do.
     pub(super) of_job: bool,
+    /// Containers of the pod that are not the application's: somebody's sidecars.
+    pub(super) foreign: &'p [&'p str],
     /// Volumes the pod will have that its spec does not list: claim templates of a `StatefulSet`.
     pub(super) claims: &'p [String],
 }
@@ -104,33 +120,48 @@ impl<'r> Plan<'r> {
 
     /// Places a template, or tells everything that stands in its way.
     pub(super) fn place(&mut self, ready: &'r Ready<'r>, pod: &Target<'r>) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        host_network(ready, pod, &mut problems);
-        windows(ready, pod, &mut problems);
-        self.check_containers(ready, pod, &mut problems);
-        self.check_volumes(ready, pod, &mut problems);
-        self.check_host_ports(ready, pod, &mut problems);
+        let fit = Fit::of(self, ready, pod);
+        let app = app::change(self, ready, pod);
+        let mut problems = fit.problems;
+        problems.extend(app.problems);
         if problems.is_empty() {
-            self.add(ready, pod);
+            let placed = Placed {
+                ready,
+                init_containers: fit.init_containers,
+                containers: fit.containers,
+                volumes: fit.volumes,
+                image_pull_secrets: Vec::new(),
+                labels: Vec::new(),
+                annotations: Vec::new(),
+                app_containers: app.added,
+            };
+            self.app_containers = app.containers;
+            for (reason, what) in fit.warnings.into_iter().chain(app.warnings) {
+                self.warn(ready, reason, what);
+            }
+            problems.extend(self.add(placed, pod));
         }
         problems
     }
 
-    fn add(&mut self, ready: &'r Ready<'r>, pod: &Target<'r>) {
+    fn add(&mut self, mut placed: Placed<'r>, pod: &Target<'r>) -> Option<Problem> {
+        let ready = placed.ready;
         let (template, additions) = (ready.template, ready.additions.as_ref());
+        if let Some(problem) = self.taken_metadata(ready, pod) {
+            return Some(problem);
+        }
         let default = template.position.as_ref();
-        for item in &additions.init_containers {
+        for item in &placed.init_containers {
             self.join(true, item, item.position.as_ref().or(default).unwrap_or(&Position::First), ready);
         }
-        for item in &additions.containers {
+        for item in &placed.containers {
             self.join(false, item, item.position.as_ref().or(default).unwrap_or(&Position::Last), ready);
         }
         if pod.of_job && template.mode == Mode::Container && !additions.containers.is_empty() {
             let name = &additions.containers[0].name;
             self.warn(ready, Reason::Injected, format!("the Job does not finish before its plain container {name}"));
         }
-        self.volumes.extend(additions.volumes.iter().map(AsRef::as_ref));
-        let mut placed = Placed { ready, image_pull_secrets: Vec::new(), labels: Vec::new(), annotations: Vec::new() };
+        self.volumes.extend(&placed.volumes);
         for secret in &additions.image_pull_secrets {
             let has = pod.spec.image_pull_secrets.iter().flatten().any(|own| own.name.as_str() == secret.name);
             if !has && self.image_pull_secrets.iter().all(|other| other.name != secret.name) {
@@ -153,6 +184,24 @@ impl<'r> Plan<'r> {
             }
         }
         self.placed.push(placed);
+        None
+    }
+
+    /// A label or annotation that the pod has otherwise, where the template says that this is a problem.
+    fn taken_metadata(&self, ready: &Ready<'_>, pod: &Target<'r>) -> Option<Problem> {
+        let on_conflict = ready.template.on_conflict;
+        let labels = ready.additions.labels.iter().filter(|_| on_conflict.labels == Clash::Fail).map(|(key, value)| {
+            let own = pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)).or(find(&self.labels, key));
+            ("label", key, value, own)
+        });
+        let annotations = ready.additions.annotations.iter().filter(|_| on_conflict.annotations == Clash::Fail);
+        let annotations = annotations.map(|(key, value)| {
+            ("annotation", key, value, pod.metadata.annotation(key).or(find(&self.annotations, key)))
+        });
+        let (kind, key, ..) =
+            labels.chain(annotations).find(|(.., value, own)| own.is_some_and(|own| own != *value))?;
+        let what = format!("it adds the {kind} {key}, but the pod has it with another value");
+        Some(Problem { reason: Reason::Conflict, what, fix: "Remove the pod's, or change the template" })
     }
 
     /// Puts a container where it belongs. Where its anchor is missing (another webhook may add it later) it goes
@@ -200,94 +249,33 @@ impl<'r> Plan<'r> {
         own.is_none()
     }
 
-    fn check_containers(&self, ready: &Ready<'_>, pod: &Target<'_>, problems: &mut Vec<Problem>) {
-        let lists = [("container", &pod.spec.containers), ("init container", &pod.spec.init_containers)];
-        for item in ready.additions.all_containers() {
-            let own = lists.iter().find(|(_, list)| list.iter().flatten().any(|c| c.name.as_str() == item.name));
-            if let Some((kind, _)) = own {
-                let name = &item.name;
-                conflict(
-                    problems,
-                    format!("it adds a container \"{name}\", but the pod has its own {kind} of that name"),
-                    "Rename the pod's container, or change the template",
-                );
-            } else if let Some(other) = self.placed_with(|t| t.all_containers().any(|c| c.name == item.name)) {
-                conflict(
-                    problems,
-                    format!("it adds a container \"{}\", and so does template {other}", item.name),
-                    "Ask for one of them only, or change a template",
-                );
-            }
-        }
-    }
-
-    fn check_volumes(&self, ready: &Ready<'_>, pod: &Target<'_>, problems: &mut Vec<Problem>) {
-        for item in &ready.additions.volumes {
-            let name = &item.name;
-            if pod.has_volume(name) {
-                conflict(
-                    problems,
-                    format!("it adds a volume \"{name}\", but the pod has its own of that name"),
-                    "Rename the pod's volume, or change the template",
-                );
-            } else if let Some(other) = self.placed_with(|t| t.volumes.iter().any(|v| v.name == *name)) {
-                conflict(
-                    problems,
-                    format!("it adds a volume \"{name}\", and so does template {other}"),
-                    "Ask for one of them only, or change a template",
-                );
-            }
-        }
-    }
-
-    fn check_host_ports(&self, ready: &Ready<'_>, pod: &Target<'_>, problems: &mut Vec<Problem>) {
-        let on_host = pod.spec.host_network == Some(true);
-        for wanted in ready.additions.all_containers().flat_map(|item| &item.ports) {
-            let Some(number) = wanted.taken(on_host) else { continue };
-            let what = format!("it takes port {number}/{} of the node", wanted.protocol);
-            let clashes = |port: &Port| port.taken(on_host) == Some(number) && wanted.clashes(&port.protocol, &port.ip);
-            if let Some(owner) = pod.owner_of_host_port(wanted, number) {
-                conflict(
-                    problems,
-                    format!("{what}, but the pod's container \"{}\" has it", shown(owner, 63)),
-                    "Change one of the host ports",
-                );
-            } else if let Some(other) =
-                self.placed_with(|t| t.all_containers().flat_map(|item| &item.ports).any(clashes))
-            {
-                conflict(
-                    problems,
-                    format!("{what}, and so does template {other}"),
-                    "Ask for one of them only, or change a template",
-                );
-            }
-        }
-    }
-
     /// The volumes that `template` mounts and that nobody has: neither the pod nor any template placed. Asked
     /// when all are placed, so that the order of the request does not matter.
     pub(super) fn missing_volumes(&self, ready: &Ready<'_>, pod: &Target<'_>) -> Vec<Problem> {
         let mut missing: Vec<&str> = Vec::new();
         let mut problems = Vec::new();
-        for item in ready.additions.all_containers() {
-            for mount in &item.mounts {
-                let added = self.volumes.iter().any(|volume| volume.name == *mount);
-                if !added && !pod.has_volume(mount) && !missing.contains(&mount.as_str()) {
-                    missing.push(mount);
-                    let what = format!(
-                        "its container \"{}\" mounts the volume \"{mount}\", which neither the templates nor the pod have",
-                        item.name
-                    );
-                    let fix = "Add the volume to the pod or the template";
-                    problems.push(Problem { reason: Reason::MissingVolume, what, fix });
-                }
+        let placed = self.placed.iter().find(|placed| std::ptr::eq(placed.ready, ready));
+        let containers = placed.into_iter().flat_map(|placed| placed.init_containers.iter().chain(&placed.containers));
+        let own = containers.flat_map(|item| item.mounts.iter().map(|volume| (item.name.as_str(), volume.as_str())));
+        let app = placed.into_iter().flat_map(|placed| &placed.app_containers);
+        let app = app.flat_map(|added| added.mounts.iter().map(|mount| (added.container, mount.volume.as_str())));
+        for (container, volume) in own.chain(app) {
+            let added = self.volumes.iter().any(|item| item.name == volume);
+            if !added && !pod.has_volume(volume) && !missing.contains(&volume) {
+                missing.push(volume);
+                let what = format!(
+                    "the container \"{}\" would mount the volume \"{volume}\", which neither the templates nor the pod have",
+                    shown(container, 63)
+                );
+                let fix = "Add the volume to the pod or the template";
+                problems.push(Problem { reason: Reason::MissingVolume, what, fix });
             }
         }
         problems
     }
 
-    fn placed_with(&self, has: impl Fn(&Additions) -> bool) -> Option<String> {
-        let placed = self.placed.iter().find(|placed| has(&placed.ready.additions));
+    fn placed_with(&self, has: impl Fn(&Placed<'_>) -> bool) -> Option<String> {
+        let placed = self.placed.iter().find(|placed| has(placed));
         placed.map(|placed| placed.ready.template.display())
     }
 }
@@ -297,62 +285,8 @@ impl Target<'_> {
         self.spec.volumes.iter().flatten().any(|volume| volume.name.as_str() == name)
             || self.claims.iter().any(|claim| claim == name)
     }
-
-    /// The container of the pod that holds a port of the node. On the host's network every declared
-    /// port is one, also before the API server has filled in hostPort.
-    fn owner_of_host_port(&self, wanted: &Port, number: u16) -> Option<&str> {
-        let on_host = self.spec.host_network == Some(true);
-        let containers = self.spec.containers.iter().chain(&self.spec.init_containers).flatten();
-        containers.into_iter().find_map(|container| {
-            let taken = container.ports.iter().flatten().any(|port| {
-                let host_port =
-                    port.host_port.filter(|port| *port > 0).or(if on_host { port.container_port } else { None });
-                let protocol = port.protocol.as_ref().map_or("TCP", |p| p.as_str());
-                let ip = port.host_ip.as_ref().map_or("", |ip| ip.as_str());
-                host_port == Some(number) && wanted.clashes(protocol, ip)
-            });
-            taken.then_some(container.name.as_str())
-        })
-    }
 }
 
 fn find<'v>(list: &[(&str, &'v str)], key: &str) -> Option<&'v str> {
     list.iter().find(|(name, _)| *name == key).map(|(_, value)| *value)
-}
-
-fn conflict(problems: &mut Vec<Problem>, what: String, fix: &'static str) {
-    problems.push(Problem { reason: Reason::Conflict, what, fix });
-}
-
-fn host_network(ready: &Ready<'_>, pod: &Target<'_>, problems: &mut Vec<Problem>) {
-    if pod.spec.host_network != Some(true) {
-        return;
-    }
-    let declares = ready.additions.all_containers().find(|item| !item.ports.is_empty());
-    let what = match (ready.template.host_network, declares) {
-        (HostNetwork::Refuse, _) => "the template refuses pods with hostNetwork".to_owned(),
-        (HostNetwork::RefusePorts, Some(item)) => {
-            format!(
-                "its container \"{}\" declares ports, which would be taken on the node since the pod uses hostNetwork",
-                item.name
-            )
-        }
-        _ => return,
-    };
-    problems.push(Problem {
-        reason: Reason::HostNetwork,
-        what,
-        fix: "Do without hostNetwork, or set hostNetwork: allow in the template",
-    });
-}
-
-fn windows(ready: &Ready<'_>, pod: &Target<'_>, problems: &mut Vec<Problem>) {
-    if !pod.spec.is_windows() {
-        return;
-    }
-    if let Some((item, field)) = ready.additions.all_containers().find_map(|item| Some((item, item.linux_only?))) {
-        let what =
-            format!("its container \"{}\" sets securityContext.{field}, which Windows pods must not have", item.name);
-        problems.push(Problem { reason: Reason::WindowsPod, what, fix: "Use a template made for Windows" });
-    }
 }

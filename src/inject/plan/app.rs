@@ -1,0 +1,297 @@
+//! What templates add to the pod's own containers: which containers an entry is about, what is in its way, and what
+//! several templates come to together.
+
+use serde_json::{Value as Json, json};
+
+use super::super::app_containers::{AppChange, Append, Member, Mount, is_literal, matches};
+use super::super::diagnostic::shown;
+use super::super::pod::Container;
+use super::super::reason::Reason;
+use super::super::template::{Clash, OnConflict};
+use super::{Plan, Problem, Ready, Target};
+
+/// One of the pod's own containers and what joins it.
+#[derive(Clone, Debug)]
+pub(in crate::inject) struct AppContainer<'r> {
+    pub(in crate::inject) init: bool,
+    pub(in crate::inject) index: usize,
+    pub(in crate::inject) name: &'r str,
+    /// What it has; `None` where the list does not exist.
+    pub(in crate::inject) own: Own,
+    pub(in crate::inject) env: Vec<EnvAddition<'r>>,
+    pub(in crate::inject) env_from: Vec<&'r Json>,
+    pub(in crate::inject) mounts: Vec<&'r Mount>,
+    /// New values of its own variables, by index.
+    pub(in crate::inject) values: Vec<(usize, String)>,
+}
+
+/// A variable that is added.
+#[derive(Clone, Debug)]
+pub(in crate::inject) enum EnvAddition<'r> {
+    /// As the template has it.
+    Constant(&'r Member),
+    /// Put together by several `appendEnv`.
+    Joined { name: &'r str, value: String },
+}
+
+impl EnvAddition<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Self::Constant(member) => &member.name,
+            Self::Joined { name, .. } => name,
+        }
+    }
+
+    /// The item as JSON.
+    pub(in crate::inject) fn json(&self) -> Json {
+        match self {
+            Self::Constant(member) => member.value.clone(),
+            Self::Joined { name, value } => json!({"name": name, "value": value}),
+        }
+    }
+}
+
+/// The lists of a container that can grow.
+#[derive(Clone, Debug, Default)]
+pub(in crate::inject) struct Own {
+    pub(in crate::inject) env: Option<Vec<Json>>,
+    pub(in crate::inject) env_from: Option<Vec<Json>>,
+    pub(in crate::inject) mounts: Option<Vec<Json>>,
+    pub(in crate::inject) devices: Option<Vec<Json>>,
+}
+
+/// What one template adds to one container.
+#[derive(Debug)]
+pub(in crate::inject) struct AppAdded<'r> {
+    pub(in crate::inject) container: &'r str,
+    pub(in crate::inject) env: Vec<&'r str>,
+    pub(in crate::inject) env_from: Vec<&'r Json>,
+    pub(in crate::inject) mounts: Vec<&'r Mount>,
+    pub(in crate::inject) appended: Vec<(&'r str, String)>,
+}
+
+/// What a template comes to for the pod's own containers.
+pub(super) struct Outcome<'r> {
+    /// All containers that get something, from this and earlier templates.
+    pub(super) containers: Vec<AppContainer<'r>>,
+    pub(super) added: Vec<AppAdded<'r>>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<(Reason, String)>,
+}
+
+/// Changes the containers that the entries of `ready` are about.
+pub(super) fn change<'r>(plan: &Plan<'r>, ready: &'r Ready<'r>, pod: &Target<'r>) -> Outcome<'r> {
+    let mut outcome = Outcome { containers: Vec::new(), added: Vec::new(), problems: Vec::new(), warnings: Vec::new() };
+    if ready.additions.app_containers.is_empty() {
+        outcome.containers.clone_from(&plan.app_containers);
+        return outcome;
+    }
+    outcome.containers.clone_from(&plan.app_containers);
+    for change in &ready.additions.app_containers {
+        for (init, list) in [(false, &pod.spec.containers), (true, &pod.spec.init_containers)] {
+            for (index, container) in list.iter().flatten().enumerate() {
+                if is_about(change, init, index, container, pod) {
+                    outcome.apply(change, init, index, container, ready.template.on_conflict);
+                }
+            }
+        }
+    }
+    outcome.added.retain(|added| {
+        !(added.env.is_empty() && added.env_from.is_empty() && added.mounts.is_empty() && added.appended.is_empty())
+    });
+    outcome
+}
+
+fn is_about(change: &AppChange, init: bool, index: usize, container: &Container<'_>, pod: &Target<'_>) -> bool {
+    let name = container.name.as_str();
+    let foreign = pod.foreign.contains(&name);
+    let holds = || {
+        let holds = change.holds.as_ref().map(|holds| &holds[usize::from(init)]);
+        holds.is_none_or(|holds| holds.get(index).copied().unwrap_or(false))
+    };
+    change.lists.include(init)
+        && change.names.iter().any(|glob| (!foreign || is_literal(glob)) && matches(glob, name))
+        && !change.except.iter().any(|glob| matches(glob, name))
+        && holds()
+}
+
+impl<'r> Outcome<'r> {
+    fn apply(
+        &mut self,
+        change: &'r AppChange,
+        init: bool,
+        index: usize,
+        container: &'r Container<'r>,
+        on_conflict: OnConflict,
+    ) {
+        let known = self.containers.iter().position(|known| known.init == init && known.index == index);
+        let at = match known {
+            Some(at) => at,
+            None => match AppContainer::of(init, index, container) {
+                Ok(container) => {
+                    self.containers.push(container);
+                    self.containers.len() - 1
+                }
+                Err(what) => {
+                    let fix = "Mend the pod";
+                    return self.problems.push(Problem { reason: Reason::InvalidPod, what, fix });
+                }
+            },
+        };
+        let target = &mut self.containers[at];
+        let name = target.name;
+        let added = match self.added.iter().position(|added| added.container == name) {
+            Some(at) => &mut self.added[at],
+            None => {
+                let (env, env_from, mounts) = (Vec::new(), Vec::new(), Vec::new());
+                self.added.push(AppAdded { container: name, env, env_from, mounts, appended: Vec::new() });
+                let last = self.added.len() - 1;
+                &mut self.added[last]
+            }
+        };
+        let mut clash = |clash: Clash, what: String| match clash {
+            Clash::Fail => {
+                let fix = "Change the pod or the template";
+                self.problems.push(Problem { reason: Reason::Conflict, what, fix });
+            }
+            Clash::Keep => self.warnings.push((Reason::Conflict, format!("kept what is there: {what}"))),
+        };
+        for member in &change.env {
+            match target.env_named(&member.name) {
+                None => {
+                    target.env.push(EnvAddition::Constant(member));
+                    added.env.push(&member.name);
+                }
+                Some(own) if same(&own, &member.value) => {}
+                Some(_) => clash(on_conflict.env, target.has("the variable", &member.name)),
+            }
+        }
+        for member in &change.env_from {
+            let own = target.own.env_from.iter().flatten().chain(target.env_from.iter().copied());
+            if !own.into_iter().any(|own| same(own, &member.value)) {
+                target.env_from.push(&member.value);
+                added.env_from.push(&member.value);
+            }
+        }
+        for mount in &change.mounts {
+            match target.mounted_at(&mount.path) {
+                None => {
+                    target.mounts.push(mount);
+                    added.mounts.push(mount);
+                }
+                Some(own) if same(own, &mount.value) => {}
+                Some(_) => clash(on_conflict.mounts, target.has("a mount at", &mount.path)),
+            }
+        }
+        for append in &change.append_env {
+            match target.append(append) {
+                Ok(suffix) => {
+                    if target.own.env_from.as_ref().is_some_and(|list| !list.is_empty()) && suffix.is_none() {
+                        let what = format!("{} may hide one of envFrom in {}", append.name, shown(name, 63));
+                        self.warnings.push((Reason::Injected, what));
+                    }
+                    added.appended.push((&append.name, suffix.unwrap_or_else(|| append.value.clone())));
+                }
+                Err(what) => {
+                    let fix = "Give the variable a plain value, or change the template";
+                    self.problems.push(Problem { reason: Reason::Conflict, what, fix });
+                }
+            }
+        }
+    }
+}
+
+impl<'r> AppContainer<'r> {
+    fn of(init: bool, index: usize, container: &'r Container<'r>) -> Result<Self, String> {
+        let name = container.name.as_str();
+        let read = |key: &str, json: Option<&serde_json::value::RawValue>| -> Result<Option<Vec<Json>>, String> {
+            let Some(json) = json else { return Ok(None) };
+            let broken = |_| format!("{key} of the container \"{}\" is no list of objects", shown(name, 63));
+            let list: Vec<Json> = serde_json::from_str(json.get()).map_err(broken)?;
+            Ok(Some(list))
+        };
+        let own = Own {
+            env: read("env", container.env)?,
+            env_from: read("envFrom", container.env_from)?,
+            mounts: read("volumeMounts", container.volume_mounts)?,
+            devices: read("volumeDevices", container.volume_devices)?,
+        };
+        let (env, env_from, mounts, values) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { init, index, name, own, env, env_from, mounts, values })
+    }
+
+    fn has(&self, what: &str, name: &str) -> String {
+        format!("the container \"{}\" has {what} {} of its own", shown(self.name, 63), shown(name, 120))
+    }
+
+    /// The variable of that name: the container's last, or one that is added.
+    fn env_named(&self, name: &str) -> Option<Json> {
+        let new = self.env.iter().find(|addition| addition.name() == name).map(EnvAddition::json);
+        new.or_else(|| self.own.env.iter().flatten().rfind(|own| own["name"] == name).cloned())
+    }
+
+    fn mounted_at(&self, path: &str) -> Option<&Json> {
+        let own = self.own.mounts.iter().flatten().find(|own| own["mountPath"] == path);
+        let device = || self.own.devices.iter().flatten().find(|own| own["devicePath"] == path);
+        let new = || self.mounts.iter().find(|mount| mount.path == path).map(|mount| &mount.value);
+        own.or_else(device).or_else(new)
+    }
+
+    /// Appends to a variable; gives what was appended, or `None` where the variable is new.
+    fn append(&mut self, append: &'r Append) -> Result<Option<String>, String> {
+        let suffix = format!("{}{}", append.separator, append.value);
+        let not_plain = |container: &Self| {
+            let what = container.has("the variable", &append.name);
+            Err(format!("{what}, whose value comes from elsewhere, so nothing can be appended"))
+        };
+        if let Some(at) = self.env.iter().position(|addition| addition.name() == append.name) {
+            let json = self.env[at].json();
+            if !json["valueFrom"].is_null() {
+                return not_plain(self);
+            }
+            let value = format!("{}{suffix}", json["value"].as_str().unwrap_or_default());
+            self.env[at] = EnvAddition::Joined { name: &append.name, value };
+            return Ok(Some(suffix));
+        }
+        let own =
+            self.own.env.iter().flatten().enumerate().filter(|(_, own)| own["name"] == append.name.as_str()).last();
+        let Some((index, own)) = own else {
+            self.env.push(EnvAddition::Joined { name: &append.name, value: append.value.clone() });
+            return Ok(None);
+        };
+        if !own["valueFrom"].is_null() {
+            return not_plain(self);
+        }
+        let old = own["value"].as_str().unwrap_or_default();
+        match self.values.iter_mut().find(|(at, _)| *at == index) {
+            Some((_, value)) => value.push_str(&suffix),
+            None => {
+                let value = format!("{old}{suffix}");
+                self.values.push((index, value));
+            }
+        }
+        Ok(Some(suffix))
+    }
+}
+
+/// Whether two entries mean the same once the API server has filled in its defaults.
+fn same(one: &Json, other: &Json) -> bool {
+    fn plain(value: &Json) -> Json {
+        let Json::Object(map) = value else { return value.clone() };
+        let is_default = |key: &str, value: &Json| {
+            value.is_null()
+                || matches!(
+                    (key, value.as_str()),
+                    ("value" | "subPath" | "subPathExpr" | "prefix", Some("")) | ("apiVersion", Some("v1"))
+                )
+                || matches!((key, value.as_bool()), ("readOnly" | "optional", Some(false)))
+        };
+        Json::Object(
+            map.iter()
+                .filter(|(key, value)| !is_default(key, value))
+                .map(|(key, value)| (key.clone(), plain(value)))
+                .collect(),
+        )
+    }
+    plain(one) == plain(other)
+}

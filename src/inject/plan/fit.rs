@@ -1,0 +1,161 @@
+//! What of a template fits into the pod: names and ports that are taken, and what `onConflict` says about them. It
+//! changes nothing.
+
+use super::super::diagnostic::shown;
+use super::super::item::{Item, Port};
+use super::super::reason::Reason;
+use super::super::template::{Clash, HostNetwork};
+use super::{Placed, Plan, Problem, Ready, Target};
+
+/// What can be added of a template's lists.
+#[derive(Default)]
+pub(super) struct Fit<'r> {
+    pub(super) init_containers: Vec<&'r Item>,
+    pub(super) containers: Vec<&'r Item>,
+    pub(super) volumes: Vec<&'r Item>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<(Reason, String)>,
+}
+
+/// Something that is taken: what is said about it, and what to do.
+type Taken = Option<(String, &'static str)>;
+
+impl<'r> Fit<'r> {
+    pub(super) fn of(plan: &Plan<'r>, ready: &'r Ready<'r>, pod: &Target<'r>) -> Self {
+        let mut fit = Self::default();
+        fit.problems.extend(host_network(ready, pod));
+        fit.problems.extend(windows(ready, pod));
+        let additions = ready.additions.as_ref();
+        let on_conflict = ready.template.on_conflict;
+        let mut left_out: Vec<&Item> = Vec::new();
+        for (init, item) in additions
+            .init_containers
+            .iter()
+            .map(|item| (true, item.as_ref()))
+            .chain(additions.containers.iter().map(|item| (false, item.as_ref())))
+        {
+            let name = fit.clashes(plan.taken_name(item, pod), on_conflict.containers);
+            if name || fit.clashes(plan.taken_port(item, pod), on_conflict.host_ports) {
+                left_out.push(item);
+            } else {
+                let list = if init { &mut fit.init_containers } else { &mut fit.containers };
+                list.push(item);
+            }
+        }
+        for item in additions.volumes.iter().map(AsRef::as_ref) {
+            let kept = || fit.init_containers.iter().chain(&fit.containers);
+            let needed = kept().any(|container| container.mounts.contains(&item.name))
+                || additions.app_containers.iter().flat_map(|change| &change.mounts).any(|m| m.volume == item.name);
+            // What only a container needed that is left out goes with it.
+            let gone = !needed && left_out.iter().any(|container| container.mounts.contains(&item.name));
+            if !gone && !plan.is_shared(item) && !fit.clashes(plan.taken_volume(item, pod), on_conflict.volumes) {
+                fit.volumes.push(item);
+            }
+        }
+        fit
+    }
+
+    /// Whether something is taken and so cannot be added; says so as a problem or a warning.
+    fn clashes(&mut self, taken: Taken, clash: Clash) -> bool {
+        let Some((what, fix)) = taken else { return false };
+        match clash {
+            Clash::Fail => self.problems.push(Problem { reason: Reason::Conflict, what, fix }),
+            Clash::Keep => self.warnings.push((Reason::Conflict, format!("kept what is there: {what}"))),
+        }
+        true
+    }
+}
+
+const ASK_FOR_ONE: &str = "Ask for one of them only, or change a template";
+
+impl Plan<'_> {
+    fn taken_name(&self, item: &Item, pod: &Target<'_>) -> Taken {
+        let name = &item.name;
+        let lists = [("container", &pod.spec.containers), ("init container", &pod.spec.init_containers)];
+        let own = lists.iter().find(|(_, list)| list.iter().flatten().any(|c| c.name.as_str() == *name));
+        if let Some((kind, _)) = own {
+            let what = format!("it adds a container \"{name}\", but the pod has its own {kind} of that name");
+            return Some((what, "Rename the pod's container, or change the template"));
+        }
+        let other = self.placed_with(|placed| containers(placed).any(|other| other.name == *name))?;
+        Some((format!("it adds a container \"{name}\", and so does template {other}"), ASK_FOR_ONE))
+    }
+
+    fn taken_volume(&self, item: &Item, pod: &Target<'_>) -> Taken {
+        let name = &item.name;
+        if pod.has_volume(name) {
+            let what = format!("it adds a volume \"{name}\", but the pod has its own of that name");
+            return Some((what, "Rename the pod's volume, or change the template"));
+        }
+        let other = self.placed_with(|placed| placed.volumes.iter().any(|other| other.name == *name))?;
+        Some((format!("it adds a volume \"{name}\", and so does template {other}"), ASK_FOR_ONE))
+    }
+
+    /// Whether an earlier template has added the very same volume, and both mean to share it.
+    fn is_shared(&self, item: &Item) -> bool {
+        item.shared && self.volumes.iter().any(|other| other.shared && other.value == item.value)
+    }
+
+    fn taken_port(&self, item: &Item, pod: &Target<'_>) -> Taken {
+        let on_host = pod.spec.host_network == Some(true);
+        item.ports.iter().find_map(|wanted| {
+            let number = wanted.taken(on_host)?;
+            let what = format!("it takes port {number}/{} of the node", wanted.protocol);
+            if let Some(owner) = owner_of_host_port(pod, wanted, number) {
+                let what = format!("{what}, but the pod's container \"{}\" has it", shown(owner, 63));
+                return Some((what, "Change one of the host ports"));
+            }
+            let clashes = |port: &Port| port.taken(on_host) == Some(number) && wanted.clashes(&port.protocol, &port.ip);
+            let other = self.placed_with(|placed| containers(placed).flat_map(|item| &item.ports).any(clashes))?;
+            Some((format!("{what}, and so does template {other}"), ASK_FOR_ONE))
+        })
+    }
+}
+
+fn containers<'p>(placed: &'p Placed<'_>) -> impl Iterator<Item = &'p Item> {
+    placed.init_containers.iter().chain(&placed.containers).copied()
+}
+
+/// The container of the pod that holds a port of the node. On the host's network every declared port is one, also
+/// before the API server has filled in hostPort.
+fn owner_of_host_port<'p>(pod: &Target<'p>, wanted: &Port, number: u16) -> Option<&'p str> {
+    let on_host = pod.spec.host_network == Some(true);
+    let containers = pod.spec.containers.iter().chain(&pod.spec.init_containers).flatten();
+    containers.into_iter().find_map(|container| {
+        let taken = container.ports.iter().flatten().any(|port| {
+            let host_port =
+                port.host_port.filter(|port| *port > 0).or(if on_host { port.container_port } else { None });
+            let protocol = port.protocol.as_ref().map_or("TCP", |p| p.as_str());
+            let ip = port.host_ip.as_ref().map_or("", |ip| ip.as_str());
+            host_port == Some(number) && wanted.clashes(protocol, ip)
+        });
+        taken.then_some(container.name.as_str())
+    })
+}
+
+fn host_network(ready: &Ready<'_>, pod: &Target<'_>) -> Option<Problem> {
+    if pod.spec.host_network != Some(true) {
+        return None;
+    }
+    let declares = ready.additions.all_containers().find(|item| !item.ports.is_empty());
+    let what = match (ready.template.host_network, declares) {
+        (HostNetwork::Refuse, _) => "the template refuses pods with hostNetwork".to_owned(),
+        (HostNetwork::RefusePorts, Some(item)) => {
+            format!(
+                "its container \"{}\" declares ports, which would be taken on the node since the pod uses hostNetwork",
+                item.name
+            )
+        }
+        _ => return None,
+    };
+    let fix = "Do without hostNetwork, or set hostNetwork: allow in the template";
+    Some(Problem { reason: Reason::HostNetwork, what, fix })
+}
+
+fn windows(ready: &Ready<'_>, pod: &Target<'_>) -> Option<Problem> {
+    let containers = || ready.additions.all_containers().find_map(|item| Some((item, item.linux_only?)));
+    let (item, field) = containers().filter(|_| pod.spec.is_windows())?;
+    let what =
+        format!("its container \"{}\" sets securityContext.{field}, which Windows pods must not have", item.name);
+    Some(Problem { reason: Reason::WindowsPod, what, fix: "Use a template made for Windows" })
+}
