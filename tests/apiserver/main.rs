@@ -18,6 +18,7 @@ mod admission;
 mod bed;
 mod catalog;
 mod failure;
+mod golden;
 mod objects;
 mod pod_types;
 mod reinvocation;
@@ -57,7 +58,7 @@ fn main() -> ExitCode {
 
 /// All scenarios as trials on one bed.
 fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
-    let groups: [&[Entry]; 7] = [
+    let groups: [&[Entry]; 8] = [
         admission::SCENARIOS,
         workloads::SCENARIOS,
         reinvocation::SCENARIOS,
@@ -65,6 +66,7 @@ fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
         failure::SCENARIOS,
         reviews::SCENARIOS,
         pod_types::SCENARIOS,
+        golden::SCENARIOS,
     ];
     let trial = |&(name, run): &Entry| {
         let bed = bed.cloned();

@@ -1,0 +1,134 @@
+//! The golden corpus against the API server's own rules: what it accepts as it came it must accept injected, its
+//! defaults must not make a second run add anything, and the command on a manifest and the webhook on the defaulted
+//! pod must come to the same.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use sidecar_injector::inject::catalog::Catalog;
+use sidecar_injector::inject::review::Request;
+use sidecar_injector::inject::sources::Sources;
+use sidecar_injector::inject::{self, Decision, Embedding, Settings};
+use sidecar_injector::templates;
+use sidecar_injector::workload::{PodTemplate, pod_templates};
+
+use crate::scenario::Scenario;
+use crate::support::cluster::Refusal;
+
+pub(crate) const SCENARIOS: &[crate::Entry] = &[("golden_results_are_accepted", golden_results_are_accepted)];
+
+fn golden_results_are_accepted(scenario: &Scenario<'_>) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut cases: Vec<PathBuf> = fs::read_dir(root).expect("the corpus").map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    let (mut accepted, mut refused_before, mut failures) = (0, 0, Vec::new());
+    for case in cases.iter().filter(|case| case.join("output.json").exists()) {
+        for (before, after) in pods(case) {
+            match compare(scenario, case, &before, &after) {
+                Ok(true) => accepted += 1,
+                Ok(false) => refused_before += 1,
+                Err(why) => failures.push(format!("{}: {why}", case.file_name().unwrap().display())),
+            }
+        }
+    }
+    println!("{accepted} pods accepted, {refused_before} refused as they came");
+    assert!(failures.is_empty(), "{} of {accepted}:\n{}", failures.len(), failures.join("\n\n"));
+    assert!(accepted >= 60, "the corpus is missing");
+}
+
+/// The pods of a case that changed, before and after.
+fn pods(case: &Path) -> Vec<(PodTemplate, PodTemplate)> {
+    let input = fs::read_to_string(case.join("input.yaml")).unwrap();
+    let output: Vec<Value> = serde_json::from_str(&fs::read_to_string(case.join("output.json")).unwrap()).unwrap();
+    let documents = templates::split(&input);
+    let documents = documents.into_iter().map(|(lines, text)| templates::manifest("input", lines, text).expect("YAML"));
+    let before = documents.filter(|document| !document.is_null()).flat_map(|document| pod_templates(&document));
+    let after = output.iter().flat_map(pod_templates);
+    before.zip(after).filter(|(before, after)| before.pod != after.pod).collect()
+}
+
+/// `Ok(false)` where the API server refuses the pod as it came.
+fn compare(scenario: &Scenario<'_>, case: &Path, before: &PodTemplate, after: &PodTemplate) -> Result<bool, String> {
+    let Ok(defaulted) = create(scenario, before, &before.pod) else { return Ok(false) };
+    let injected = create(scenario, after, &after.pod).map_err(|why| format!("refused: {why}"))?;
+    let mut sources = Sources::default();
+    templates::read(&[case.join("templates")], &mut sources);
+    let catalog = sources.catalog().catalog;
+    let again = decide(&injected, &catalog);
+    if let Some(patch) = again.patch {
+        return Err(format!("a second run adds {}", String::from_utf8_lossy(&patch)));
+    }
+    // The webhook sees the pod with its defaults.
+    let decision = decide(&defaulted, &catalog);
+    let Some(patch) = decision.patch else { return Err(format!("the webhook adds nothing: {}", decision.message)) };
+    let mut patched = defaulted;
+    json_patch::patch(&mut patched, &serde_json::from_slice::<json_patch::Patch>(&patch).unwrap()).expect("applies");
+    let stored = create(scenario, after, &patched.to_string()).map_err(|why| format!("refused by way of us: {why}"))?;
+    let (by_command, by_webhook) = (comparable(injected), comparable(stored));
+    if by_command != by_webhook {
+        return Err(format!("command and webhook differ:\n{by_command}\n{by_webhook}"));
+    }
+    Ok(true)
+}
+
+/// The pod as the API server would store it.
+fn create(scenario: &Scenario<'_>, template: &PodTemplate, pod: &str) -> Result<Value, Refusal> {
+    let mut pod: Value = serde_json::from_str(pod).expect("JSON");
+    pod["apiVersion"] = "v1".into();
+    pod["kind"] = "Pod".into();
+    let metadata = pod["metadata"].as_object_mut().expect("metadata");
+    for key in ["name", "namespace", "uid", "ownerReferences", "managedFields", "creationTimestamp", "selfLink"] {
+        metadata.remove(key);
+    }
+    metadata.insert("generateName".to_owned(), "golden-".into());
+    let claims: Vec<Value> =
+        template.embedding.claims.iter().map(|claim| json!({"name": claim, "emptyDir": {}})).collect();
+    match pod["spec"]["volumes"].as_array_mut() {
+        Some(volumes) => volumes.extend(
+            claims.into_iter().filter(|claim| !volumes.iter().any(|v| v["name"] == claim["name"])).collect::<Vec<_>>(),
+        ),
+        None if claims.is_empty() => {}
+        None => pod["spec"]["volumes"] = claims.into(),
+    }
+    scenario.cluster().create(&format!("/api/v1/namespaces/{}/pods?dryRun=All", scenario.namespace), &pod)
+}
+
+fn decide(pod: &Value, catalog: &Catalog) -> Decision {
+    let review = json!({
+        "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
+        "request": {
+            "uid": "u", "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "namespace": "default", "operation": "CREATE", "object": pod,
+        },
+    });
+    let review = review.to_string();
+    let request = Request::parse(review.as_bytes()).expect("a review");
+    inject::decide(&request, catalog, &Settings::default(), &Embedding::default())
+}
+
+/// Without what differs between two creations of one pod, and without what one way cannot know: which lists the
+/// API server's defaults have made before us, and where its token volume stands.
+fn comparable(mut pod: Value) -> Value {
+    let metadata = pod["metadata"].as_object_mut().expect("metadata");
+    metadata.retain(|key, _| matches!(key.as_str(), "labels" | "annotations"));
+    if let Some(text) = metadata.get_mut("annotations").and_then(|map| map.get_mut("sidecar.io/status")) {
+        let mut status: Value = serde_json::from_str(text.as_str().expect("text")).expect("JSON");
+        for template in status["templates"].as_array_mut().into_iter().flatten() {
+            template["added"].as_object_mut().map(|added| added.remove("created"));
+        }
+        *text = status;
+    }
+    let volumes = pod["spec"]["volumes"].as_array_mut().expect("the token");
+    let token = volumes.iter().filter_map(|v| v["name"].as_str()).find(|name| name.starts_with("kube-api-access-"));
+    let token = token.unwrap_or("none").to_owned();
+    volumes.sort_by_key(|volume| volume["name"].to_string());
+    for list in ["containers", "initContainers"] {
+        for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
+            let mounts = container["volumeMounts"].as_array_mut();
+            mounts.into_iter().for_each(|mounts| mounts.sort_by_key(|mount| mount["mountPath"].to_string()));
+        }
+    }
+    let compared = json!({"metadata": pod["metadata"], "spec": pod["spec"]}).to_string();
+    serde_json::from_str(&compared.replace(&token, "kube-api-access-")).expect("JSON")
+}
