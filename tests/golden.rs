@@ -61,17 +61,25 @@ fn apply(document: &mut Value, pod: &PodTemplate, decision: &Decision, catalog: 
     assert_eq!(again.patch, None, "a second run adds nothing");
 }
 
-/// Whether everything of `before` is in `after`, equal and in order. The status may change, null may
-/// become something, and a variable's value may grow at its end.
+/// The closed list of what may be replaced: the status, and what only grows or stood for a default.
+fn may_become(key: &str, before: &Value, after: &Value) -> bool {
+    let grows = || after.as_str().zip(before.as_str()).is_some_and(|(after, before)| after.starts_with(before));
+    match key {
+        "value" | "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes" => grows(),
+        "serviceAccountName" => before == "default",
+        "terminationGracePeriodSeconds" => after.as_i64() > before.as_i64(),
+        _ => false,
+    }
+}
+
+/// Whether everything of `before` is in `after`, equal and in order, but for the closed list. Null may become
+/// something.
 fn contains(before: &Value, after: &Value) -> bool {
     match (before, after) {
         (Value::Null, _) => true,
-        (Value::Object(before), Value::Object(after)) => before.iter().all(|(key, value)| match after.get(key) {
-            Some(Value::String(after)) if key == "value" => {
-                value.as_str().is_some_and(|value| after.starts_with(value))
-            }
-            Some(after) => key == "sidecar.io/status" || contains(value, after),
-            None => key == "sidecar.io/status",
+        (Value::Object(before), Value::Object(after)) => before.iter().all(|(key, value)| {
+            let kept = |after: &Value| contains(value, after) || may_become(key, value, after);
+            key == "sidecar.io/status" || after.get(key).is_some_and(kept)
         }),
         (Value::Array(before), Value::Array(after)) => {
             let mut rest = after.iter();

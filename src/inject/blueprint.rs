@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::app_containers::{self, AppChange, AppEntry};
 use super::compile::{Compiler, canonical, resolve};
 use super::diagnostic::{Source, shown};
 use super::expr::{Expression, Names, Reads, Scope, Text};
 use super::item::{self, Item, Kind};
+use super::pod_level;
 use super::pod_types::Checker;
 use super::syntax;
 use super::template::{Mode, position};
@@ -33,6 +34,8 @@ pub struct Additions {
     pub annotations: Vec<(String, String)>,
     /// Added to the pod's own containers.
     pub app_containers: Vec<Arc<AppChange>>,
+    /// Added to the pod's spec.
+    pub pod: Map<String, Json>,
 }
 
 impl Additions {
@@ -59,6 +62,8 @@ pub(super) struct Blueprint {
     labels: Pairs,
     annotations: Pairs,
     app_containers: Vec<AppEntry>,
+    /// Pod-level fields, and whether they hold expressions.
+    pod: Option<(Node, bool)>,
     /// What all expressions together read.
     pub(super) reads: Reads,
 }
@@ -114,6 +119,12 @@ impl Blueprint {
         }
         (blueprint.labels, blueprint.annotations) = compiler.metadata(document.get("metadata"));
         blueprint.app_containers = app_containers::load(&mut compiler, document.get("appContainers"));
+        blueprint.pod = document.get("pod").map(|node| {
+            let mut dynamic = false;
+            let node = compiler.strings(node, &mut dynamic);
+            pod_level::read(compiler.checker, &node);
+            (node, dynamic)
+        });
         blueprint.reads = compiler.reads;
         if blueprint.reads.container {
             for list in ["containers", "initContainers"] {
@@ -143,6 +154,10 @@ impl Blueprint {
         additions.annotations = constant(&self.annotations)?;
         let changes = self.app_containers.iter().map(|entry| entry.constant().cloned());
         additions.app_containers = changes.collect::<Option<Vec<_>>>()?;
+        if let Some((node, dynamic)) = &self.pod {
+            let source = Source::new("", "");
+            additions.pod = (!dynamic).then(|| pod_level::read(&mut Checker::new(&source), node))?;
+        }
         Some(additions)
     }
 
@@ -162,6 +177,16 @@ impl Blueprint {
         }
         additions.labels = words(&self.labels, "label", scope, &mut problems);
         additions.annotations = words(&self.annotations, "annotation", scope, &mut problems);
+        match self.pod.as_ref().map(|(node, _)| resolve(node, scope)) {
+            Some(Ok(Some(node))) => {
+                let source = Source::new("", "");
+                let mut checker = Checker::of_results(&source);
+                additions.pod = pod_level::read(&mut checker, &node);
+                problems.extend(checker.errors.into_iter().map(|error| error.message));
+            }
+            Some(Err(why)) => problems.push(why),
+            Some(Ok(None)) | None => {}
+        }
         let containers = [&object["spec"]["containers"], &object["spec"]["initContainers"]];
         for entry in &self.app_containers {
             match entry.evaluate(scope, containers) {
@@ -188,7 +213,8 @@ impl Blueprint {
         };
         let entries: Vec<Json> = self.entries.iter().map(entry).collect();
         let changes: Vec<Json> = self.app_containers.iter().map(AppEntry::canonical).collect();
-        serde_json::json!([entries, pairs(&self.labels), pairs(&self.annotations), changes])
+        let pod = self.pod.as_ref().map(|(node, _)| canonical(node));
+        serde_json::json!([entries, pairs(&self.labels), pairs(&self.annotations), changes, pod])
     }
 }
 

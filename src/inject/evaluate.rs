@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
 
+use super::blueprint::Additions;
 use super::catalog::Catalog;
 use super::expr::{Roots, Scope};
 use super::parameter;
 use super::plan::{Problem, Ready};
-use super::pod::Metadata;
+use super::pod::{Metadata, Spec};
+use super::pod_resources;
 use super::reason::Reason;
 use super::review::Request;
 use super::template::{self, Template};
@@ -19,6 +21,7 @@ use super::template::{self, Template};
 pub(super) struct Evaluation<'p> {
     pub(super) request: &'p Request<'p>,
     pub(super) metadata: &'p Metadata<'p>,
+    pub(super) spec: &'p Spec<'p>,
     pub(super) catalog: &'p Catalog,
 }
 
@@ -34,7 +37,7 @@ impl<'p> Evaluation<'p> {
         let params = parameter::values(&template.name, &template.parameters, self.metadata)
             .map_err(problems(Reason::InvalidParameter, ""))?;
         if let Some(additions) = template.constant() {
-            return Ok(Ready { template, additions: Arc::clone(additions), hash: Cow::Borrowed(&template.hash) });
+            return Ok(self.ready(template, Arc::clone(additions), Cow::Borrowed(&template.hash)));
         }
         let reads = template.reads();
         let object = template.paths().read(self.request.document, self.request.at).unwrap_or_default();
@@ -61,6 +64,14 @@ impl<'p> Evaluation<'p> {
             used.sort_all_objects();
             Cow::Owned(template::hash(&used.to_string()))
         };
-        Ok(Ready { template, additions: Arc::new(additions), hash })
+        Ok(self.ready(template, Arc::new(additions), hash))
+    }
+
+    fn ready(&self, template: &'p Template, additions: Arc<Additions>, hash: Cow<'p, str>) -> Ready<'p> {
+        let resources = self.spec.resources.and_then(|json| serde_json::from_str::<Json>(json.get()).ok());
+        match resources.and_then(|resources| pod_resources::fit(&additions, &resources)) {
+            Some((additions, changes)) => Ready { template, additions: Arc::new(additions), hash, changes },
+            None => Ready { template, additions, hash, changes: Vec::new() },
+        }
     }
 }

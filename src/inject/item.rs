@@ -11,7 +11,7 @@ use super::template::Position;
 use super::yaml::{Node, Value};
 
 /// One item, ready to be copied into a patch.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Item {
     /// Unique in its list.
     pub name: String,

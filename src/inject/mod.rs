@@ -15,6 +15,8 @@ mod item;
 mod patch;
 mod paths;
 mod plan;
+mod pod_level;
+mod pod_resources;
 mod pod_types;
 mod resolve;
 

@@ -44,9 +44,13 @@ pub(super) fn created(plan: &Plan<'_>, metadata: &Metadata<'_>, spec: &Spec<'_>)
 /// in the document, empty for a pod.
 pub(super) fn write(plan: &Plan<'_>, status: &str, metadata: &Metadata<'_>, spec: &Spec<'_>, root: &str) -> Vec<u8> {
     let mut patch = Patch::new(root, plan, status);
-    let annotations: Vec<(&str, &str)> = plan.annotations.iter().copied().chain([(STATUS, status)]).collect();
+    let annotations = plan.annotations.iter().map(|(key, value)| (*key, value.as_ref()));
+    let annotations: Vec<(&str, &str)> = annotations.chain([(STATUS, status)]).collect();
     patch.map("/metadata/labels", metadata.labels.is_some(), &plan.labels);
     patch.map("/metadata/annotations", metadata.annotations.is_some(), &annotations);
+    for operation in plan.pod_level.iter().flat_map(|pod| &pod.operations) {
+        patch.value(&operation.pointer(), &operation.value);
+    }
     // Before new containers move the indexes of the pod's own.
     for container in &plan.app_containers {
         patch.app_container(container);
@@ -69,8 +73,13 @@ impl<'r> Patch<'r> {
         let containers = plan.init_containers.insertions().chain(plan.containers.insertions()).map(|(_, item)| item);
         let items = containers.chain(plan.volumes.iter().copied()).chain(plan.image_pull_secrets.iter().copied());
         let items: usize = items.map(|item| item.json.len() + 64 + root.len()).sum();
-        let pairs: usize =
-            plan.labels.iter().chain(&plan.annotations).map(|(k, v)| k.len() + v.len() + 96 + root.len()).sum();
+        let pairs: usize = plan
+            .labels
+            .iter()
+            .map(|(k, v)| k.len() + v.len())
+            .chain(plan.annotations.iter().map(|(k, v)| k.len() + v.len()))
+            .map(|length| length + 96 + root.len())
+            .sum();
         // Quotes in the status are escaped, which adds about a third.
         let mut out = Vec::with_capacity(items + pairs + status.len() * 3 / 2 + 128);
         out.push(b'[');
@@ -172,6 +181,13 @@ impl<'r> Patch<'r> {
         self.values(&format!("{base}/envFrom"), own.env_from.is_some(), env_from);
         self.values(&format!("{base}/volumeMounts"), own.mounts.is_some(), of_kind(false));
         self.values(&format!("{base}/volumeDevices"), own.devices.is_some(), of_kind(true));
+    }
+
+    fn value(&mut self, path: &str, value: &Json) {
+        self.add(path, Last::None);
+        // Values always have a JSON form.
+        let _ = serde_json::to_writer(&mut self.out, value);
+        self.out.push(b'}');
     }
 
     /// Appends to a list, or makes it.

@@ -191,12 +191,52 @@ pub struct Spec<'a> {
     /// Whether the pod shares the node's network.
     #[serde(default)]
     pub host_network: Option<bool>,
+    /// Read only where a template has a field of that name, like those that follow.
+    #[serde(borrow, default)]
+    pub security_context: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    dns_config: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    node_selector: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    share_process_namespace: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tolerations: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    host_aliases: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    readiness_gates: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    service_account_name: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    termination_grace_period_seconds: Option<&'a RawValue>,
+    /// Requests and limits of the pod as a whole (KEP-2837).
+    #[serde(borrow, default)]
+    pub resources: Option<&'a RawValue>,
     /// The operating system the pod says it needs.
     #[serde(borrow, default)]
     pub os: Option<Named<'a>>,
 }
 
 impl Spec<'_> {
+    /// The JSON of a pod-level field that templates can add to.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let raw = match name {
+            "securityContext" => self.security_context,
+            "dnsConfig" => self.dns_config,
+            "nodeSelector" => self.node_selector,
+            "shareProcessNamespace" => self.share_process_namespace,
+            "tolerations" => self.tolerations,
+            "hostAliases" => self.host_aliases,
+            "readinessGates" => self.readiness_gates,
+            "serviceAccountName" => self.service_account_name,
+            "terminationGracePeriodSeconds" => self.termination_grace_period_seconds,
+            _ => None,
+        };
+        raw.map(RawValue::get)
+    }
+
     /// Whether the pod declares to run on Windows.
     #[must_use]
     pub fn is_windows(&self) -> bool {

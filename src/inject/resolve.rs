@@ -13,6 +13,7 @@ use super::evaluate::Evaluation;
 use super::parameter;
 use super::plan::{self, Placed, Plan, Problem, Ready};
 use super::pod::{Metadata, Spec, StringMap};
+use super::pod_level::Operation;
 use super::reason::Reason;
 use super::review::Request;
 use super::select::{self, TemplateRef};
@@ -135,7 +136,8 @@ impl<'p> Case<'p> {
                 return (Chosen { wanted, template: None, ready: None }, problems);
             }
         };
-        let evaluation = Evaluation { request: self.request, metadata: self.metadata, catalog: self.catalog };
+        let evaluation =
+            Evaluation { request: self.request, metadata: self.metadata, spec: self.spec, catalog: self.catalog };
         match evaluation.of(template) {
             Ok(ready) => (Chosen { wanted, template: Some(template), ready: Some(ready) }, Vec::new()),
             Err(problems) => (Chosen { wanted, template: Some(template), ready: None }, problems),
@@ -296,7 +298,10 @@ impl<'p> Case<'p> {
         let size = |pairs: &mut dyn Iterator<Item = (&str, &str)>| pairs.map(|(k, v)| k.len() + v.len()).sum::<usize>();
         let own =
             self.metadata.annotations.as_ref().map_or(0, |map| size(&mut map.iter().filter(|(key, _)| *key != STATUS)));
-        let annotations = own + size(&mut plan.annotations.iter().copied()) + STATUS.len() + status.len();
+        let annotations = own
+            + size(&mut plan.annotations.iter().map(|(key, value)| (*key, value.as_ref())))
+            + STATUS.len()
+            + status.len();
         // Managed fields do not count: the API server drops them where they make an object too large.
         let managed = self.metadata.managed_fields.map_or(0, |fields| fields.get().len());
         let object = self.request.document.len().saturating_sub(managed) + patch;
@@ -365,6 +370,8 @@ fn added<'c>(placed: &Placed<'c>, created: Vec<String>) -> Added<'c> {
         image_pull_secrets: placed.image_pull_secrets.clone(),
         labels: placed.labels.clone(),
         annotations: placed.annotations.clone(),
+        pod: placed.pod.iter().map(Operation::pointer).collect(),
+        replaced: placed.replaced.clone(),
         created,
         ..Added::default()
     };

@@ -46,6 +46,8 @@ struct Listed {
     env: BTreeMap<String, Vec<String>>,
     /// Container -> variable -> what was appended.
     appended: BTreeMap<String, BTreeMap<String, String>>,
+    /// Pointers below `/spec`.
+    pod: Vec<String>,
 }
 
 impl<'a> Status<'a> {
@@ -99,7 +101,9 @@ impl Listed {
         }
         let lists = [&self.volumes, &self.image_pull_secrets, &self.labels, &self.annotations];
         let maps = self.mounts.is_empty() && self.env.is_empty() && self.appended.is_empty();
-        (lists.iter().any(|list| !list.is_empty()) || !maps)
+        let field = |pointer: &String| pointer.split('/').nth(2).is_some_and(|name| spec.field(name).is_some());
+        (lists.iter().any(|list| !list.is_empty()) || !maps || !self.pod.is_empty())
+            && self.pod.iter().all(field)
             && self.mounts.iter().all(|(container, paths)| has_members(spec, container, paths, mount_paths))
             && self.env.iter().all(|(container, names)| has_members(spec, container, names, env_names))
             && self.appended.iter().all(|(container, names)| {
@@ -223,6 +227,12 @@ pub(super) struct Added<'a> {
     /// Container -> variable -> what was appended.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) appended: BTreeMap<&'a str, BTreeMap<&'a str, String>>,
+    /// JSON pointers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) pod: Vec<String>,
+    /// JSON pointer -> what stood there before.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) replaced: BTreeMap<String, serde_json::Value>,
     /// Lists and maps that did not exist before. Those of a container have its name where a pointer has its index.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) created: Vec<String>,

@@ -22,6 +22,10 @@ fn golden_results_are_accepted(scenario: &Scenario<'_>) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let mut cases: Vec<PathBuf> = fs::read_dir(root).expect("the corpus").map(|entry| entry.unwrap().path()).collect();
     cases.sort();
+    // What a case names must be there.
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "agent"}});
+    let accounts = format!("/api/v1/namespaces/{}/serviceaccounts", scenario.namespace);
+    scenario.cluster().create(&accounts, &account).expect("create a service account");
     let (mut accepted, mut refused_before, mut failures) = (0, 0, Vec::new());
     for case in cases.iter().filter(|case| case.join("output.json").exists()) {
         for (before, after) in pods(case) {
@@ -107,15 +111,17 @@ fn decide(pod: &Value, catalog: &Catalog) -> Decision {
     inject::decide(&request, catalog, &Settings::default(), &Embedding::default())
 }
 
-/// Without what differs between two creations of one pod, and without what one way cannot know: which lists the
-/// API server's defaults have made before us, and where its token volume stands.
+/// Without what differs between two creations of one pod, and without what one way cannot know: which members the
+/// API server's defaults have made before us, and where its token volume and tolerations stand.
 fn comparable(mut pod: Value) -> Value {
     let metadata = pod["metadata"].as_object_mut().expect("metadata");
     metadata.retain(|key, _| matches!(key.as_str(), "labels" | "annotations"));
     if let Some(text) = metadata.get_mut("annotations").and_then(|map| map.get_mut("sidecar.io/status")) {
         let mut status: Value = serde_json::from_str(text.as_str().expect("text")).expect("JSON");
         for template in status["templates"].as_array_mut().into_iter().flatten() {
-            template["added"].as_object_mut().map(|added| added.remove("created"));
+            if let Some(added) = template["added"].as_object_mut() {
+                added.retain(|key, _| !matches!(key.as_str(), "created" | "pod" | "replaced"));
+            }
         }
         *text = status;
     }
@@ -123,10 +129,14 @@ fn comparable(mut pod: Value) -> Value {
     let token = volumes.iter().filter_map(|v| v["name"].as_str()).find(|name| name.starts_with("kube-api-access-"));
     let token = token.unwrap_or("none").to_owned();
     volumes.sort_by_key(|volume| volume["name"].to_string());
+    if let Some(tolerations) = pod["spec"]["tolerations"].as_array_mut() {
+        tolerations.sort_by_key(ToString::to_string);
+    }
     for list in ["containers", "initContainers"] {
         for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
-            let mounts = container["volumeMounts"].as_array_mut();
-            mounts.into_iter().for_each(|mounts| mounts.sort_by_key(|mount| mount["mountPath"].to_string()));
+            if let Some(mounts) = container["volumeMounts"].as_array_mut() {
+                mounts.sort_by_key(|mount| mount["mountPath"].to_string());
+            }
         }
     }
     let compared = json!({"metadata": pod["metadata"], "spec": pod["spec"]}).to_string();

@@ -8,13 +8,17 @@ mod app;
 mod fit;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use serde_json::Value as Json;
 
 use super::arrangement::Arrangement;
 use super::blueprint::Additions;
 use super::diagnostic::shown;
 use super::item::Item;
 use super::pod::{Metadata, Spec};
+use super::pod_level::{Operation, PodLevel};
 use super::reason::Reason;
 use super::template::{Clash, Mode, Position, Template};
 
@@ -24,6 +28,9 @@ use fit::Fit;
 /// kubectl's choice of a container where none is named; without it the first one.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
+/// The local volumes that may be lost when a node is emptied, comma separated.
+const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
+
 /// A template evaluated for the pod.
 #[derive(Debug)]
 pub(super) struct Ready<'c> {
@@ -31,6 +38,8 @@ pub(super) struct Ready<'c> {
     pub(super) additions: Arc<Additions>,
     /// The template's hash, with the parameters and values that were used.
     pub(super) hash: Cow<'c, str>,
+    /// What the pod made different from what the template says.
+    pub(super) changes: Vec<String>,
 }
 
 /// The additions, in the order in which they will stand in the pod.
@@ -41,7 +50,9 @@ pub(super) struct Plan<'r> {
     pub(super) volumes: Vec<&'r Item>,
     pub(super) image_pull_secrets: Vec<&'r Item>,
     pub(super) labels: Vec<(&'r str, &'r str)>,
-    pub(super) annotations: Vec<(&'r str, &'r str)>,
+    pub(super) annotations: Vec<(&'r str, Cow<'r, str>)>,
+    /// Pod-level fields, once a template has some.
+    pub(super) pod_level: Option<PodLevel>,
     /// The pod's own containers that get something.
     pub(super) app_containers: Vec<AppContainer<'r>>,
     /// The placed templates in order.
@@ -61,6 +72,9 @@ pub(super) struct Placed<'r> {
     pub(super) labels: Vec<&'r str>,
     pub(super) annotations: Vec<&'r str>,
     pub(super) app_containers: Vec<AppAdded<'r>>,
+    pub(super) pod: Vec<Operation>,
+    /// Pointer in the pod -> what stood there before.
+    pub(super) replaced: BTreeMap<String, Json>,
 }
 
 impl Placed<'_> {
@@ -73,6 +87,7 @@ impl Placed<'_> {
             && self.labels.is_empty()
             && self.annotations.is_empty()
             && self.app_containers.is_empty()
+            && self.pod.is_empty()
     }
 }
 
@@ -124,6 +139,14 @@ impl<'r> Plan<'r> {
         let app = app::change(self, ready, pod);
         let mut problems = fit.problems;
         problems.extend(app.problems);
+        let (pod_level, conflicts) = self.with_pod_level(ready, pod);
+        let clash = ready.template.on_conflict.pod;
+        let taken = |field: &String| format!("it sets pod.{field}, which the pod has otherwise");
+        if clash == Clash::Fail {
+            let fix = "Change the pod's, or the template";
+            let problem = |field| Problem { reason: Reason::Conflict, what: taken(field), fix };
+            problems.extend(conflicts.iter().map(problem));
+        }
         if problems.is_empty() {
             let placed = Placed {
                 ready,
@@ -134,14 +157,33 @@ impl<'r> Plan<'r> {
                 labels: Vec::new(),
                 annotations: Vec::new(),
                 app_containers: app.added,
+                pod: Vec::new(),
+                replaced: BTreeMap::new(),
             };
             self.app_containers = app.containers;
-            for (reason, what) in fit.warnings.into_iter().chain(app.warnings) {
+            let kept =
+                conflicts.iter().map(|field| (Reason::Conflict, format!("kept what is there: {}", taken(field))));
+            let changes = ready.changes.iter().map(|what| (Reason::Injected, what.clone()));
+            for (reason, what) in fit.warnings.into_iter().chain(app.warnings).chain(kept).chain(changes) {
                 self.warn(ready, reason, what);
             }
+            let before = self.pod_level.as_ref().map_or(0, |pod| pod.operations.len());
+            self.pod_level = pod_level;
+            let operations = self.pod_level.iter().flat_map(|pod| pod.operations.iter().skip(before).cloned());
+            let placed = Placed { pod: operations.collect(), ..placed };
             problems.extend(self.add(placed, pod));
         }
         problems
+    }
+
+    /// The pod-level fields with those of a template, and the fields that the pod has otherwise.
+    fn with_pod_level(&self, ready: &Ready<'_>, pod: &Target<'_>) -> (Option<PodLevel>, Vec<String>) {
+        if ready.additions.pod.is_empty() {
+            return (self.pod_level.clone(), Vec::new());
+        }
+        let mut level = self.pod_level.clone().unwrap_or_else(|| PodLevel::of(|name| pod.spec.field(name)));
+        let conflicts = level.add(&ready.additions.pod);
+        (Some(level), conflicts)
     }
 
     fn add(&mut self, mut placed: Placed<'r>, pod: &Target<'r>) -> Option<Problem> {
@@ -149,6 +191,9 @@ impl<'r> Plan<'r> {
         let (template, additions) = (ready.template, ready.additions.as_ref());
         if let Some(problem) = self.taken_metadata(ready, pod) {
             return Some(problem);
+        }
+        for operation in &placed.pod {
+            placed.replaced.extend(operation.replaced.clone().map(|old| (operation.pointer(), old)));
         }
         let default = template.position.as_ref();
         for item in &placed.init_containers {
@@ -171,15 +216,17 @@ impl<'r> Plan<'r> {
         }
         for (key, value) in &additions.labels {
             let own = pod.metadata.labels.as_ref().and_then(|labels| labels.get(key));
-            if self.adds(own.or(find(&self.labels, key)), value, ready, "label", key) {
+            let known = own.or(find(&self.labels, key)).map(str::to_owned);
+            if self.adds(known.as_deref(), value, ready, "label", key) {
                 self.labels.push((key, value));
                 placed.labels.push(key);
             }
         }
         for (key, value) in &additions.annotations {
             let own = pod.metadata.annotation(key);
-            if self.adds(own.or(find(&self.annotations, key)), value, ready, "annotation", key) {
-                self.annotations.push((key, value));
+            let known = own.or(find(&self.annotations, key)).map(str::to_owned);
+            if self.adds(known.as_deref(), value, ready, "annotation", key) {
+                self.annotations.push((key, Cow::Borrowed(value)));
                 placed.annotations.push(key);
             }
         }
@@ -227,8 +274,45 @@ impl<'r> Plan<'r> {
         self.warnings.push(Warning { template: &ready.template.name, reason, what });
     }
 
-    /// Keeps what needs all templates to be placed: kubectl's default container stays the application's.
+    /// Does what needs all templates to be placed.
     pub(super) fn finish(&mut self, pod: &Target<'r>) {
+        self.keep_default_container(pod);
+        self.let_evict(pod);
+    }
+
+    /// The cluster autoscaler moves no pod with local volumes unless they are named here; ours hold nothing of the
+    /// application's (autoscaler FAQ; since 1.27).
+    fn let_evict(&mut self, pod: &Target<'r>) {
+        let ours: Vec<&str> = self
+            .volumes
+            .iter()
+            .filter(|item| !item.value["emptyDir"].is_null())
+            .map(|item| item.name.as_str())
+            .collect();
+        let before = find(&self.annotations, SAFE_TO_EVICT).or(pod.metadata.annotation(SAFE_TO_EVICT));
+        let listed = |name: &&&str| before.is_some_and(|list| list.split(',').any(|other| other.trim() == **name));
+        let new: Vec<&str> = ours.iter().filter(|name| !listed(name)).copied().collect();
+        if new.is_empty() {
+            return;
+        }
+        let before = before.filter(|list| !list.trim().is_empty()).map(str::to_owned);
+        let list = before.iter().map(String::as_str).chain(new.iter().copied()).collect::<Vec<_>>().join(",");
+        let by = |placed: &&mut Placed<'r>| placed.volumes.iter().any(|item| item.name == new[0]);
+        if let Some(placed) = self.placed.iter_mut().find(by) {
+            match before {
+                Some(old) => {
+                    let pointer = format!("/metadata/annotations/{}", SAFE_TO_EVICT.replace('/', "~1"));
+                    placed.replaced.insert(pointer, Json::from(old));
+                }
+                None => placed.annotations.push(SAFE_TO_EVICT),
+            }
+        }
+        self.annotations.retain(|(key, _)| *key != SAFE_TO_EVICT);
+        self.annotations.push((SAFE_TO_EVICT, Cow::Owned(list)));
+    }
+
+    /// kubectl's default container stays the application's.
+    fn keep_default_container(&mut self, pod: &Target<'r>) {
         let Some((first, own)) = self.containers.new_first() else { return };
         let is_set = pod.metadata.annotation(DEFAULT_CONTAINER).is_some()
             || find(&self.annotations, DEFAULT_CONTAINER).is_some();
@@ -237,7 +321,7 @@ impl<'r> Plan<'r> {
         };
         if !is_set && let Some(placed) = self.placed.iter_mut().find(by) {
             placed.annotations.push(DEFAULT_CONTAINER);
-            self.annotations.push((DEFAULT_CONTAINER, own));
+            self.annotations.push((DEFAULT_CONTAINER, Cow::Borrowed(own)));
         }
     }
 
@@ -287,6 +371,6 @@ impl Target<'_> {
     }
 }
 
-fn find<'v>(list: &[(&str, &'v str)], key: &str) -> Option<&'v str> {
-    list.iter().find(|(name, _)| *name == key).map(|(_, value)| *value)
+fn find<'v, V: AsRef<str>>(list: &'v [(&str, V)], key: &str) -> Option<&'v str> {
+    list.iter().find(|(name, _)| *name == key).map(|(_, value)| value.as_ref())
 }

@@ -60,7 +60,7 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "apiVersion",
     "kind",
     "name",
@@ -79,6 +79,7 @@ const KEYS: [&str; 18] = [
     "variables",
     "onConflict",
     "appContainers",
+    "pod",
 ];
 const NOT_YET: [&str; 6] = ["autoInject", "required", "allowedNamespaces", "onConflict", "appContainers", "pod"];
 
