@@ -8,14 +8,16 @@ mod corpus;
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use sidecar_injector::inject::{Settings, answer};
+use sidecar_injector::inject::{Entry, Settings, answer};
 
 fn engine(criterion: &mut Criterion) {
     let (catalog, settings) = (corpus::catalog(), Settings::default());
     for case in corpus::cases() {
         let mut group = criterion.benchmark_group(format!("{} ({} bytes)", case.name, case.body.len()));
         group.bench_function("engine", |bench| {
-            bench.iter(|| answer(black_box(&case.body), &catalog, &settings).expect("an answer").body.len());
+            bench.iter(|| {
+                answer(black_box(&case.body), Entry::default(), &catalog, &settings).expect("an answer").body.len()
+            });
         });
         if !case.name.starts_with("skip") && case.name != "already injected" {
             group.bench_function("conventional", |bench| {

@@ -9,7 +9,7 @@ mod corpus;
 
 use std::hint::black_box;
 
-use sidecar_injector::inject::{Settings, answer};
+use sidecar_injector::inject::{Entry, Settings, answer};
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
@@ -23,6 +23,6 @@ fn main() {
     };
     let body = &cases.get(case).expect("a case").body;
     for _ in 0..number(arguments.next()).unwrap_or(1) {
-        black_box(answer(black_box(body), &catalog, &settings).expect("an answer"));
+        black_box(answer(black_box(body), Entry::default(), &catalog, &settings).expect("an answer"));
     }
 }

@@ -13,6 +13,7 @@ pub mod metrics;
 #[cfg(feature = "cluster")]
 pub mod server;
 pub mod templates;
+pub mod values;
 #[cfg(feature = "cluster")]
 pub mod watch;
 pub mod workload;

@@ -12,6 +12,10 @@ fn main() -> ExitCode {
             eprintln!("{}", problems.trim_end());
             ExitCode::from(1)
         }
+        Err(Failure::Usage(why)) => {
+            eprintln!("error: {why}\n\nFor more information, try '--help'.");
+            ExitCode::from(2)
+        }
         Err(Failure::Io(error)) => {
             eprintln!("error: {error:#}");
             ExitCode::from(3)

@@ -49,7 +49,7 @@ pub fn load(files: &[File], sources: &mut Sources) {
 }
 
 /// A file as it was found, or a folder that cannot be read.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     path: PathBuf,
     text: Result<String, String>,

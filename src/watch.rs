@@ -1,5 +1,6 @@
-//! Keeps the catalog up to date: from files (compared every second) or from labelled ConfigMaps of one
-//! namespace (watched). The only writer of the catalog; each change publishes a new one whole.
+//! Keeps the catalog up to date: templates and shared values from files (compared every second) or from labelled
+//! ConfigMaps of one namespace (watched), and namespaces (watched). The only writer of the catalog; each change
+//! publishes a new one whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -7,33 +8,260 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt as _;
-use k8s_openapi::api::core::v1::ConfigMap;
+use futures_util::stream::{self, BoxStream};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace as NamespaceObject};
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
 
 use crate::inject::diagnostic::Diagnostic;
+use crate::inject::namespaces::{Namespace, Namespaces};
 use crate::inject::sources::{Holder, Sources};
 use crate::server::Webhook;
-use crate::templates;
+use crate::{templates, values};
 
 /// How often files are compared. Kubelet swaps symbolic links, which file events need not show.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Where templates and shared values come from.
+#[derive(Debug)]
+pub enum Source {
+    /// Files and folders.
+    Files {
+        /// Template documents, or ConfigMap manifests.
+        templates: Vec<PathBuf>,
+        /// Maps of strings.
+        values: Vec<PathBuf>,
+    },
+    /// Labelled ConfigMaps of this namespace.
+    ConfigMaps(String),
+}
+
+/// A file of shared values, and what it holds.
+type ValueFile = (Holder, Result<BTreeMap<String, String>, Diagnostic>);
+
+/// Something that changed.
+enum Change {
+    Files(Vec<templates::File>, Vec<ValueFile>),
+    Templates(Event<ConfigMap>),
+    Values(Event<ConfigMap>),
+    Namespaces(Event<NamespaceObject>),
+    Failed(watcher::Error),
+}
+
+/// Watches everything, for ever, and publishes.
+pub async fn run(source: Source, client: Option<Client>, watch_namespaces: bool, webhook: Arc<Webhook>) {
+    let mut changes = stream::SelectAll::new();
+    let mut waits_for = BTreeSet::new();
+    let mut namespace = String::new();
+    match (source, &client) {
+        (Source::Files { templates, values }, _) => {
+            waits_for.insert("files");
+            changes.push(files(templates, values));
+        }
+        (Source::ConfigMaps(of), Some(client)) => {
+            waits_for.extend(["templates", "values"]);
+            let api = || Api::<ConfigMap>::namespaced(client.clone(), &of);
+            changes.push(events(api(), Some(templates::LABEL), Change::Templates));
+            changes.push(events(api(), Some(values::LABEL), Change::Values));
+            namespace = of;
+        }
+        (Source::ConfigMaps(_), None) => return tracing::error!("no cluster to watch"),
+    }
+    if let (true, Some(client)) = (watch_namespaces, &client) {
+        waits_for.insert("namespaces");
+        changes.push(events(Api::all(client.clone()), None, Change::Namespaces));
+    }
+    let mut publisher = Publisher::new(webhook, namespace, watch_namespaces, waits_for);
+    while let Some(change) = changes.next().await {
+        publisher.apply(change);
+    }
+}
+
+/// The events of a watch, which is begun anew when it ends.
+fn events<K>(api: Api<K>, label: Option<&str>, change: fn(Event<K>) -> Change) -> BoxStream<'static, Change>
+where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    let config = watcher::Config::default();
+    let config = label.map_or(config.clone(), |label| config.labels(&format!("{label}=true")));
+    let events = watcher::watcher(api, config).then(move |event| async move {
+        match event {
+            Ok(event) => change(event),
+            Err(error) => {
+                tokio::time::sleep(INTERVAL).await;
+                Change::Failed(error)
+            }
+        }
+    });
+    events.boxed()
+}
+
+/// What the files hold, whenever it is something else than before.
+fn files(paths: Vec<PathBuf>, value_files: Vec<PathBuf>) -> BoxStream<'static, Change> {
+    let state = (paths, value_files, None);
+    let next = |(paths, value_files, before): (Vec<PathBuf>, Vec<PathBuf>, Option<_>)| async move {
+        loop {
+            let (paths_now, values_now) = (paths.clone(), value_files.clone());
+            let read = move || {
+                let holder = |path: &PathBuf| Holder { created: String::new(), name: path.display().to_string() };
+                let values: Vec<_> = values_now.iter().map(|path| (holder(path), values::read(path))).collect();
+                (templates::read_files(&paths_now), values)
+            };
+            let now = tokio::task::spawn_blocking(read).await.unwrap_or_default();
+            if before.as_ref() != Some(&now) {
+                let change = Change::Files(now.0.clone(), now.1.clone());
+                return Some((change, (paths, value_files, Some(now))));
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+    };
+    stream::unfold(state, next).boxed()
+}
 
 /// Publishes catalogs and says what changed.
 struct Publisher {
     webhook: Arc<Webhook>,
     sources: Sources,
+    /// Of the ConfigMaps.
+    namespace: String,
+    namespaces: Namespaces,
+    /// What has not been read whole yet.
+    waits_for: BTreeSet<&'static str>,
+    /// What the list that is being read holds, for each kind.
+    listed: BTreeMap<&'static str, BTreeSet<String>>,
     reported: BTreeSet<String>,
     warned: BTreeSet<String>,
+    unreadable: Vec<Diagnostic>,
 }
 
 impl Publisher {
-    fn new(webhook: Arc<Webhook>) -> Self {
-        Self { webhook, sources: Sources::default(), reported: BTreeSet::new(), warned: BTreeSet::new() }
+    fn new(webhook: Arc<Webhook>, namespace: String, watched: bool, waits_for: BTreeSet<&'static str>) -> Self {
+        Self {
+            webhook,
+            sources: if watched { Sources::default() } else { Sources::without_namespaces() },
+            namespace,
+            namespaces: Namespaces { watched, known: BTreeMap::new() },
+            waits_for,
+            listed: BTreeMap::new(),
+            reported: BTreeSet::new(),
+            warned: BTreeSet::new(),
+            unreadable: Vec::new(),
+        }
+    }
+
+    fn apply(&mut self, change: Change) {
+        let complete = match change {
+            Change::Files(files, values) => {
+                templates::load(&files, &mut self.sources);
+                self.unreadable.clear();
+                for (holder, values) in values {
+                    match values {
+                        Ok(values) => self.sources.set_values(&holder, Some(values)),
+                        // What was read before stays.
+                        Err(error) => self.unreadable.push(error),
+                    }
+                }
+                self.waits_for.remove("files");
+                true
+            }
+            Change::Templates(event) => self.listed("templates", event, Self::set_templates, Self::remove_templates),
+            Change::Values(event) => self.listed("values", event, Self::set_values, Self::remove_values),
+            Change::Namespaces(event) => self.listed("namespaces", event, Self::set_namespace, |publisher, name| {
+                publisher.namespaces.known.remove(name);
+            }),
+            Change::Failed(error) => {
+                tracing::warn!(%error, "watching the cluster failed; trying again");
+                false
+            }
+        };
+        if complete && self.waits_for.is_empty() {
+            self.publish();
+        }
+    }
+
+    /// Applies one event of a watch; tells whether there is something to publish.
+    fn listed<K: Resource>(
+        &mut self,
+        kind: &'static str,
+        event: Event<K>,
+        set: fn(&mut Self, K),
+        remove: fn(&mut Self, &str),
+    ) -> bool {
+        match event {
+            Event::Init => drop(self.listed.insert(kind, BTreeSet::new())),
+            Event::InitApply(object) => {
+                self.listed.entry(kind).or_default().insert(object.name_any());
+                set(self, object);
+            }
+            Event::InitDone => {
+                // What the new list does not have was deleted while nobody watched.
+                let listed = self.listed.remove(kind).unwrap_or_default();
+                for gone in self.known(kind).into_iter().filter(|name| !listed.contains(name)) {
+                    remove(self, &gone);
+                }
+                self.waits_for.remove(kind);
+                return true;
+            }
+            Event::Apply(object) => {
+                set(self, object);
+                return true;
+            }
+            Event::Delete(object) => {
+                remove(self, &object.name_any());
+                return true;
+            }
+        }
+        false
+    }
+
+    fn known(&self, kind: &str) -> Vec<String> {
+        let of_holder = |name: &str| name.rsplit_once('/').map(|(_, name)| name.to_owned());
+        match kind {
+            "templates" => self.sources.holders().filter_map(of_holder).collect(),
+            "values" => self.sources.value_holders().filter_map(of_holder).collect(),
+            _ => self.namespaces.known.keys().cloned().collect(),
+        }
+    }
+
+    fn holder(&self, object: &ConfigMap) -> Holder {
+        let created = object.creation_timestamp().map(|time| time.0.to_string()).unwrap_or_default();
+        Holder { created, name: self.holder_name(&object.name_any()) }
+    }
+
+    fn holder_name(&self, name: &str) -> String {
+        format!("ConfigMap {}/{name}", self.namespace)
+    }
+
+    fn set_templates(&mut self, object: ConfigMap) {
+        let holder = self.holder(&object);
+        self.sources.set(&holder, templates::of_config_map(&holder, object.data.unwrap_or_default()));
+    }
+
+    fn remove_templates(&mut self, name: &str) {
+        self.sources.remove(&self.holder_name(name));
+    }
+
+    fn set_values(&mut self, object: ConfigMap) {
+        let holder = self.holder(&object);
+        self.sources.set_values(&holder, Some(object.data.unwrap_or_default()));
+    }
+
+    fn remove_values(&mut self, name: &str) {
+        let holder = Holder { created: String::new(), name: self.holder_name(name) };
+        self.sources.set_values(&holder, None);
+    }
+
+    fn set_namespace(&mut self, object: NamespaceObject) {
+        let name = object.name_any();
+        let (labels, annotations) = (object.metadata.labels, object.metadata.annotations);
+        let namespace = Namespace::new(&name, labels.unwrap_or_default(), annotations.unwrap_or_default());
+        self.namespaces.known.insert(name, namespace);
     }
 
     fn publish(&mut self) {
-        let published = self.sources.catalog();
+        let mut published = self.sources.catalog();
+        published.errors.extend(self.unreadable.iter().cloned());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         self.webhook.metrics.published(&published.valid, &self.sources.take_failed(), now);
         let current: BTreeSet<String> = published.errors.iter().map(Diagnostic::one_line).collect();
@@ -44,74 +272,13 @@ impl Publisher {
             tracing::info!("template problem gone: {error}");
         }
         self.reported = current;
-        tracing::info!(templates = published.catalog.len(), problems = published.errors.len(), "catalog published");
         let warnings: BTreeSet<String> = published.warnings.iter().map(Diagnostic::one_line).collect();
         for warning in warnings.difference(&self.warned) {
             tracing::warn!("template warning: {warning}");
         }
         self.warned = warnings;
-        self.webhook.catalog.store(Arc::new(Some(published.catalog)));
+        tracing::info!(templates = published.catalog.len(), problems = published.errors.len(), "catalog published");
+        let catalog = published.catalog.with_namespaces(Arc::new(self.namespaces.clone()));
+        self.webhook.catalog.store(Arc::new(Some(catalog)));
     }
-}
-
-/// Serves the templates under `paths`, for ever. The first catalog is published before this waits.
-pub async fn files(paths: Vec<PathBuf>, webhook: Arc<Webhook>) {
-    let mut publisher = Publisher::new(webhook);
-    let mut before = None;
-    loop {
-        let paths = paths.clone();
-        let snapshot = tokio::task::spawn_blocking(move || templates::read_files(&paths)).await.unwrap_or_default();
-        if before.as_ref() != Some(&snapshot) {
-            templates::load(&snapshot, &mut publisher.sources);
-            publisher.publish();
-            before = Some(snapshot);
-        }
-        tokio::time::sleep(INTERVAL).await;
-    }
-}
-
-/// Serves the labelled ConfigMaps of `namespace`, for ever. Watches that end are begun anew.
-pub async fn config_maps(client: Client, namespace: String, webhook: Arc<Webhook>) {
-    let mut publisher = Publisher::new(webhook);
-    let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
-    let config = watcher::Config::default().labels(&format!("{}=true", templates::LABEL));
-    let mut events = watcher::watcher(api, config).boxed();
-    let mut listed = BTreeSet::new();
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(Event::Init) => listed.clear(),
-            Ok(Event::InitApply(object)) => {
-                listed.insert(set(&mut publisher.sources, &namespace, object));
-            }
-            Ok(Event::InitDone) => {
-                publisher.sources.retain(|name| listed.contains(name));
-                publisher.publish();
-            }
-            Ok(Event::Apply(object)) => {
-                set(&mut publisher.sources, &namespace, object);
-                publisher.publish();
-            }
-            Ok(Event::Delete(object)) => {
-                publisher.sources.remove(&holder_name(&namespace, &object.name_any()));
-                publisher.publish();
-            }
-            Err(error) => {
-                tracing::warn!(%error, "watching the template ConfigMaps failed; trying again");
-                tokio::time::sleep(INTERVAL).await;
-            }
-        }
-    }
-}
-
-fn holder_name(namespace: &str, name: &str) -> String {
-    format!("ConfigMap {namespace}/{name}")
-}
-
-fn set(sources: &mut Sources, namespace: &str, object: ConfigMap) -> String {
-    let name = holder_name(namespace, &object.name_any());
-    let created = object.creation_timestamp().map(|time| time.0.to_string()).unwrap_or_default();
-    let holder = Holder { created, name: name.clone() };
-    let data: BTreeMap<String, String> = object.data.unwrap_or_default();
-    sources.set(&holder, templates::of_config_map(&holder, data));
-    name
 }

@@ -6,17 +6,22 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod corpus;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
+use corpus::CaseSettings;
 use serde_json::{Value, json};
 use sidecar_injector::inject::catalog::Catalog;
+use sidecar_injector::inject::namespaces::Namespaces;
 use sidecar_injector::inject::review::{self, Request};
 use sidecar_injector::inject::sources::Sources;
-use sidecar_injector::inject::{self, Decision, Settings, Verdict};
-use sidecar_injector::templates;
+use sidecar_injector::inject::{self, Decision, Entry, Settings, Verdict};
 use sidecar_injector::workload::{PodTemplate, pod_templates};
+use sidecar_injector::{templates, values};
 
 type Files = BTreeMap<&'static str, String>;
 
@@ -26,7 +31,14 @@ fn catalog(case: &Path) -> Catalog {
     let published = sources.catalog();
     let errors: Vec<String> = published.errors.iter().map(ToString::to_string).collect();
     assert!(errors.is_empty(), "{}:\n{}", case.display(), errors.join("\n"));
-    published.catalog
+    published.catalog.with_values(&corpus::values(case))
+}
+
+/// A case's catalog and settings.
+struct Decider {
+    catalog: Catalog,
+    entry: Entry,
+    settings: Settings,
 }
 
 fn review_of(pod: &str) -> String {
@@ -35,30 +47,35 @@ fn review_of(pod: &str) -> String {
     )
 }
 
-fn decide(pod: &PodTemplate, catalog: &Catalog) -> Decision {
-    let review = review_of(&pod.pod);
-    let request = Request::parse(review.as_bytes()).expect("a review");
-    let decision = inject::decide(&request, catalog, &Settings::default(), &pod.embedding);
-    // The server's path, which may stop at the front of the review, must agree. It knows no embedding,
-    // so it is compared where there is none.
-    if pod.embedding.pointer.is_empty() {
-        let answer = inject::answer(review.as_bytes(), catalog, &Settings::default()).expect("a review");
-        assert_eq!(answer.body, review::response("golden", &decision));
+impl Decider {
+    fn decide(&self, pod: &PodTemplate) -> Decision {
+        let namespace = pod.namespace.as_deref().unwrap_or("default");
+        let review =
+            review_of(&pod.pod).replace("\"namespace\":\"default\"", &format!("\"namespace\":\"{namespace}\""));
+        let request = Request::parse(review.as_bytes()).expect("a review");
+        let decision = inject::decide(&request, self.entry, &self.catalog, &self.settings, &pod.embedding);
+        // The server's path, which may stop at the front of the review, must agree. It knows no embedding,
+        // so it is compared where there is none.
+        if pod.embedding.pointer.is_empty() {
+            let answer =
+                inject::answer(review.as_bytes(), self.entry, &self.catalog, &self.settings).expect("a review");
+            assert_eq!(answer.body, review::response("golden", &decision));
+        }
+        decision
     }
-    decision
-}
 
-/// Applies `decision` and checks what must hold of every patch.
-fn apply(document: &mut Value, pod: &PodTemplate, decision: &Decision, catalog: &Catalog) {
-    let Some(patch) = &decision.patch else { return };
-    let parsed: json_patch::Patch = serde_json::from_slice(patch).expect("a JSON patch");
-    assert!(parsed.iter().all(|op| matches!(op, json_patch::PatchOperation::Add(_))), "only add");
-    let before = document.clone();
-    json_patch::patch(document, &parsed).expect("the patch applies");
-    assert!(contains(&before, document), "something of the user's is gone or out of order");
-    let again = pod_templates(document).into_iter().find(|p| p.embedding.pointer == pod.embedding.pointer);
-    let again = decide(&again.expect("still there"), catalog);
-    assert_eq!(again.patch, None, "a second run adds nothing");
+    /// Applies `decision` and checks what must hold of every patch.
+    fn apply(&self, document: &mut Value, pod: &PodTemplate, decision: &Decision) {
+        let Some(patch) = &decision.patch else { return };
+        let parsed: json_patch::Patch = serde_json::from_slice(patch).expect("a JSON patch");
+        assert!(parsed.iter().all(|op| matches!(op, json_patch::PatchOperation::Add(_))), "only add");
+        let before = document.clone();
+        json_patch::patch(document, &parsed).expect("the patch applies");
+        assert!(contains(&before, document), "something of the user's is gone or out of order");
+        let again = pod_templates(document).into_iter().find(|p| p.embedding.pointer == pod.embedding.pointer);
+        let again = self.decide(&again.expect("still there"));
+        assert_eq!(again.patch, None, "a second run adds nothing");
+    }
 }
 
 /// The closed list of what may be replaced: the status, and what only grows or stood for a default.
@@ -91,18 +108,20 @@ fn contains(before: &Value, after: &Value) -> bool {
 
 /// What the case comes to: the line it is to be compared with, and its files.
 fn run(case: &Path) -> (String, Files) {
-    let catalog = catalog(case);
+    let settings = CaseSettings::of(case);
     let input = fs::read_to_string(case.join("input.yaml")).expect("input.yaml");
     let (mut files, mut patches, mut documents) = (Files::new(), Vec::new(), Vec::new());
     let (mut warnings, mut denied, mut verdicts) = (Vec::new(), Vec::new(), Vec::new());
-    for (lines, text) in templates::split(&input) {
-        let mut document = templates::manifest("input.yaml", lines, text).expect("YAML");
-        if document.is_null() {
-            continue;
-        }
+    let parts = templates::split(&input).into_iter();
+    let parsed = parts.map(|(lines, text)| templates::manifest("input.yaml", lines, text).expect("YAML"));
+    let parsed: Vec<Value> = parsed.filter(|document| !document.is_null()).collect();
+    let namespaces = Namespaces { watched: false, known: parsed.iter().filter_map(values::namespace).collect() };
+    let catalog = catalog(case).with_namespaces(Arc::new(namespaces));
+    let decider = Decider { catalog, entry: settings.entry(), settings: settings.settings() };
+    for mut document in parsed {
         for pod in pod_templates(&document) {
-            let decision = decide(&pod, &catalog);
-            apply(&mut document, &pod, &decision, &catalog);
+            let decision = decider.decide(&pod);
+            decider.apply(&mut document, &pod, &decision);
             verdicts.push((decision.verdict, decision.reason));
             warnings.extend(decision.warnings);
             if decision.verdict == Verdict::Denied {

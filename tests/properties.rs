@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use sidecar_injector::inject::catalog::Catalog;
 use sidecar_injector::inject::diagnostic::Source;
 use sidecar_injector::inject::template::Template;
-use sidecar_injector::inject::{self, Settings, Verdict, review, review::Request};
+use sidecar_injector::inject::{self, Entry, Settings, Verdict, review, review::Request};
 
 const NAMES: [&str; 6] = ["app", "proxy", "log", "init", "data", "tmp"];
 
@@ -139,9 +139,9 @@ proptest! {
     ) {
         let catalog = catalog(&[a, b, b1, c]);
         let body = review_of(&pod);
-        let answer = inject::answer(body.as_bytes(), &catalog, &Settings::default()).expect("a review");
+        let answer = inject::answer(body.as_bytes(), Entry::default(), &catalog, &Settings::default()).expect("a review");
         let request = Request::parse(body.as_bytes()).expect("a review");
-        let whole = inject::decide(&request, &catalog, &Settings::default(), &inject::Embedding::default());
+        let whole = inject::decide(&request, Entry::default(), &catalog, &Settings::default(), &inject::Embedding::default());
         prop_assert_eq!(&answer.body, &review::response("u", &whole), "the early exit disagrees");
         prop_assert!(whole.message.len() <= 1_000);
         prop_assert!(whole.warnings.iter().all(|w| w.chars().count() <= 120 && !w.contains('\n')));
@@ -168,7 +168,7 @@ proptest! {
             }
         }
         let second = review_of(&after);
-        let again = inject::answer(second.as_bytes(), &catalog, &Settings::default()).expect("a review");
+        let again = inject::answer(second.as_bytes(), Entry::default(), &catalog, &Settings::default()).expect("a review");
         prop_assert_eq!(again.decision.patch.map(|p| String::from_utf8(p).expect("text")), None, "a second run adds something");
     }
 }

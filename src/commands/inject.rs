@@ -4,19 +4,23 @@
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Failure;
+use super::settings::SettingsArgs;
 use crate::inject::catalog::Catalog;
 use crate::inject::diagnostic::shown;
+use crate::inject::namespaces::Namespaces;
 use crate::inject::pod::{Pod, Text};
 use crate::inject::review::{Request, Target};
-use crate::inject::sources::Sources;
-use crate::inject::{self, Decision, Settings, Verdict, yaml};
+use crate::inject::sources::{Holder, Sources};
+use crate::inject::{self, Decision, Entry, Settings, Verdict, yaml};
 use crate::templates;
+use crate::values;
 use crate::workload::{PodTemplate, pod_templates};
 
 /// Arguments of `inject`.
@@ -28,9 +32,17 @@ pub(super) struct InjectArgs {
     /// File or folder of templates (repeatable)
     #[arg(long, value_name = "PATH", required = true, env = "SIDECAR_INJECTOR_TEMPLATES", value_delimiter = ',')]
     templates: Vec<PathBuf>,
+    /// Shared values of templates: a file of KEY: VALUE pairs, or a ConfigMap (repeatable)
+    #[arg(long, value_name = "FILE")]
+    values: Vec<PathBuf>,
+    /// Decide as the policy webhook: namespace defaults and autoInject reach pods that say nothing
+    #[arg(long)]
+    policy: bool,
     /// Namespace of manifests that name none
     #[arg(short, long, default_value = "default")]
     namespace: String,
+    #[command(flatten)]
+    settings: SettingsArgs,
     /// What to write
     #[arg(short, long, value_enum, default_value_t = Output::Yaml)]
     output: Output,
@@ -57,49 +69,63 @@ struct Document<'t> {
     patch: Vec<Value>,
 }
 
+/// What decides on the pods of all documents.
+struct Injector<'a> {
+    catalog: Catalog,
+    settings: Settings,
+    entry: Entry,
+    /// Of manifests that name none.
+    namespace: &'a str,
+    /// What stands in the way, and what is worth knowing.
+    problems: String,
+    notes: String,
+}
+
+/// A file that was read.
+struct File {
+    name: String,
+    text: String,
+}
+
 /// Runs the command.
 pub(super) fn run(args: &InjectArgs) -> Result<(), Failure> {
-    let InjectArgs { files, templates, namespace, output } = args;
-    let catalog = load(templates)?;
-    let (mut out, mut problems, mut notes) = (String::new(), String::new(), String::new());
-    let (mut values, mut unread) = (Vec::new(), None);
-    for file in manifest_files(files)? {
-        let (name, text) = match read(&file) {
-            Ok(read) => read,
+    let settings = args.settings.settings().map_err(|error| Failure::Usage(error.to_string()))?;
+    let entry = if args.policy { Entry::Policy } else { Entry::Requests };
+    let (mut files, mut unread) = (Vec::new(), None);
+    for path in manifest_files(&args.files)? {
+        match read(&path) {
+            Ok(file) => files.push(file),
             // The others are looked at all the same: one run tells everything.
-            Err(error) => {
-                unread.get_or_insert(error);
-                continue;
-            }
-        };
-        let mut documents = Vec::new();
-        for (separator, lines, text) in split(&text) {
-            let value = match templates::manifest(&name, lines, text) {
-                Ok(value) => value,
-                Err(error) => {
-                    let _ = writeln!(problems, "{error}");
-                    continue;
-                }
-            };
-            let mut document = Document { separator, text, changed: None, value, patch: Vec::new() };
-            inject_document(&mut document, &catalog, namespace, &name, &mut problems, &mut notes)?;
-            documents.push(document);
+            Err(error) => drop(unread.get_or_insert(error)),
         }
-        match output {
+    }
+    let mut problems = String::new();
+    let parsed: Vec<Vec<Document<'_>>> = files.iter().map(|file| documents(file, &mut problems)).collect();
+    let namespaces = parsed.iter().flatten().filter_map(|document| values::namespace(&document.value));
+    let namespaces = Namespaces { watched: false, known: namespaces.collect() };
+    let catalog = load(&args.templates, &args.values)?.with_namespaces(Arc::new(namespaces));
+    let mut injector =
+        Injector { catalog, settings, entry, namespace: &args.namespace, problems, notes: String::new() };
+    let (mut out, mut values) = (String::new(), Vec::new());
+    for (file, mut documents) in files.iter().zip(parsed) {
+        for document in &mut documents {
+            injector.inject(document, &file.name)?;
+        }
+        match args.output {
             Output::Yaml => write_yaml(&mut out, &documents)?,
             Output::Json => values.extend(documents.into_iter().map(Document::value).filter(|value| !value.is_null())),
             Output::Patch => write_patches(&mut out, &documents),
         }
     }
-    eprint!("{notes}");
+    eprint!("{}", injector.notes);
     if let Some(error) = unread {
-        eprint!("{problems}");
+        eprint!("{}", injector.problems);
         return Err(Failure::Io(error));
     }
-    if !problems.is_empty() {
-        return Err(Failure::Found(problems));
+    if !injector.problems.is_empty() {
+        return Err(Failure::Found(injector.problems));
     }
-    if let Output::Json = output {
+    if let Output::Json = args.output {
         let value = match values.len() {
             1 => values.remove(0),
             _ => json!({"apiVersion": "v1", "kind": "List", "items": values}),
@@ -108,6 +134,20 @@ pub(super) fn run(args: &InjectArgs) -> Result<(), Failure> {
     }
     std::io::stdout().write_all(out.as_bytes()).context("failed to write to stdout")?;
     Ok(())
+}
+
+/// The documents of a file; what is none is a problem.
+fn documents<'f>(file: &'f File, problems: &mut String) -> Vec<Document<'f>> {
+    let mut documents = Vec::new();
+    for (separator, lines, text) in split(&file.text) {
+        match templates::manifest(&file.name, lines, text) {
+            Ok(value) => documents.push(Document { separator, text, changed: None, value, patch: Vec::new() }),
+            Err(error) => {
+                let _ = writeln!(problems, "{error}");
+            }
+        }
+    }
+    documents
 }
 
 /// The files themselves, and of folders what kubectl reads of them: the manifests one level deep.
@@ -131,9 +171,17 @@ fn manifest_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-fn load(paths: &[PathBuf]) -> Result<Catalog, Failure> {
+fn load(paths: &[PathBuf], values: &[PathBuf]) -> Result<Catalog, Failure> {
+    if let Some(path) = paths.iter().chain(values).find(|path| !path.exists()) {
+        return Err(Failure::Io(anyhow!("{}: no such file or folder", path.display())));
+    }
     let mut sources = Sources::default();
     templates::read(paths, &mut sources);
+    for path in values {
+        let holder = Holder { created: String::new(), name: path.display().to_string() };
+        let values = values::read(path).map_err(|error| Failure::Found(error.to_string()))?;
+        sources.set_values(&holder, Some(values));
+    }
     let published = sources.catalog();
     for warning in &published.warnings {
         eprintln!("{warning}");
@@ -141,23 +189,19 @@ fn load(paths: &[PathBuf]) -> Result<Catalog, Failure> {
     if published.errors.is_empty() {
         return Ok(published.catalog);
     }
-    let missing = paths.iter().find(|path| !path.exists());
-    if let Some(path) = missing {
-        return Err(Failure::Io(anyhow!("{}: no such file or folder", path.display())));
-    }
     let errors: Vec<String> = published.errors.iter().map(ToString::to_string).collect();
     Err(Failure::Found(errors.join("\n")))
 }
 
-fn read(file: &PathBuf) -> anyhow::Result<(String, String)> {
+fn read(file: &PathBuf) -> anyhow::Result<File> {
     if file.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).context("failed to read stdin")?;
-        return Ok(("stdin".to_owned(), text));
+        return Ok(File { name: "stdin".to_owned(), text });
     }
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file).with_context(|| format!("failed to read {name}"))?;
-    Ok((name, text))
+    Ok(File { name, text })
 }
 
 /// The documents with the separator line before each and the number of lines before their text.
@@ -173,47 +217,47 @@ fn split(text: &str) -> Vec<(&str, usize, &str)> {
     separated.collect()
 }
 
-fn inject_document(
-    document: &mut Document<'_>,
-    catalog: &Catalog,
-    namespace: &str,
-    file: &str,
-    problems: &mut String,
-    notes: &mut String,
-) -> Result<(), Failure> {
-    for pod in pod_templates(&document.value) {
-        let decision = decide(&pod, catalog, namespace);
-        let place = format!("{file}: {}", describe(&document.value, &pod));
-        for warning in &decision.warnings {
-            let _ = writeln!(notes, "warning: {place}: {warning}");
+impl Injector<'_> {
+    fn inject(&mut self, document: &mut Document<'_>, file: &str) -> Result<(), Failure> {
+        for pod in pod_templates(&document.value) {
+            let decision = self.decide(&pod);
+            let place = format!("{file}: {}", describe(&document.value, &pod));
+            for warning in &decision.warnings {
+                let _ = writeln!(self.notes, "warning: {place}: {warning}");
+            }
+            if decision.verdict == Verdict::Denied {
+                let _ = writeln!(self.problems, "error: {place}: {}", decision.message);
+            } else if let Some(patch) = &decision.patch {
+                let patch: json_patch::Patch = serde_json::from_slice(patch).context("failed to read our own patch")?;
+                let changed = document.changed.get_or_insert_with(|| document.value.clone());
+                json_patch::patch(changed, &patch).context("failed to apply our own patch")?;
+                let operations = patch.0.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>();
+                document.patch.extend(operations.context("failed to write the patch")?);
+            }
         }
-        if decision.verdict == Verdict::Denied {
-            let _ = writeln!(problems, "error: {place}: {}", decision.message);
-        } else if let Some(patch) = &decision.patch {
-            let patch: json_patch::Patch = serde_json::from_slice(patch).context("failed to read our own patch")?;
-            let changed = document.changed.get_or_insert_with(|| document.value.clone());
-            json_patch::patch(changed, &patch).context("failed to apply our own patch")?;
-            let operations = patch.0.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>();
-            document.patch.extend(operations.context("failed to write the patch")?);
-        }
+        on_the_wrong_object(&document.value, file, &mut self.notes);
+        Ok(())
     }
-    on_the_wrong_object(&document.value, file, notes);
-    Ok(())
-}
 
-fn decide(pod: &PodTemplate, catalog: &Catalog, namespace: &str) -> Decision {
-    let text = |text: &'static str| Text(text.into());
-    let namespace = pod.namespace.as_deref().unwrap_or(namespace);
-    let request = Request {
-        uid: Text::default(),
-        target: Target { operation: text("CREATE"), group: text(""), resource: text("pods"), subresource: text("") },
-        namespace: Text(namespace.into()),
-        dry_run: false,
-        document: &pod.pod,
-        at: &[],
-        pod: Some(Pod::parse(&pod.pod)),
-    };
-    inject::decide(&request, catalog, &Settings::default(), &pod.embedding)
+    fn decide(&self, pod: &PodTemplate) -> Decision {
+        let text = |text: &'static str| Text(text.into());
+        let namespace = pod.namespace.as_deref().unwrap_or(self.namespace);
+        let request = Request {
+            uid: Text::default(),
+            target: Target {
+                operation: text("CREATE"),
+                group: text(""),
+                resource: text("pods"),
+                subresource: text(""),
+            },
+            namespace: Text(namespace.into()),
+            dry_run: false,
+            document: &pod.pod,
+            at: &[],
+            pod: Some(Pod::parse(&pod.pod)),
+        };
+        inject::decide(&request, self.entry, &self.catalog, &self.settings, &pod.embedding)
+    }
 }
 
 /// `KIND/NAME` of the document, or of the item of a list that the pod belongs to.

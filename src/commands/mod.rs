@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 mod inject;
 mod serve;
+mod settings;
 
 /// Adds sidecars to Kubernetes pods.
 #[derive(Debug, Parser)]
@@ -16,7 +17,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Add sidecars to manifests, as the webhook would
-    Inject(inject::InjectArgs),
+    Inject(Box<inject::InjectArgs>),
     /// Run the webhook
     Serve(Box<serve::ServeArgs>),
 }
@@ -24,6 +25,8 @@ enum Command {
 /// Why a command did not succeed.
 #[derive(Debug)]
 pub enum Failure {
+    /// Arguments that do not make sense: exit code 2.
+    Usage(String),
     /// Problems in what was given, ready to print: exit code 1.
     Found(String),
     /// Files or the cluster: exit code 3.

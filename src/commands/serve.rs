@@ -14,8 +14,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
+use super::settings::SettingsArgs;
 use crate::certs::{self, Certificate, Current};
-use crate::inject::{FOREIGN_SIDECARS, Settings};
+use crate::inject::Settings;
 use crate::server::{self, Webhook, accept, admin};
 use crate::watch;
 
@@ -67,18 +68,14 @@ pub(super) struct ServeArgs {
     /// Write the authority of the self-signed certificate here, PEM
     #[arg(long, value_name = "FILE", env = "SIDECAR_INJECTOR_TLS_WRITE_CA", requires = "tls_self_signed")]
     tls_write_ca: Option<PathBuf>,
-    /// Namespace whose pods are never touched (repeatable)
-    #[arg(long, value_name = "NAMESPACE", env = "SIDECAR_INJECTOR_EXCLUDE_NAMESPACE", value_delimiter = ',')]
-    exclude_namespace: Vec<String>,
-    /// Names of other injectors' containers, which globs of appContainers leave alone
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "SIDECAR_INJECTOR_FOREIGN_SIDECARS",
-        value_delimiter = ',',
-        default_values = FOREIGN_SIDECARS
-    )]
-    foreign_sidecars: Vec<String>,
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Shared values of templates: a file of KEY: VALUE pairs, or a ConfigMap (repeatable)
+    #[arg(long, value_name = "FILE", env = "SIDECAR_INJECTOR_VALUES", value_delimiter = ',', requires = "templates")]
+    values: Vec<PathBuf>,
+    /// Watch namespaces: their defaults, and templates that depend on their labels, need it
+    #[arg(long, env = "SIDECAR_INJECTOR_WATCH_NAMESPACES")]
+    watch_namespaces: bool,
     /// Seconds to go on serving after SIGTERM, until no more requests are sent here
     #[arg(long, value_name = "SECONDS", default_value_t = 5, env = "SIDECAR_INJECTOR_SHUTDOWN_DELAY")]
     shutdown_delay: u64,
@@ -102,8 +99,9 @@ enum LogFormat {
 /// Runs the command until SIGTERM or SIGINT.
 pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
     log_to_stderr(args.log_format, args.log_level);
+    let settings = args.settings.settings().map_err(|error| Failure::Usage(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start")?;
-    runtime.block_on(serve(args))?;
+    runtime.block_on(serve(args, settings))?;
     Ok(())
 }
 
@@ -115,24 +113,20 @@ fn log_to_stderr(format: LogFormat, level: tracing::Level) {
     }
 }
 
-async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     // Everything that can be wrong is found before a port is bound.
-    if let Some(path) = args.templates.iter().find(|path| !path.exists()) {
-        return Err(anyhow!("{}: no such file or folder (--templates)", path.display()));
+    if let Some(path) = args.templates.iter().chain(&args.values).find(|path| !path.exists()) {
+        return Err(anyhow!("{}: no such file or folder", path.display()));
     }
     let certificate = certificate(&args)?;
-    let client = match &args.namespace {
-        Some(_) => {
-            Some(kube::Client::try_default().await.context("failed to find a cluster (KUBECONFIG or in-cluster)")?)
-        }
-        None => None,
+    let client = if args.namespace.is_some() || args.watch_namespaces {
+        Some(kube::Client::try_default().await.context("failed to find a cluster (KUBECONFIG or in-cluster)")?)
+    } else {
+        None
     };
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
-    let webhook = Webhook::new(Settings {
-        excluded_namespaces: args.exclude_namespace.clone(),
-        foreign_sidecars: args.foreign_sidecars.clone(),
-    });
+    let webhook = Webhook::new(settings);
     webhook.metrics.certificate(certificate.not_after());
     let tls = certs::server_config(Arc::clone(&certificate))?;
     let listener = bind(args.listen, "--listen").await?;
@@ -141,10 +135,11 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let admin = admin::Admin::new(Arc::clone(&webhook));
     tokio::spawn(axum::serve(admin_listener, admin::router(Arc::clone(&admin))).into_future());
     tokio::spawn(renew(args.tls_cert.clone().zip(args.tls_key.clone()), certificate, Arc::clone(&webhook)));
-    match (client, args.namespace) {
-        (Some(client), Some(namespace)) => tokio::spawn(watch::config_maps(client, namespace, Arc::clone(&webhook))),
-        _ => tokio::spawn(watch::files(args.templates, Arc::clone(&webhook))),
+    let source = match args.namespace {
+        Some(namespace) => watch::Source::ConfigMaps(namespace),
+        None => watch::Source::Files { templates: args.templates, values: args.values },
     };
+    tokio::spawn(watch::run(source, client, args.watch_namespaces, Arc::clone(&webhook)));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let router = server::router(Arc::clone(&webhook));
     let accepting = tokio::spawn(accept::serve(listener, tls, router, webhook, async {

@@ -12,7 +12,7 @@ use super::diagnostic::{Source, shown};
 use super::expr::{Expression, Names, Reads, Scope, Text};
 use super::item::{self, Item, Kind};
 use super::pod_level;
-use super::pod_types::Checker;
+use super::pod_types::{Checker, PENDING};
 use super::syntax;
 use super::template::{Mode, position};
 use super::yaml::{Key, Node, Value};
@@ -132,6 +132,13 @@ impl Blueprint {
             }
         }
         blueprint
+    }
+
+    /// The names of containers that every pod gets: spelt out and without a condition.
+    pub(super) fn literal_containers(&self) -> impl Iterator<Item = &str> {
+        let always = |entry: &&Entry| entry.kind.is_container() && entry.condition.is_none();
+        let names = self.entries.iter().filter(always).map(|entry| entry.item.name.as_str());
+        names.filter(|name| *name != PENDING)
     }
 
     /// What is added, if it is the same for every pod.

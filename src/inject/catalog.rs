@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
+use super::Entry;
+use super::namespaces::Namespaces;
 use super::select::TemplateRef;
-use super::template::Template;
+use super::template::{AutoInject, Template};
 
 /// Templates by name, and what is known of names that have none.
 #[derive(Debug, Default)]
@@ -18,6 +20,9 @@ pub struct Catalog {
     broken: BTreeMap<String, String>,
     /// Shared values: an object of strings.
     values: Json,
+    namespaces: Arc<Namespaces>,
+    /// Names of templates that choose pods themselves, sorted.
+    auto: Vec<String>,
 }
 
 /// All versions of one name.
@@ -62,7 +67,43 @@ impl Catalog {
                 }
             }
         }
-        Self { templates: by_name, broken, values: Json::Object(Map::new()) }
+        let mut catalog = Self { templates: by_name, broken, values: Json::Object(Map::new()), ..Self::default() };
+        let serves = |name: &&String| {
+            let template = catalog.get(TemplateRef { name, version: None });
+            template.is_ok_and(|template| template.auto_inject.is_some())
+        };
+        let mut auto: Vec<String> = catalog.templates.keys().filter(serves).cloned().collect();
+        auto.sort_unstable();
+        catalog.auto = auto;
+        catalog
+    }
+
+    /// The same with what is known of namespaces.
+    #[must_use]
+    pub fn with_namespaces(self, namespaces: Arc<Namespaces>) -> Self {
+        Self { namespaces, ..self }
+    }
+
+    /// What is known of namespaces.
+    #[must_use]
+    pub fn namespaces(&self) -> &Namespaces {
+        &self.namespaces
+    }
+
+    /// Whether a decision may depend on the namespace.
+    #[must_use]
+    pub fn needs_namespaces(&self, entry: Entry) -> bool {
+        let needs = |template: &Arc<Template>| template.needs_namespaces();
+        let all = |versions: &Versions| versions.versioned.iter().chain(&versions.unversioned).any(needs);
+        entry == Entry::Policy || self.templates.values().any(all)
+    }
+
+    /// The templates that choose pods themselves, by name, in the version that an unversioned request means.
+    pub(super) fn auto_inject(&self) -> impl Iterator<Item = (&Template, &AutoInject)> {
+        self.auto.iter().filter_map(|name| {
+            let template = self.get(TemplateRef { name, version: None }).ok()?;
+            Some((template, template.auto_inject.as_ref()?))
+        })
     }
 
     /// The same with shared values.

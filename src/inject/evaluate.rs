@@ -42,12 +42,9 @@ impl<'p> Evaluation<'p> {
         let reads = template.reads();
         let object = template.paths().read(self.request.document, self.request.at).unwrap_or_default();
         let values = self.catalog.values();
-        let request = json!({
-            "namespace": self.request.namespace.as_str(),
-            "operation": self.request.target.operation.as_str(),
-            "dryRun": self.request.dry_run,
-        });
-        let roots = Roots { object: &object, request: &request, params: &params, values, namespace: &Json::Null };
+        let request = self.request.as_seen();
+        let namespace = self.catalog.namespaces().object(self.request.namespace.as_str());
+        let roots = Roots { object: &object, request: &request, params: &params, values, namespace: &namespace };
         let scope = Scope::new(&roots, template.variables());
         let fix = "Change the template, or what its expression reads";
         let additions = template.evaluate(&scope, &object).map_err(problems(Reason::ExpressionFailed, fix))?;

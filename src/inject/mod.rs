@@ -6,6 +6,7 @@
 pub mod app_containers;
 mod arrangement;
 mod blueprint;
+mod choose;
 mod compile;
 mod decision;
 mod evaluate;
@@ -18,16 +19,19 @@ mod plan;
 mod pod_level;
 mod pod_resources;
 mod pod_types;
+mod report;
 mod resolve;
 
 pub mod catalog;
 pub mod diagnostic;
+pub mod namespaces;
 pub mod parameter;
 pub mod pod;
 pub mod quantity;
 pub mod reason;
 pub mod review;
 pub mod select;
+pub mod selector;
 pub mod sources;
 pub mod status;
 pub mod syntax;
@@ -39,17 +43,23 @@ pub use decision::{Decision, Outcome, Verdict};
 pub use item::{Item, Port};
 
 use catalog::Catalog;
+use choose::Chooser;
 use pod::Spec;
 use reason::Reason;
 use resolve::{Case, Place};
 use review::{Request, ReviewError};
-use select::Selection;
 
 /// What does not depend on the request.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Namespaces whose pods are never touched.
     pub excluded_namespaces: Vec<String>,
+    /// What `true` in a request stands for: requests of their own, e.g. `fluent-bit, vault-agent@2`.
+    pub default_templates: Vec<String>,
+    /// Other systems' annotations that count as a request too.
+    pub request_annotations: Vec<String>,
+    /// Whether a request for an unknown template leaves it out instead of refusing the pod.
+    pub skip_unknown: bool,
     /// Names of containers that other injectors add: no glob of `appContainers` is about them.
     pub foreign_sidecars: Vec<String>,
 }
@@ -57,7 +67,13 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let foreign_sidecars = FOREIGN_SIDECARS.iter().map(ToString::to_string).collect();
-        Self { excluded_namespaces: Vec::new(), foreign_sidecars }
+        Self {
+            excluded_namespaces: Vec::new(),
+            default_templates: Vec::new(),
+            request_annotations: Vec::new(),
+            skip_unknown: false,
+            foreign_sidecars,
+        }
     }
 }
 
@@ -78,6 +94,16 @@ pub const FOREIGN_SIDECARS: [&str; 14] = [
     "kuma-init",
     "gke-gcsfuse-sidecar",
 ];
+
+/// Which webhook a request came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Entry {
+    /// For pods that ask: requests only.
+    #[default]
+    Requests,
+    /// For namespaces with policies: their defaults and `autoInject` reach pods that say nothing, too.
+    Policy,
+}
 
 /// Where the pod stands in the document that is patched. The default is the pod itself.
 #[derive(Clone, Debug, Default)]
@@ -101,19 +127,37 @@ pub struct Answer<'a> {
     pub request: Option<Request<'a>>,
 }
 
+/// Why a review is not answered.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refused {
+    /// The body is no review: there is nothing that could be answered but HTTP 400.
+    #[error(transparent)]
+    NoReview(#[from] ReviewError),
+    /// The namespace has not been seen yet, and templates depend on it: the API server may come again.
+    #[error("the namespace {0} is not known yet")]
+    NamespacePending(String),
+}
+
 /// Answers the review in `body`.
 ///
 /// # Errors
-/// When the body is no review: then there is nothing that could be answered but HTTP 400.
-pub fn answer<'a>(body: &'a [u8], catalog: &Catalog, settings: &Settings) -> Result<Answer<'a>, ReviewError> {
-    if let Some(front) = front::not_requested(body)
+/// See [`Refused`].
+pub fn answer<'a>(body: &'a [u8], entry: Entry, catalog: &Catalog, settings: &Settings) -> Result<Answer<'a>, Refused> {
+    if entry == Entry::Requests
+        && settings.request_annotations.is_empty()
+        && let Some(front) = front::not_requested(body)
         && !settings.excludes(front.namespace.as_str())
     {
         let decision = Decision::unchanged(Reason::NotRequested);
         return Ok(Answer { body: review::response(front.uid.as_str(), &decision), decision, request: None });
     }
     let request = Request::parse(body)?;
-    let decision = decide(&request, catalog, settings, &Embedding::default());
+    let namespace = request.namespace.as_str();
+    if catalog.needs_namespaces(entry) && catalog.namespaces().is_pending(namespace) && request.target.is_pod_create() {
+        return Err(Refused::NamespacePending(diagnostic::shown(namespace, 63)));
+    }
+    let decision = decide(&request, entry, catalog, settings, &Embedding::default());
     Ok(Answer { body: review::response(request.uid.as_str(), &decision), decision, request: Some(request) })
 }
 
@@ -125,7 +169,13 @@ impl Settings {
 
 /// Decides one request: phase 1, whether the pod is to be touched at all.
 #[must_use]
-pub fn decide(request: &Request<'_>, catalog: &Catalog, settings: &Settings, embedding: &Embedding) -> Decision {
+pub fn decide(
+    request: &Request<'_>,
+    entry: Entry,
+    catalog: &Catalog,
+    settings: &Settings,
+    embedding: &Embedding,
+) -> Decision {
     if !request.target.is_pod_create() {
         return Decision::unchanged(Reason::NotAPodCreate);
     }
@@ -139,30 +189,26 @@ pub fn decide(request: &Request<'_>, catalog: &Catalog, settings: &Settings, emb
     if metadata.annotation(select::MIRROR).is_some() {
         return Decision::unchanged(Reason::MirrorPod);
     }
-    let value = metadata.annotation(select::REQUEST);
+    let chooser = Chooser { request, metadata, catalog, settings, entry };
     if settings.excludes(request.namespace.as_str()) {
         let mut decision = Decision::unchanged(Reason::ExcludedNamespace);
         let text = "the injector leaves pods of this namespace alone";
-        decision.warnings.extend(value.map(|_| decision::warning(text, Reason::ExcludedNamespace)));
+        let asked = chooser.request().is_some();
+        decision.warnings.extend(asked.then(|| decision::warning(text, Reason::ExcludedNamespace)));
         return decision;
     }
-    let Some(value) = value else { return Decision::unchanged(Reason::NotRequested) };
     let place = Place { metadata, embedding };
-    let refs = match select::parse(value) {
+    let choices = match chooser.choose() {
         Err(why) => return Decision::denied(Reason::InvalidRequest, &format!("{why} {}", place.change())),
-        Ok(Selection::OptedOut) => return Decision::unchanged(Reason::OptedOut),
-        Ok(Selection::Empty) => {
-            let mut decision = Decision::unchanged(Reason::NotRequested);
-            let text = format!("{} is empty and asks for nothing", select::REQUEST);
-            decision.warnings.push(decision::warning(&text, Reason::NotRequested));
-            return decision;
+        Ok((choices, Some(nothing))) => {
+            return Decision { warnings: choices.warnings, ..Decision::unchanged(nothing) };
         }
-        Ok(Selection::Templates(refs)) => refs,
+        Ok((choices, None)) => choices,
     };
     match &pod.spec {
         Err(why) => invalid_pod(why),
         Ok(Spec { containers: None, .. }) => invalid_pod("the pod's spec: it has no containers"),
-        Ok(spec) => Case { request, metadata, spec, catalog, settings, place }.decide(&refs),
+        Ok(spec) => Case { request, metadata, spec, catalog, settings, place }.decide(choices),
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Reason {
     AlreadyInjected,
     /// A template of that name, or that version of it, does not exist.
     UnknownTemplate,
+    /// The pod may not have the template, or not in this version.
+    NotAllowed,
     /// A parameter is unknown, missing, or not what it must be.
     InvalidParameter,
     /// An expression of the template failed, or gave a value of the wrong type.
@@ -62,6 +64,7 @@ impl Reason {
             Self::NotRequested => "NotRequested",
             Self::AlreadyInjected => "AlreadyInjected",
             Self::UnknownTemplate => "UnknownTemplate",
+            Self::NotAllowed => "NotAllowed",
             Self::InvalidParameter => "InvalidParameter",
             Self::ExpressionFailed => "ExpressionFailed",
             Self::HostNetwork => "HostNetwork",

@@ -2,25 +2,19 @@
 //! which of them deny, and puts plan, status and patch together. It must not know where templates come from
 //! or how the answer is sent.
 
-use std::collections::BTreeMap;
-
-use serde_json::value::RawValue;
-
-use super::catalog::{Catalog, Unknown};
-use super::decision::{self, Decision, Outcome, Verdict};
-use super::diagnostic::{self, nearest};
+use super::catalog::Catalog;
+use super::choose::{By, Choices};
+use super::decision::{self, Decision, Verdict};
+use super::diagnostic::shown;
 use super::evaluate::Evaluation;
-use super::parameter;
 use super::plan::{self, Placed, Plan, Problem, Ready};
-use super::pod::{Metadata, Spec, StringMap};
-use super::pod_level::Operation;
+use super::pod::{Metadata, Spec};
 use super::reason::Reason;
 use super::review::Request;
-use super::select::{self, TemplateRef};
-use super::status::{Added, STATUS, Skipped, Status, Written, WrittenEntry};
-use super::syntax::is_label;
+use super::select::TemplateRef;
+use super::status::{STATUS, Status};
 use super::template::{OnProblem, Template};
-use super::{Embedding, Item, Settings, patch};
+use super::{Embedding, Settings, patch};
 
 /// Annotations of a pod may have this many bytes, keys and values (`ValidateAnnotationsSize`).
 const MAX_ANNOTATIONS: usize = 256 * 1024;
@@ -57,39 +51,56 @@ pub(super) struct Case<'p> {
 }
 
 /// A template asked for.
-struct Chosen<'p> {
-    wanted: TemplateRef<'p>,
-    template: Option<&'p Template>,
+pub(super) struct Chosen<'p> {
+    pub(super) wanted: TemplateRef<'p>,
+    pub(super) by: By,
+    pub(super) template: Option<&'p Template>,
     /// What it adds, if it is known and could be evaluated.
-    ready: Option<Ready<'p>>,
+    pub(super) ready: Option<Ready<'p>>,
 }
 
 /// What stands in the way of each template asked for, in the same order; where nothing does, what came of it.
 #[derive(Default)]
-struct Findings {
-    problems: Vec<Vec<Problem>>,
+pub(super) struct Findings {
+    pub(super) problems: Vec<Vec<Problem>>,
     /// Nothing of it is missing from the pod.
-    adds_nothing: Vec<bool>,
+    pub(super) adds_nothing: Vec<bool>,
 }
 
 impl Findings {
-    fn first(&self, index: usize) -> Option<&Problem> {
+    pub(super) fn first(&self, index: usize) -> Option<&Problem> {
         self.problems[index].first()
     }
 }
 
 impl<'p> Case<'p> {
-    pub(super) fn decide(&self, refs: &[TemplateRef<'p>]) -> Decision {
+    pub(super) fn decide(&self, mut choices: Choices<'p>) -> Decision {
+        let mut early = std::mem::take(&mut choices.warnings);
+        let mut decision = self.resolve(choices);
+        early.append(&mut decision.warnings);
+        decision.warnings = early;
+        decision
+    }
+
+    fn resolve(&self, choices: Choices<'p>) -> Decision {
+        let Choices { refs, by, mut problems, .. } = choices;
+        let refs = refs.as_slice();
         let status_text = self.metadata.annotation(STATUS);
         let status = Status::parse(status_text);
         let present = status.present(self.metadata, self.spec);
-        let is_present = |wanted: &&TemplateRef<'p>| present.iter().any(|(name, _)| *name == wanted.name);
-        if refs.iter().all(|wanted| is_present(&wanted)) {
-            return self.outcome(Decision::unchanged(Reason::AlreadyInjected), refs, &[], &Findings::default());
+        let present: Vec<_> = present.into_iter().filter(|(name, _)| self.is_complete(name)).collect();
+        let is_present = |wanted: &TemplateRef<'p>| present.iter().any(|(name, _)| *name == wanted.name);
+        if refs.iter().all(is_present) {
+            let decision = Decision::unchanged(Reason::AlreadyInjected);
+            return self.outcome(decision, refs, &[], &Findings::default());
         }
-        let absent = refs.iter().filter(|wanted| !is_present(wanted));
-        let (chosen, problems): (Vec<Chosen<'p>>, Vec<Vec<Problem>>) =
-            absent.map(|wanted| self.choose(*wanted)).unzip();
+        let absent = refs.iter().zip(&by).filter(|(wanted, _)| !is_present(wanted));
+        let choose = |(wanted, by): (&TemplateRef<'p>, &By)| {
+            let (chosen, mut found) = self.choose(*wanted, *by);
+            found.extend(problems.remove(wanted.name));
+            (chosen, found)
+        };
+        let (chosen, problems): (Vec<Chosen<'p>>, Vec<Vec<Problem>>) = absent.map(choose).unzip();
         let mut findings = Findings { adds_nothing: vec![false; chosen.len()], problems };
         let listed = status.containers();
         let foreign: Vec<&str> = self.settings.foreign_sidecars.iter().map(String::as_str).chain(listed).collect();
@@ -101,9 +112,9 @@ impl<'p> Case<'p> {
             claims: &self.place.embedding.claims,
         };
         let plan = Self::plan(&target, &chosen, &mut findings);
-        let denies = |chosen: &Chosen<'p>| chosen.template.and_then(|t| t.on_problem) != Some(OnProblem::Skip);
+        Self::forgive(&chosen, &mut findings);
         let broken = |(_, problems): &(&Chosen<'p>, &Vec<Problem>)| !problems.is_empty();
-        if chosen.iter().zip(&findings.problems).filter(broken).any(|(chosen, _)| denies(chosen)) {
+        if chosen.iter().zip(&findings.problems).filter(broken).any(|(chosen, _)| self.denies(chosen)) {
             return self.outcome(self.denied(&chosen, &findings), refs, &chosen, &findings);
         }
         let mut decision = Decision::unchanged(Reason::AlreadyInjected);
@@ -128,19 +139,68 @@ impl<'p> Case<'p> {
         self.outcome(decision, refs, &chosen, &findings)
     }
 
-    fn choose(&self, wanted: TemplateRef<'p>) -> (Chosen<'p>, Vec<Problem>) {
+    /// Whether everything is in the pod that it must have of a template that a status lists: of a required one
+    /// every container, since a status can be forged.
+    fn is_complete(&self, name: &str) -> bool {
+        let template = self.catalog.get(TemplateRef { name, version: None }).ok().filter(|template| template.required);
+        let has = |name: &str| {
+            let mut containers = self.spec.containers.iter().chain(&self.spec.init_containers).flatten();
+            containers.any(|container| container.name.as_str() == name)
+        };
+        template.is_none_or(|template| template.literal_containers().all(has))
+    }
+
+    /// Whether a problem of the template refuses the pod.
+    fn denies(&self, chosen: &Chosen<'_>) -> bool {
+        let Some(template) = chosen.template else { return chosen.by == By::Pod && !self.settings.skip_unknown };
+        let default = if chosen.by == By::Pod { OnProblem::Deny } else { OnProblem::Skip };
+        template.required || template.on_problem.unwrap_or(default) == OnProblem::Deny
+    }
+
+    /// A template that nobody asked for by name does not apply to pods on the host's network, or on Windows, that it
+    /// is not made for: no problem.
+    fn forgive(chosen: &[Chosen<'_>], findings: &mut Findings) {
+        for (index, chosen) in chosen.iter().enumerate() {
+            let required = chosen.template.is_some_and(|template| template.required);
+            let problems = &mut findings.problems[index];
+            let unfit = |problem: &Problem| matches!(problem.reason, Reason::HostNetwork | Reason::WindowsPod);
+            if chosen.by != By::Pod && !required && problems.iter().any(unfit) {
+                problems.clear();
+                findings.adds_nothing[index] = true;
+            }
+        }
+    }
+
+    /// Whether the pod may have the template at all.
+    fn not_allowed(&self, wanted: TemplateRef<'_>, template: &Template) -> Option<Problem> {
+        let namespace = self.request.namespace.as_str();
+        let serving = self.catalog.get(TemplateRef { name: wanted.name, version: None });
+        let what = if !self.catalog.namespaces().matches(&template.allowed_namespaces, namespace) {
+            format!("pods of the namespace {} may not ask for it", shown(namespace, 63))
+        } else if serving.is_ok_and(|serving| serving.required && serving.version != template.version) {
+            "it is required, and no other version of it may be asked for".to_owned()
+        } else {
+            return None;
+        };
+        Some(Problem { reason: Reason::NotAllowed, what, fix: "" })
+    }
+
+    fn choose(&self, wanted: TemplateRef<'p>, by: By) -> (Chosen<'p>, Vec<Problem>) {
         let template = match self.catalog.get(wanted) {
             Ok(template) => template,
             Err(unknown) => {
-                let problems = vec![self.unknown(wanted, &unknown)];
-                return (Chosen { wanted, template: None, ready: None }, problems);
+                let problems = vec![self.unknown(wanted, by, &unknown)];
+                return (Chosen { wanted, by, template: None, ready: None }, problems);
             }
         };
+        if let Some(problem) = self.not_allowed(wanted, template) {
+            return (Chosen { wanted, by, template: Some(template), ready: None }, vec![problem]);
+        }
         let evaluation =
             Evaluation { request: self.request, metadata: self.metadata, spec: self.spec, catalog: self.catalog };
         match evaluation.of(template) {
-            Ok(ready) => (Chosen { wanted, template: Some(template), ready: Some(ready) }, Vec::new()),
-            Err(problems) => (Chosen { wanted, template: Some(template), ready: None }, problems),
+            Ok(ready) => (Chosen { wanted, by, template: Some(template), ready: Some(ready) }, Vec::new()),
+            Err(problems) => (Chosen { wanted, by, template: Some(template), ready: None }, problems),
         }
     }
 
@@ -168,130 +228,6 @@ impl<'p> Case<'p> {
                 return plan;
             }
         }
-    }
-
-    fn unknown(&self, wanted: TemplateRef<'_>, unknown: &Unknown<'_>) -> Problem {
-        let asks = |what: String| format!("{} asks for \"{what}\", ", select::REQUEST);
-        let what = match unknown {
-            Unknown::Name { broken: Some(why) } => {
-                asks(wanted.name.to_owned()) + &format!("whose template is broken: {}", diagnostic::shown(why, 300))
-            }
-            Unknown::Name { broken: None } => {
-                let names = self.catalog.names();
-                let hint =
-                    nearest(wanted.name, names.iter().copied()).map(|name| format!(". Did you mean \"{name}\"?"));
-                let known = if names.is_empty() {
-                    " There are no templates".to_owned()
-                } else {
-                    format!(" Known: {}", first_ten(&names))
-                };
-                asks(wanted.name.to_owned()) + "which does not exist" + hint.as_deref().unwrap_or(".") + &known
-            }
-            Unknown::Version { known } => {
-                let known: Vec<&str> = known.iter().map(|version| version.unwrap_or("(without version)")).collect();
-                let version = wanted.version.unwrap_or_default();
-                asks(format!("{}@{version}", wanted.name))
-                    + &format!("a version that does not exist. Known: {}", first_ten(&known))
-            }
-        };
-        Problem { reason: Reason::UnknownTemplate, what, fix: "" }
-    }
-
-    /// The refusal, listing every problem; its reason is the first in the order of the request.
-    fn denied(&self, chosen: &[Chosen<'_>], findings: &Findings) -> Decision {
-        let mut sentences = Vec::new();
-        let mut first = None;
-        for (chosen, problems) in chosen.iter().zip(&findings.problems) {
-            for problem in problems {
-                first.get_or_insert(problem.reason);
-                let template = chosen.template.map(|t| format!("Template {} cannot be added: ", t.display()));
-                let fix = if problem.fix.is_empty() { self.place.change() } else { format!("{}.", problem.fix) };
-                sentences.push(format!("{}{}. {fix}", template.unwrap_or_default(), problem.what));
-            }
-        }
-        let reason = first.unwrap_or(Reason::Conflict);
-        if sentences.len() > 1 {
-            let listed: Vec<String> =
-                sentences.iter().enumerate().map(|(at, text)| format!("({}) {text}", at + 1)).collect();
-            return Decision::denied(reason, &format!("{} problems: {}", listed.len(), listed.join(" ")));
-        }
-        Decision::denied(reason, &sentences.concat())
-    }
-
-    fn warnings(
-        &self,
-        refs: &[TemplateRef<'_>],
-        chosen: &[Chosen<'_>],
-        findings: &Findings,
-        plan: &Plan<'_>,
-    ) -> Vec<String> {
-        let left_out = chosen.iter().zip(&findings.problems).filter_map(|(chosen, problems)| {
-            let problem = problems.first()?;
-            Some(decision::warning(&format!("{} left out: {}", chosen.wanted.name, problem.what), problem.reason))
-        });
-        let warnings = plan
-            .warnings
-            .iter()
-            .map(|warning| decision::warning(&format!("{}: {}", warning.template, warning.what), warning.reason));
-        left_out.chain(warnings).chain(self.stray_parameters(refs)).collect()
-    }
-
-    /// Parameters for templates that are not asked for: probably a slip.
-    fn stray_parameters(&self, refs: &[TemplateRef<'_>]) -> Vec<String> {
-        let keys = self.metadata.annotations.iter().flat_map(StringMap::iter).map(|(key, _)| key);
-        let stray = keys.filter_map(|key| {
-            let (template, _) = key.split_once(parameter::INFIX)?;
-            let asked_for = refs.iter().any(|wanted| wanted.name == template);
-            (is_label(template) && !asked_for).then_some((key, template))
-        });
-        let warning = |(key, template): (&str, &str)| {
-            let hint = nearest(template, refs.iter().map(|wanted| wanted.name));
-            let hint = hint.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
-            decision::warning(&format!("{key} is for a template that is not asked for{hint}"), Reason::InvalidParameter)
-        };
-        stray.map(warning).collect()
-    }
-
-    /// The new status: the templates asked for in their order, then what else is present.
-    fn status(
-        &self,
-        refs: &[TemplateRef<'_>],
-        old: &Status<'_>,
-        present: &[(&str, &RawValue)],
-        chosen: &[Chosen<'_>],
-        findings: &Findings,
-        plan: &Plan<'_>,
-    ) -> String {
-        let mut created = patch::created(plan, self.metadata, self.spec);
-        let mut templates = Vec::with_capacity(refs.len());
-        for wanted in refs {
-            if let Some((_, raw)) = present.iter().find(|(name, _)| *name == wanted.name) {
-                templates.push(WrittenEntry::Kept(raw));
-            }
-            let Some(index) = chosen.iter().position(|chosen| chosen.wanted == *wanted) else { continue };
-            let Some(template) = chosen[index].template else { continue };
-            let ready = chosen[index].ready.as_ref();
-            let hash = ready.map_or(template.hash.as_str(), |ready| &ready.hash);
-            let placed = plan.placed.iter().find(|placed| ready.is_some_and(|ready| std::ptr::eq(placed.ready, ready)));
-            if let Some(placed) = placed {
-                // What had to be created is undone with the first template that is.
-                let added = added(placed, std::mem::take(&mut created));
-                templates.push(WrittenEntry::of(template, hash, Some(added), None));
-            } else if let Some(problem) = findings.first(index) {
-                let skipped = Skipped { reason: problem.reason.as_str(), message: &problem.what };
-                templates.push(match old.skipped(&template.name, hash) {
-                    Some(raw) => WrittenEntry::Kept(raw),
-                    None => WrittenEntry::of(template, hash, None, Some(skipped)),
-                });
-            }
-        }
-        let others = present.iter().filter(|(name, _)| refs.iter().all(|wanted| wanted.name != *name));
-        templates.extend(others.map(|(_, raw)| WrittenEntry::Kept(raw)));
-        let written = Written { injector: env!("CARGO_PKG_VERSION"), templates };
-        let mut text = Vec::with_capacity(512);
-        // Strings and raw JSON always have a JSON form, which is UTF-8.
-        let _ = serde_json::to_writer(&mut text, &written);
-        String::from_utf8(text).unwrap_or_default()
     }
 
     fn too_large(&self, plan: &Plan<'_>, status: &str, patch: usize) -> Option<Decision> {
@@ -326,70 +262,4 @@ impl<'p> Case<'p> {
         );
         Some(Decision::denied(Reason::TooLarge, &text))
     }
-
-    /// `decision` with what became of each template.
-    fn outcome(
-        &self,
-        mut decision: Decision,
-        refs: &[TemplateRef<'_>],
-        chosen: &[Chosen<'_>],
-        findings: &Findings,
-    ) -> Decision {
-        let denied = decision.verdict == Verdict::Denied;
-        let outcome = |wanted: &TemplateRef<'_>| {
-            let index = chosen.iter().position(|chosen| chosen.wanted.name == wanted.name);
-            let template = index.and_then(|index| chosen[index].template);
-            let problem = index.and_then(|index| findings.first(index));
-            let reason = match (index, problem) {
-                (None, _) => Reason::AlreadyInjected,
-                (Some(_), Some(problem)) => problem.reason,
-                (Some(index), None) if findings.adds_nothing[index] => Reason::NothingToAdd,
-                (Some(_), None) if decision.verdict == Verdict::Injected => Reason::Injected,
-                (Some(_), None) => decision.reason,
-            };
-            Outcome {
-                name: wanted.name.to_owned(),
-                known: self.catalog.has(wanted.name),
-                version: template.and_then(|template| template.version.clone()),
-                reason,
-                denied: denied && problem.is_some(),
-            }
-        };
-        decision.templates = refs.iter().map(outcome).collect();
-        decision
-    }
-}
-
-/// What a placed template adds, for the status.
-fn added<'c>(placed: &Placed<'c>, created: Vec<String>) -> Added<'c> {
-    let names = |items: &[&'c Item]| items.iter().map(|item| item.name.as_str()).collect();
-    let mut added = Added {
-        containers: names(&placed.containers),
-        init_containers: names(&placed.init_containers),
-        volumes: names(&placed.volumes),
-        image_pull_secrets: placed.image_pull_secrets.clone(),
-        labels: placed.labels.clone(),
-        annotations: placed.annotations.clone(),
-        pod: placed.pod.iter().map(Operation::pointer).collect(),
-        replaced: placed.replaced.clone(),
-        created,
-        ..Added::default()
-    };
-    for app in &placed.app_containers {
-        let paths: Vec<&str> = app.mounts.iter().map(|mount| mount.path.as_str()).collect();
-        added.mounts.extend((!paths.is_empty()).then_some((app.container, paths)));
-        added.env.extend((!app.env.is_empty()).then(|| (app.container, app.env.clone())));
-        added.env_from.extend((!app.env_from.is_empty()).then(|| (app.container, app.env_from.clone())));
-        let appended: BTreeMap<&str, String> = app.appended.iter().cloned().collect();
-        added.appended.extend((!appended.is_empty()).then_some((app.container, appended)));
-    }
-    added
-}
-
-fn first_ten(names: &[&str]) -> String {
-    let mut list = names.iter().take(10).copied().collect::<Vec<_>>().join(", ");
-    if names.len() > 10 {
-        list.push_str(", …");
-    }
-    list
 }

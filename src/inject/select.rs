@@ -31,70 +31,82 @@ pub enum Selection<'a> {
     Empty,
     /// `false`.
     OptedOut,
-    /// These templates, in this order, without duplicates.
-    Templates(Vec<TemplateRef<'a>>),
+    /// These, in this order, without duplicates.
+    Templates(Vec<Item<'a>>),
 }
 
-/// Reads the value of the request annotation.
+/// One item of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// A template by its name.
+    Named(TemplateRef<'a>),
+    /// `true`: the defaults.
+    Defaults,
+}
+
+/// Reads the value of the request annotation `key`. In another system's key (not [`REQUEST`]) a version may also
+/// stand behind a colon.
 ///
 /// # Errors
 /// What is wrong with it, as the first half of a message: the value is quoted, the grammar is shown.
-pub fn parse(value: &str) -> Result<Selection<'_>, String> {
+pub fn parse<'a>(key: &str, value: &'a str) -> Result<Selection<'a>, String> {
+    let malformed = |problem: &str| malformed(key, value, problem);
     match value.trim_ascii() {
         "" => return Ok(Selection::Empty),
         "false" => return Ok(Selection::OptedOut),
         _ => {}
     }
-    let mut templates: Vec<TemplateRef<'_>> = Vec::with_capacity(4);
-    for item in value.split(',') {
-        let template = parse_item(value, item.trim_ascii())?;
-        match templates.iter().find(|seen| seen.name == template.name) {
-            None => templates.push(template),
-            Some(seen) if *seen == template => {}
-            Some(seen) => {
+    let mut items: Vec<Item<'a>> = Vec::with_capacity(4);
+    for text in value.split(',') {
+        let item = parse_item(text.trim_ascii(), key != REQUEST).map_err(|problem| malformed(&problem))?;
+        let same_name = |known: &&Item<'a>| match (known, item) {
+            (Item::Named(one), Item::Named(other)) => one.name == other.name,
+            (known, item) => **known == item,
+        };
+        match (items.iter().find(same_name), item) {
+            (None, _) => items.push(item),
+            (Some(Item::Named(seen)), Item::Named(template)) if *seen != template => {
                 let (one, other) = (version_or_none(*seen), version_or_none(template));
-                return Err(malformed(
-                    value,
-                    &format!("{} is asked for in two versions, {one} and {other}", template.name),
-                ));
+                return Err(malformed(&format!("{} is asked for in two versions, {one} and {other}", template.name)));
             }
+            _ => {}
         }
-        if templates.len() > MAX_TEMPLATES {
-            return Err(malformed(value, &format!("at most {MAX_TEMPLATES} templates can be asked for")));
+        if items.len() > MAX_TEMPLATES {
+            return Err(malformed(&format!("at most {MAX_TEMPLATES} templates can be asked for")));
         }
     }
-    Ok(Selection::Templates(templates))
+    Ok(Selection::Templates(items))
 }
 
 fn version_or_none(template: TemplateRef<'_>) -> String {
     template.version.map_or_else(|| "none given".to_owned(), |version| format!("@{version}"))
 }
 
-fn parse_item<'a>(value: &str, item: &'a str) -> Result<TemplateRef<'a>, String> {
-    let (name, version) = match item.split_once('@') {
+fn parse_item(item: &str, foreign: bool) -> Result<Item<'_>, String> {
+    let separator = if foreign && !item.contains('@') { ':' } else { '@' };
+    let (name, version) = match item.split_once(separator) {
         Some((name, version)) => (name, Some(version)),
         None => (item, None),
     };
-    let problem = match name {
+    Err(match name {
         "" if item.is_empty() => "it has an empty item".to_owned(),
-        "" => format!("\"{}\" has no name before the @", shown(item, 80)),
-        "true" => "\"true\" (the default templates) is not supported yet".to_owned(),
+        "" => format!("\"{}\" has no name before the {separator}", shown(item, 80)),
+        "true" if version.is_none() => return Ok(Item::Defaults),
         "false" => "\"false\" cannot stand in a list".to_owned(),
-        "enabled" | "yes" | "all" | "default" => format!("\"{name}\" is not a template; write \"true\""),
+        "true" | "enabled" | "yes" | "all" | "default" => format!("\"{name}\" is not a template; write \"true\""),
         "disabled" | "no" | "none" => format!("\"{name}\" is not a template; write \"false\""),
         name if !is_label(name) => format!("\"{}\" is no name of a template", shown(name, 80)),
         _ => match version {
-            Some("") => format!("\"{}\" has no version after the @", shown(item, 80)),
+            Some("") => format!("\"{}\" has no version after the {separator}", shown(item, 80)),
             Some(version) if !is_version(version) => format!("\"{}\" is no version", shown(version, 80)),
-            _ => return Ok(TemplateRef { name, version }),
+            _ => return Ok(Item::Named(TemplateRef { name, version })),
         },
-    };
-    Err(malformed(value, &problem))
+    })
 }
 
-fn malformed(value: &str, problem: &str) -> String {
+fn malformed(key: &str, value: &str, problem: &str) -> String {
     format!(
-        "{REQUEST} is \"{}\": {problem}. It is a list of names, each with an optional version (\"fluent-bit, vault-agent@2\"), or \"false\".",
+        "{key} is \"{}\": {problem}. It is a list of names, each with an optional version (\"fluent-bit, vault-agent@2\"), \"true\" for the defaults, or \"false\".",
         shown(value, 120)
     )
 }
@@ -113,8 +125,12 @@ mod tests {
     use super::*;
 
     fn templates(value: &str) -> Vec<(&str, Option<&str>)> {
-        match parse(value).expect("well formed") {
-            Selection::Templates(list) => list.into_iter().map(|t| (t.name, t.version)).collect(),
+        let named = |item| match item {
+            Item::Named(template) => (template.name, template.version),
+            Item::Defaults => ("true", None),
+        };
+        match parse(REQUEST, value).expect("well formed") {
+            Selection::Templates(list) => list.into_iter().map(named).collect(),
             other => panic!("{other:?}"),
         }
     }
@@ -125,13 +141,14 @@ mod tests {
             templates(" fluent-bit ,vault-agent@2,\tfluent-bit"),
             [("fluent-bit", None), ("vault-agent", Some("2"))]
         );
+        assert_eq!(templates("true, a, true"), [("true", None), ("a", None)]);
         assert_eq!(templates("a@1.2.3-rc_1"), [("a", Some("1.2.3-rc_1"))]);
     }
 
     #[test]
     fn empty_and_false() {
-        assert_eq!(parse("  ").expect("ok"), Selection::Empty);
-        assert_eq!(parse(" false ").expect("ok"), Selection::OptedOut);
+        assert_eq!(parse(REQUEST, "  ").expect("ok"), Selection::Empty);
+        assert_eq!(parse(REQUEST, " false ").expect("ok"), Selection::OptedOut);
     }
 
     #[test]
@@ -142,7 +159,7 @@ mod tests {
             ("a,false", "\"false\" cannot stand in a list"),
             ("a@1,a@2", "two versions, @1 and @2"),
             ("a,a@2", "two versions, none given and @2"),
-            ("true", "not supported yet"),
+            ("true@1", "write \"true\""),
             ("enabled", "write \"true\""),
             ("no", "write \"false\""),
             ("Fluent", "is no name of a template"),
@@ -155,12 +172,12 @@ mod tests {
             ("ä", "is no name"),
             ("a:1", "is no name"),
         ] {
-            let error = parse(value).expect_err(value);
+            let error = parse(REQUEST, value).expect_err(value);
             assert!(error.contains(problem), "{value:?}: {error}");
             assert!(error.contains("fluent-bit, vault-agent@2"), "{error}");
         }
         let many = (0..33).map(|n| format!("t{n}")).collect::<Vec<_>>().join(",");
-        assert!(parse(&many).expect_err("too many").contains("at most 32"));
-        assert!(parse(&"x".repeat(100_000)).expect_err("too long").len() < 500);
+        assert!(parse(REQUEST, &many).expect_err("too many").contains("at most 32"));
+        assert!(parse(REQUEST, &"x".repeat(100_000)).expect_err("too long").len() < 500);
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::catalog::Catalog;
-use super::diagnostic::{Diagnostic, Source};
+use super::diagnostic::{Diagnostic, Source, shown};
 use super::template::Template;
 
 /// One place that holds documents: a file, or one ConfigMap.
@@ -52,6 +52,9 @@ pub struct Sources {
     remarks: BTreeMap<Holder, (Vec<Diagnostic>, Vec<Diagnostic>)>,
     /// Names of the documents that were found broken since the last catalog.
     failed: Vec<String>,
+    values: BTreeMap<Holder, BTreeMap<String, String>>,
+    /// Refuse templates that depend on more of a namespace than its name.
+    without_namespaces: bool,
 }
 
 /// What was found in a holder.
@@ -81,6 +84,18 @@ pub struct Published {
 }
 
 impl Sources {
+    /// Sources whose templates cannot look at namespaces, since these are not watched.
+    #[must_use]
+    pub fn without_namespaces() -> Self {
+        Self { without_namespaces: true, ..Self::default() }
+    }
+
+    /// Replaces the shared values of `holder`; `None` removes it.
+    pub fn set_values(&mut self, holder: &Holder, values: Option<BTreeMap<String, String>>) {
+        self.values.retain(|known, _| known.name != holder.name);
+        self.values.extend(values.map(|values| (holder.clone(), values)));
+    }
+
     /// Replaces all documents of `holder`. Documents whose text did not change are kept as they are.
     pub fn set(&mut self, holder: &Holder, found: Found) {
         // A ConfigMap that was deleted and made anew is the same holder with another age.
@@ -91,7 +106,8 @@ impl Sources {
             let document = match before.remove(&key) {
                 Some(document) if document.text == text => document,
                 known => {
-                    let document = Document::load(text, known.and_then(|known| known.last_good));
+                    let last_good = known.and_then(|known| known.last_good);
+                    let document = Document::load(text, last_good, self.without_namespaces);
                     self.failed.extend(document.current.is_err().then(|| document.name().to_owned()));
                     document
                 }
@@ -107,6 +123,16 @@ impl Sources {
         if !(found.errors.is_empty() && found.warnings.is_empty()) {
             self.remarks.insert(holder.clone(), (found.errors, found.warnings));
         }
+    }
+
+    /// The names of all holders of documents.
+    pub fn holders(&self) -> impl Iterator<Item = &str> {
+        self.holders.keys().map(|holder| holder.name.as_str())
+    }
+
+    /// The names of all holders of shared values.
+    pub fn value_holders(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(|holder| holder.name.as_str())
     }
 
     /// The names of documents that were found broken since the last call, one for each time.
@@ -168,7 +194,26 @@ impl Sources {
                 }
             }
         }
-        Published { catalog: Catalog::new(served, broken), errors, warnings, valid }
+        let catalog = Catalog::new(served, broken).with_values(&self.merged_values(&mut errors));
+        Published { catalog, errors, warnings, valid }
+    }
+
+    /// The shared values; of equal keys the older ConfigMap's serves.
+    fn merged_values(&self, errors: &mut Vec<Diagnostic>) -> BTreeMap<String, String> {
+        let mut merged: BTreeMap<String, String> = BTreeMap::new();
+        let mut origin_of: BTreeMap<&str, &str> = BTreeMap::new();
+        for (holder, values) in &self.values {
+            for (key, value) in values {
+                if let Some(first) = origin_of.get(key.as_str()) {
+                    let message = format!("the value {} is defined by {first} already, which serves", shown(key, 80));
+                    errors.push(Diagnostic::of_document(&holder.name, message));
+                    continue;
+                }
+                origin_of.insert(key, &holder.name);
+                merged.insert(key.clone(), value.clone());
+            }
+        }
+        merged
     }
 }
 
@@ -177,7 +222,7 @@ impl Document {
         self.last_good.as_ref().map_or(&self.text.default_name, |template| &template.name)
     }
 
-    fn load(text: Text, last_good: Option<Arc<Template>>) -> Self {
+    fn load(text: Text, last_good: Option<Arc<Template>>, without_namespaces: bool) -> Self {
         let source = Source {
             origin: &text.origin,
             text: &text.text,
@@ -185,6 +230,11 @@ impl Document {
             columns_before: text.columns_before,
         };
         match Template::load(&source, &text.default_name) {
+            Ok(loaded) if without_namespaces && loaded.template.needs_namespaces() => {
+                let message = "the template depends on labels or annotations of namespaces, which are not watched";
+                let error = Diagnostic::of_document(&text.origin, message).help("start serve with --watch-namespaces");
+                Self { text, current: Err(vec![error]), warnings: Vec::new(), last_good }
+            }
             Ok(loaded) => {
                 let template = Arc::new(loaded.template);
                 Self { text, last_good: Some(Arc::clone(&template)), current: Ok(template), warnings: loaded.warnings }

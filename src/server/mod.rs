@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::inject::catalog::Catalog;
-use crate::inject::{self, Answer, Settings, Verdict};
+use crate::inject::{self, Answer, Entry, Refused, Settings, Verdict};
 use crate::metrics::Metrics;
 
 pub mod accept;
@@ -59,22 +59,31 @@ impl Webhook {
 /// The routes of the TLS port. Needs no socket, so tests can call it.
 pub fn router(webhook: Arc<Webhook>) -> Router {
     Router::new()
-        .route("/mutate", post(mutate))
+        .route("/mutate", post(requests))
+        .route("/mutate/policy", post(policy))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CatchPanicLayer::new())
         .with_state(webhook)
 }
 
-async fn mutate(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
+async fn requests(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
+    mutate(&webhook, Entry::Requests, request).await
+}
+
+async fn policy(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
+    mutate(&webhook, Entry::Policy, request).await
+}
+
+async fn mutate(webhook: &Webhook, entry: Entry, request: Request) -> Response {
     let _in_flight = webhook.metrics.in_flight();
-    let response = respond(&webhook, request).await;
+    let response = respond(webhook, entry, request).await;
     if !response.status().is_success() {
         webhook.metrics.refused(response.status().as_u16());
     }
     response
 }
 
-async fn respond(webhook: &Webhook, request: Request) -> Response {
+async fn respond(webhook: &Webhook, entry: Entry, request: Request) -> Response {
     if !is_json(request.headers()) {
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send an AdmissionReview as application/json");
     }
@@ -83,7 +92,7 @@ async fn respond(webhook: &Webhook, request: Request) -> Response {
     let kib = u32::try_from(length / 1024 + 1).unwrap_or(u32::MAX);
     let Ok(_permit) = webhook.bodies.try_acquire_many(kib) else { return later("too many reviews at once") };
     match timeout(MAX_DURATION, Bytes::from_request(request, &())).await {
-        Ok(Ok(body)) => answer(webhook, &body),
+        Ok(Ok(body)) => answer(webhook, entry, &body),
         Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
             refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 7 MiB")
         }
@@ -101,11 +110,12 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
 }
 
-fn answer(webhook: &Webhook, body: &Bytes) -> Response {
+fn answer(webhook: &Webhook, entry: Entry, body: &Bytes) -> Response {
     let catalog = webhook.catalog.load();
     let Some(catalog) = catalog.as_ref() else { return later("the templates are not read yet") };
     let started = Instant::now();
-    match inject::answer(body, catalog, &webhook.settings) {
+    match inject::answer(body, entry, catalog, &webhook.settings) {
+        Err(Refused::NamespacePending(_)) => later("the namespace is not known yet"),
         Err(error) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),
         Ok(answer) => {
             let took = started.elapsed();

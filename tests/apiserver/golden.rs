@@ -4,14 +4,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sidecar_injector::inject::catalog::Catalog;
+use sidecar_injector::inject::namespaces::Namespaces;
 use sidecar_injector::inject::review::Request;
 use sidecar_injector::inject::sources::Sources;
-use sidecar_injector::inject::{self, Decision, Embedding, Settings};
-use sidecar_injector::templates;
+use sidecar_injector::inject::{self, Decision, Embedding, Entry, Settings};
 use sidecar_injector::workload::{PodTemplate, pod_templates};
+use sidecar_injector::{templates, values};
 
 use crate::scenario::Scenario;
 use crate::support::cluster::Refusal;
@@ -27,9 +29,11 @@ fn golden_results_are_accepted(scenario: &Scenario<'_>) {
     let accounts = format!("/api/v1/namespaces/{}/serviceaccounts", scenario.namespace);
     scenario.cluster().create(&accounts, &account).expect("create a service account");
     let (mut accepted, mut refused_before, mut failures) = (0, 0, Vec::new());
-    for case in cases.iter().filter(|case| case.join("output.json").exists()) {
-        for (before, after) in pods(case) {
-            match compare(scenario, case, &before, &after) {
+    // Cases with settings of their own are about the choice of templates, not about pods.
+    for case in cases.iter().filter(|case| case.join("output.json").exists() && !case.join("settings.json").exists()) {
+        let (pods, catalog) = read(case);
+        for (before, after) in pods {
+            match compare(scenario, &catalog, &before, &after) {
                 Ok(true) => accepted += 1,
                 Ok(false) => refused_before += 1,
                 Err(why) => failures.push(format!("{}: {why}", case.file_name().unwrap().display())),
@@ -41,30 +45,38 @@ fn golden_results_are_accepted(scenario: &Scenario<'_>) {
     assert!(accepted >= 60, "the corpus is missing");
 }
 
-/// The pods of a case that changed, before and after.
-fn pods(case: &Path) -> Vec<(PodTemplate, PodTemplate)> {
+/// The pods of a case that changed, before and after, and its catalog.
+fn read(case: &Path) -> (Vec<(PodTemplate, PodTemplate)>, Catalog) {
     let input = fs::read_to_string(case.join("input.yaml")).unwrap();
     let output: Vec<Value> = serde_json::from_str(&fs::read_to_string(case.join("output.json")).unwrap()).unwrap();
-    let documents = templates::split(&input);
-    let documents = documents.into_iter().map(|(lines, text)| templates::manifest("input", lines, text).expect("YAML"));
-    let before = documents.filter(|document| !document.is_null()).flat_map(|document| pod_templates(&document));
+    let documents = templates::split(&input).into_iter();
+    let documents = documents.map(|(lines, text)| templates::manifest("input", lines, text).expect("YAML"));
+    let documents: Vec<Value> = documents.filter(|document| !document.is_null()).collect();
+    let namespaces = Namespaces { watched: false, known: documents.iter().filter_map(values::namespace).collect() };
+    let mut sources = Sources::default();
+    templates::read(&[case.join("templates")], &mut sources);
+    let catalog = sources.catalog().catalog.with_values(&crate::corpus::values(case));
+    let before = documents.iter().flat_map(pod_templates);
     let after = output.iter().flat_map(pod_templates);
-    before.zip(after).filter(|(before, after)| before.pod != after.pod).collect()
+    let pods = before.zip(after).filter(|(before, after)| before.pod != after.pod).collect();
+    (pods, catalog.with_namespaces(Arc::new(namespaces)))
 }
 
 /// `Ok(false)` where the API server refuses the pod as it came.
-fn compare(scenario: &Scenario<'_>, case: &Path, before: &PodTemplate, after: &PodTemplate) -> Result<bool, String> {
+fn compare(
+    scenario: &Scenario<'_>,
+    catalog: &Catalog,
+    before: &PodTemplate,
+    after: &PodTemplate,
+) -> Result<bool, String> {
     let Ok(defaulted) = create(scenario, before, &before.pod) else { return Ok(false) };
     let injected = create(scenario, after, &after.pod).map_err(|why| format!("refused: {why}"))?;
-    let mut sources = Sources::default();
-    templates::read(&[case.join("templates")], &mut sources);
-    let catalog = sources.catalog().catalog;
-    let again = decide(&injected, &catalog);
+    let again = decide(&injected, before, catalog);
     if let Some(patch) = again.patch {
         return Err(format!("a second run adds {}", String::from_utf8_lossy(&patch)));
     }
     // The webhook sees the pod with its defaults.
-    let decision = decide(&defaulted, &catalog);
+    let decision = decide(&defaulted, before, catalog);
     let Some(patch) = decision.patch else { return Err(format!("the webhook adds nothing: {}", decision.message)) };
     let mut patched = defaulted;
     json_patch::patch(&mut patched, &serde_json::from_slice::<json_patch::Patch>(&patch).unwrap()).expect("applies");
@@ -98,17 +110,17 @@ fn create(scenario: &Scenario<'_>, template: &PodTemplate, pod: &str) -> Result<
     scenario.cluster().create(&format!("/api/v1/namespaces/{}/pods?dryRun=All", scenario.namespace), &pod)
 }
 
-fn decide(pod: &Value, catalog: &Catalog) -> Decision {
+fn decide(pod: &Value, template: &PodTemplate, catalog: &Catalog) -> Decision {
     let review = json!({
         "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
         "request": {
             "uid": "u", "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "namespace": "default", "operation": "CREATE", "object": pod,
+            "namespace": template.namespace.as_deref().unwrap_or("default"), "operation": "CREATE", "object": pod,
         },
     });
     let review = review.to_string();
     let request = Request::parse(review.as_bytes()).expect("a review");
-    inject::decide(&request, catalog, &Settings::default(), &Embedding::default())
+    inject::decide(&request, Entry::default(), catalog, &Settings::default(), &Embedding::default())
 }
 
 /// Without what differs between two creations of one pod, and without what one way cannot know: which members the

@@ -11,6 +11,8 @@
 #![allow(dead_code, reason = "the support module serves several test programs")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../corpus/mod.rs"]
+mod corpus;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -15,6 +15,7 @@ use super::expr::{Expression, Names, Reads, Scope};
 use super::parameter::{self, Parameter};
 use super::paths::Paths;
 use super::pod_types::Checker;
+use super::selector::Selector;
 use super::yaml::{self, Node, Value};
 
 pub(super) use fields::position;
@@ -38,6 +39,12 @@ pub struct Template {
     pub on_problem: Option<OnProblem>,
     /// Whether pods on the host's network may have it.
     pub host_network: HostNetwork,
+    /// Which pods it chooses itself.
+    pub auto_inject: Option<AutoInject>,
+    /// Problems always deny, and `false` does not stop its `autoInject`.
+    pub required: bool,
+    /// Namespaces whose pods may ask for it; without requirements all.
+    pub allowed_namespaces: Selector,
     /// What is done where the pod has something already.
     pub on_conflict: OnConflict,
     /// What pods may choose.
@@ -51,6 +58,17 @@ pub struct Template {
     pub hash: String,
 }
 
+/// Which pods a template chooses itself.
+#[derive(Debug, Default)]
+pub struct AutoInject {
+    /// Labels of the pod.
+    pub pods: Selector,
+    /// Labels of its namespace.
+    pub namespaces: Selector,
+    /// Evaluated where both match.
+    pub(super) condition: Option<Expression>,
+}
+
 /// A template and the warnings of its text.
 #[derive(Debug)]
 pub struct Loaded {
@@ -60,7 +78,7 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 22] = [
     "apiVersion",
     "kind",
     "name",
@@ -80,9 +98,10 @@ const KEYS: [&str; 19] = [
     "onConflict",
     "appContainers",
     "pod",
+    "autoInject",
+    "required",
+    "allowedNamespaces",
 ];
-const NOT_YET: [&str; 6] = ["autoInject", "required", "allowedNamespaces", "onConflict", "appContainers", "pod"];
-
 impl Template {
     /// Reads one template document. `default_name` names it if the document does not.
     ///
@@ -111,6 +130,22 @@ impl Template {
     /// What its expressions read.
     pub(super) fn reads(&self) -> &Reads {
         &self.blueprint.reads
+    }
+
+    /// Whether it cannot be decided on without knowing more of a namespace than its name.
+    #[must_use]
+    pub fn needs_namespaces(&self) -> bool {
+        let auto = self.auto_inject.as_ref();
+        let condition = auto.and_then(|auto| auto.condition.as_ref());
+        self.allowed_namespaces.needs_labels()
+            || auto.is_some_and(|auto| auto.namespaces.needs_labels())
+            || condition.is_some_and(|condition| condition.reads.namespace)
+            || self.blueprint.reads.namespace
+    }
+
+    /// The names of its containers that every pod gets.
+    pub(super) fn literal_containers(&self) -> impl Iterator<Item = &str> {
+        self.blueprint.literal_containers()
     }
 
     /// The members of the pod that its expressions read.
@@ -199,6 +234,11 @@ fn read(checker: &mut Checker<'_>, node: &Node, default_name: &str) -> Template 
             &[("refuse", HostNetwork::Refuse), ("allow", HostNetwork::Allow)],
         )
         .unwrap_or_default(),
+        auto_inject: get("autoInject").map(|node| auto_inject(checker, node, &known)),
+        required: get("required").is_some_and(|node| checker.json(node, "boolean", "required") == true),
+        allowed_namespaces: get("allowedNamespaces")
+            .map(|node| Selector::read(checker, node, "allowedNamespaces"))
+            .unwrap_or_default(),
         on_conflict: on_conflict(checker, get("onConflict")),
         constant: blueprint.constant().map(Arc::new),
         paths: Paths::new(&blueprint.reads.object),
@@ -221,6 +261,9 @@ impl Template {
             position: None,
             on_problem: None,
             host_network: HostNetwork::RefusePorts,
+            auto_inject: None,
+            required: false,
+            allowed_namespaces: Selector::default(),
             on_conflict: OnConflict::default(),
             parameters: Vec::new(),
             variables: Vec::new(),
@@ -230,6 +273,38 @@ impl Template {
             hash: String::new(),
         }
     }
+}
+
+fn auto_inject(checker: &mut Checker<'_>, node: &Node, variables: &[String]) -> AutoInject {
+    let mut auto = AutoInject::default();
+    let Value::Map(entries) = &node.value else {
+        checker.error(node.span, format!("autoInject must be a map, not {}", node.value.kind()), "");
+        return auto;
+    };
+    for (key, value) in entries {
+        match key.name.as_str() {
+            "podSelector" => auto.pods = Selector::read(checker, value, "autoInject.podSelector"),
+            "namespaceSelector" => auto.namespaces = Selector::read(checker, value, "autoInject.namespaceSelector"),
+            "if" => {
+                let names = Names { parameters: &[], variables, container: false };
+                let source = checker.json(value, "string", "autoInject.if");
+                match source.as_str().map(|source| Expression::compile(source, &names)) {
+                    Some(Ok(condition)) => auto.condition = Some(condition),
+                    Some(Err(fault)) => checker.fault(value, fault),
+                    None => {}
+                }
+            }
+            other => {
+                let help = "it has podSelector, namespaceSelector and if";
+                checker.error(key.span, format!("autoInject has no \"{other}\""), help);
+            }
+        }
+    }
+    if auto.pods.is_empty() && auto.namespaces.is_empty() {
+        let help = "name labels of the pods or of their namespaces";
+        checker.error(node.span, "autoInject without selectors would choose every pod", help);
+    }
+    auto
 }
 
 /// A version of the format that is not known gives one message instead of many unknown keys.
@@ -250,9 +325,7 @@ fn unknown_key(checker: &mut Checker<'_>, key: &yaml::Key) {
     if KEYS.contains(&name) {
         return;
     }
-    if NOT_YET.contains(&name) {
-        checker.error(key.span, format!("\"{name}\" is not supported yet"), "");
-    } else if name == "containers" {
+    if name == "containers" {
         let help = "`sidecars` adds a container, `appContainers` changes the application's own";
         checker.error(key.span, "a template has no key \"containers\"", help);
     } else {

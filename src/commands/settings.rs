@@ -1,0 +1,66 @@
+//! The flags that say how pods are decided on, the same for the webhook and the commands.
+
+use anyhow::anyhow;
+use clap::{Args, ValueEnum};
+
+use crate::inject::select::{self, Item, Selection};
+use crate::inject::{FOREIGN_SIDECARS, Settings};
+
+/// Flags that become [`Settings`].
+#[derive(Args, Debug)]
+pub(super) struct SettingsArgs {
+    /// What `true` in a request stands for (repeatable)
+    #[arg(long, value_name = "NAME[@VERSION]", env = "SIDECAR_INJECTOR_DEFAULT_TEMPLATES", value_delimiter = ',')]
+    default_templates: Vec<String>,
+    /// Other systems' annotations that count as a request too (repeatable)
+    #[arg(long, value_name = "KEY", env = "SIDECAR_INJECTOR_REQUEST_ANNOTATION", value_delimiter = ',')]
+    request_annotation: Vec<String>,
+    /// What a request for a template that does not exist comes to
+    #[arg(long, value_enum, default_value_t = Unknown::Deny, env = "SIDECAR_INJECTOR_UNKNOWN_TEMPLATE")]
+    unknown_template: Unknown,
+    /// Names of other injectors' containers, which globs of appContainers leave alone
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SIDECAR_INJECTOR_FOREIGN_SIDECARS",
+        value_delimiter = ',',
+        default_values = FOREIGN_SIDECARS
+    )]
+    foreign_sidecars: Vec<String>,
+    /// Namespace whose pods are never touched (repeatable)
+    #[arg(long, value_name = "NAMESPACE", env = "SIDECAR_INJECTOR_EXCLUDE_NAMESPACE", value_delimiter = ',')]
+    exclude_namespace: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Unknown {
+    /// The pod is refused
+    #[value(name = "Deny")]
+    Deny,
+    /// The pod is let through without it, with a warning
+    #[value(name = "Skip")]
+    Skip,
+}
+
+impl SettingsArgs {
+    /// The settings.
+    ///
+    /// # Errors
+    /// A default that is no name of a template.
+    pub(super) fn settings(&self) -> anyhow::Result<Settings> {
+        for default in &self.default_templates {
+            match select::parse("--default-templates", default) {
+                Ok(Selection::Templates(items)) if items.iter().all(|item| matches!(item, Item::Named(_))) => {}
+                Ok(_) => return Err(anyhow!("--default-templates {default}: name templates")),
+                Err(why) => return Err(anyhow!("{why}")),
+            }
+        }
+        Ok(Settings {
+            excluded_namespaces: self.exclude_namespace.clone(),
+            default_templates: self.default_templates.clone(),
+            request_annotations: self.request_annotation.clone(),
+            skip_unknown: self.unknown_template == Unknown::Skip,
+            foreign_sidecars: self.foreign_sidecars.clone(),
+        })
+    }
+}

@@ -1,0 +1,207 @@
+//! Which templates a pod gets: what it asks for, what its namespace or the installation has as defaults, and what
+//! templates say of themselves (`autoInject`). It must not know what templates add.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value as Json, json};
+
+use super::catalog::Catalog;
+use super::decision;
+use super::expr::{Roots, Scope};
+use super::paths::Paths;
+use super::plan::Problem;
+use super::pod::Metadata;
+use super::reason::Reason;
+use super::review::Request;
+use super::select::{self, Item, Selection, TemplateRef};
+use super::template::{AutoInject, Template};
+use super::{Entry, Settings};
+
+/// Who chose a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// The pod, by name.
+    Pod,
+    /// A default of the namespace or the installation.
+    Default,
+    /// The template itself.
+    Auto,
+}
+
+/// The templates chosen, in the order in which they are added.
+#[derive(Debug, Default)]
+pub(super) struct Choices<'p> {
+    pub(super) refs: Vec<TemplateRef<'p>>,
+    pub(super) by: Vec<By>,
+    pub(super) warnings: Vec<String>,
+    /// Templates whose own condition failed.
+    pub(super) problems: BTreeMap<&'p str, Problem>,
+}
+
+/// What phase 1 needs for a choice.
+pub(super) struct Chooser<'p> {
+    pub(super) request: &'p Request<'p>,
+    pub(super) metadata: &'p Metadata<'p>,
+    pub(super) catalog: &'p Catalog,
+    pub(super) settings: &'p Settings,
+    pub(super) entry: Entry,
+}
+
+impl<'p> Chooser<'p> {
+    /// The value of the request, from the first of its keys that the pod has.
+    pub(super) fn request(&self) -> Option<(&'p str, &'p str)> {
+        let other = self.settings.request_annotations.iter().map(String::as_str);
+        [select::REQUEST].into_iter().chain(other).find_map(|key| Some((key, self.metadata.annotation(key)?)))
+    }
+
+    /// The templates for the pod.
+    ///
+    /// # Errors
+    /// What is wrong with the request.
+    pub(super) fn choose(&self) -> Result<(Choices<'p>, Option<Reason>), String> {
+        let mut choices = Choices::default();
+        let selection = match self.request() {
+            None => None,
+            Some((key, value)) => Some(select::parse(key, value)?),
+        };
+        // What is left if nothing is chosen.
+        let mut nothing = Reason::NotRequested;
+        let policy = self.entry == Entry::Policy;
+        let mut only_required = false;
+        match &selection {
+            Some(Selection::Templates(items)) => {
+                for item in items {
+                    match item {
+                        Item::Named(wanted) => choices.add(*wanted, By::Pod),
+                        Item::Defaults => self.defaults(&mut choices, true),
+                    }
+                }
+            }
+            Some(Selection::OptedOut) => (nothing, only_required) = (Reason::OptedOut, true),
+            Some(Selection::Empty) => {
+                let text = format!("{} is empty and asks for nothing", select::REQUEST);
+                choices.warnings.push(decision::warning(&text, Reason::NotRequested));
+                if policy {
+                    self.defaults(&mut choices, false);
+                }
+            }
+            None if policy => self.defaults(&mut choices, false),
+            None => {}
+        }
+        if policy {
+            self.auto(&mut choices, only_required);
+        }
+        let nothing = choices.refs.is_empty().then_some(nothing);
+        Ok((choices, nothing))
+    }
+
+    /// The defaults: the namespace's if it has valid ones, else the installation's.
+    fn defaults(&self, choices: &mut Choices<'p>, asked_for: bool) {
+        let namespace = self.request.namespace.as_str();
+        let own = self.catalog.namespaces().annotation(namespace, select::REQUEST);
+        let parsed = own.map(|value| select::parse(select::REQUEST, value));
+        let before = choices.refs.len();
+        match parsed {
+            Some(Ok(Selection::OptedOut | Selection::Empty)) => {}
+            Some(Ok(Selection::Templates(items))) => {
+                for item in items {
+                    match item {
+                        Item::Named(wanted) => choices.add(wanted, By::Default),
+                        Item::Defaults => self.installation(choices),
+                    }
+                }
+            }
+            Some(Err(_)) => {
+                let text = format!("{} of the namespace {namespace} is malformed and ignored", select::REQUEST);
+                choices.warnings.push(decision::warning(&text, Reason::InvalidRequest));
+                self.installation(choices);
+            }
+            None => self.installation(choices),
+        }
+        if asked_for && choices.refs.len() == before {
+            let text = format!("{} asks for the defaults, and there are none", select::REQUEST);
+            choices.warnings.push(decision::warning(&text, Reason::NotRequested));
+        }
+    }
+
+    fn installation(&self, choices: &mut Choices<'p>) {
+        for default in &self.settings.default_templates {
+            if let Ok(Selection::Templates(items)) = select::parse("--default-templates", default) {
+                for item in items {
+                    if let Item::Named(wanted) = item {
+                        choices.add(wanted, By::Default);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Templates that choose the pod themselves, by name, on top of everything else.
+    fn auto(&self, choices: &mut Choices<'p>, only_required: bool) {
+        let namespace = self.request.namespace.as_str();
+        for (template, auto) in self.catalog.auto_inject() {
+            let labels = |key: &str| self.metadata.labels.as_ref().and_then(|labels| labels.get(key));
+            let known = choices.refs.iter().any(|wanted| wanted.name == template.name);
+            if known
+                || only_required && !template.required
+                || !auto.pods.matches(labels)
+                || !self.catalog.namespaces().matches(&auto.namespaces, namespace)
+            {
+                continue;
+            }
+            match self.holds(template, auto) {
+                Ok(false) => continue,
+                Ok(true) => {}
+                Err(what) => {
+                    let fix = "Change the template's autoInject.if";
+                    let problem = Problem { reason: Reason::ExpressionFailed, what, fix };
+                    choices.problems.insert(&template.name, problem);
+                }
+            }
+            choices.add(TemplateRef { name: &template.name, version: None }, By::Auto);
+        }
+    }
+
+    /// Whether the template's own condition holds; evaluated only when both selectors match.
+    fn holds(&self, template: &Template, auto: &AutoInject) -> Result<bool, String> {
+        let Some(condition) = &auto.condition else { return Ok(true) };
+        let paths = Paths::new(&condition.reads.object);
+        let object = paths.read(self.request.document, self.request.at).unwrap_or_default();
+        let request = self.request.as_seen();
+        let namespace = self.catalog.namespaces().object(self.request.namespace.as_str());
+        let roots = Roots {
+            object: &object,
+            request: &request,
+            params: &Json::Null,
+            values: self.catalog.values(),
+            namespace: &namespace,
+        };
+        Scope::new(&roots, template.variables()).holds(condition)
+    }
+}
+
+impl<'p> Choices<'p> {
+    /// Adds a template unless one of that name is chosen already.
+    fn add(&mut self, wanted: TemplateRef<'p>, by: By) {
+        match self.refs.iter().position(|known| known.name == wanted.name) {
+            None => {
+                self.refs.push(wanted);
+                self.by.push(by);
+            }
+            // What the pod says counts for more than a default of that name before it.
+            Some(at) if by == By::Pod => (self.refs[at], self.by[at]) = (wanted, by),
+            Some(_) => {}
+        }
+    }
+}
+
+impl Request<'_> {
+    /// The request as expressions see it.
+    pub(super) fn as_seen(&self) -> Json {
+        json!({
+            "namespace": self.namespace.as_str(),
+            "operation": self.target.operation.as_str(),
+            "dryRun": self.dry_run,
+        })
+    }
+}

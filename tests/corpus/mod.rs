@@ -1,0 +1,65 @@
+//! How a case of the golden corpus wants to be decided: `settings.json` beside its input, `values.yaml` for shared
+//! values, and the Namespace documents of the input itself.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use sidecar_injector::inject::{Entry, Settings};
+
+/// The settings of a case; without a file the defaults.
+pub(crate) struct CaseSettings {
+    json: Value,
+}
+
+impl CaseSettings {
+    pub(crate) fn of(case: &Path) -> Self {
+        let text = fs::read_to_string(case.join("settings.json")).unwrap_or_else(|_| "{}".to_owned());
+        Self { json: serde_json::from_str(&text).expect("settings.json") }
+    }
+
+    fn list(&self, key: &str) -> Vec<String> {
+        self.json[key].as_array().into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+    }
+
+    pub(crate) fn entry(&self) -> Entry {
+        if self.json["policy"] == true { Entry::Policy } else { Entry::Requests }
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            default_templates: self.list("defaultTemplates"),
+            request_annotations: self.list("requestAnnotations"),
+            skip_unknown: self.json["unknownTemplate"] == "Skip",
+            excluded_namespaces: self.list("excludedNamespaces"),
+            ..Settings::default()
+        }
+    }
+
+    /// The same as arguments of `inject` and `serve`.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let mut arguments = Vec::new();
+        for (key, flag) in [
+            ("defaultTemplates", "--default-templates"),
+            ("requestAnnotations", "--request-annotation"),
+            ("excludedNamespaces", "--exclude-namespace"),
+        ] {
+            arguments.extend(self.list(key).into_iter().flat_map(|value| [flag.to_owned(), value]));
+        }
+        if self.json["unknownTemplate"] == "Skip" {
+            arguments.extend(["--unknown-template".to_owned(), "Skip".to_owned()]);
+        }
+        arguments
+    }
+}
+
+/// The shared values of a case.
+pub(crate) fn values(case: &Path) -> BTreeMap<String, String> {
+    let Ok(text) = fs::read_to_string(case.join("values.yaml")) else { return BTreeMap::new() };
+    let document = sidecar_injector::templates::manifest("values.yaml", 0, &text).expect("YAML");
+    let pairs = document.as_object().expect("a map").iter();
+    pairs.map(|(key, value)| (key.clone(), value.as_str().expect("a string").to_owned())).collect()
+}
