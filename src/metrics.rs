@@ -147,6 +147,12 @@ impl Metrics {
         }
     }
 
+    /// Counts the validation of a template ConfigMap.
+    pub fn validated(&self, decision: &Decision) {
+        let by = ByDecision { decision: decision.verdict.as_str(), reason: decision.reason.as_str() };
+        self.requests.get_or_create(&by).inc();
+    }
+
     /// Records a change of the catalog: name -> whether its newest text is in use, and the names of texts that
     /// were found broken in the course of it.
     pub fn published(&self, valid: &BTreeMap<String, bool>, failed: &[String], now: f64) {

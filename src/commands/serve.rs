@@ -126,7 +126,7 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     };
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
-    let webhook = Webhook::new(settings);
+    let webhook = Webhook::new(Settings { watches_namespaces: args.watch_namespaces, ..settings });
     webhook.metrics.certificate(certificate.not_after());
     let tls = certs::server_config(Arc::clone(&certificate))?;
     let listener = bind(args.listen, "--listen").await?;

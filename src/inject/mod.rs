@@ -36,6 +36,7 @@ pub mod sources;
 pub mod status;
 pub mod syntax;
 pub mod template;
+pub mod validate;
 pub mod yaml;
 
 pub use blueprint::Additions;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub request_annotations: Vec<String>,
     /// Whether a request for an unknown template leaves it out instead of refusing the pod.
     pub skip_unknown: bool,
+    /// Whether namespaces are watched: templates may depend on their labels then.
+    pub watches_namespaces: bool,
     /// Names of containers that other injectors add: no glob of `appContainers` is about them.
     pub foreign_sidecars: Vec<String>,
 }
@@ -72,6 +75,7 @@ impl Default for Settings {
             default_templates: Vec::new(),
             request_annotations: Vec::new(),
             skip_unknown: false,
+            watches_namespaces: false,
             foreign_sidecars,
         }
     }

@@ -47,6 +47,10 @@ pub enum Reason {
     TooLarge,
     /// Nothing of the template is missing from the pod.
     NothingToAdd,
+    /// A template ConfigMap can be used.
+    ValidTemplate,
+    /// A template ConfigMap holds text that is no template.
+    InvalidTemplate,
 }
 
 impl Reason {
@@ -73,6 +77,8 @@ impl Reason {
             Self::MissingVolume => "MissingVolume",
             Self::TooLarge => "TooLarge",
             Self::NothingToAdd => "NothingToAdd",
+            Self::ValidTemplate => "ValidTemplate",
+            Self::InvalidTemplate => "InvalidTemplate",
         }
     }
 }

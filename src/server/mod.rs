@@ -11,7 +11,7 @@ use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -61,6 +61,7 @@ pub fn router(webhook: Arc<Webhook>) -> Router {
     Router::new()
         .route("/mutate", post(requests))
         .route("/mutate/policy", post(policy))
+        .route("/validate/templates", post(validate))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CatchPanicLayer::new())
         .with_state(webhook)
@@ -74,30 +75,50 @@ async fn policy(State(webhook): State<Arc<Webhook>>, request: Request) -> Respon
     mutate(&webhook, Entry::Policy, request).await
 }
 
+async fn validate(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
+    respond(&webhook, request, |body| match inject::validate::config_map(body, !webhook.settings.watches_namespaces) {
+        Err(error) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+        Ok((answer, decision)) => {
+            webhook.metrics.validated(&decision);
+            ([(header::CONTENT_TYPE, "application/json")], answer).into_response()
+        }
+    })
+    .await
+}
+
 async fn mutate(webhook: &Webhook, entry: Entry, request: Request) -> Response {
+    respond(webhook, request, |body| answer(webhook, entry, body)).await
+}
+
+/// Reads a review within the limits and answers it.
+async fn respond(webhook: &Webhook, request: Request, answer: impl FnOnce(&Bytes) -> Response) -> Response {
     let _in_flight = webhook.metrics.in_flight();
-    let response = respond(webhook, entry, request).await;
+    let response = match read(webhook, request).await {
+        Ok((body, _permit)) => answer(&body),
+        Err(response) => response,
+    };
     if !response.status().is_success() {
         webhook.metrics.refused(response.status().as_u16());
     }
     response
 }
 
-async fn respond(webhook: &Webhook, entry: Entry, request: Request) -> Response {
+async fn read(webhook: &Webhook, request: Request) -> Result<(Bytes, SemaphorePermit<'_>), Response> {
     if !is_json(request.headers()) {
-        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send an AdmissionReview as application/json");
+        let why = "send an AdmissionReview as application/json";
+        return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
     }
     // A body of unknown length may become as large as any.
     let length = text(request.headers(), header::CONTENT_LENGTH).parse().unwrap_or(MAX_BODY).min(MAX_BODY);
     let kib = u32::try_from(length / 1024 + 1).unwrap_or(u32::MAX);
-    let Ok(_permit) = webhook.bodies.try_acquire_many(kib) else { return later("too many reviews at once") };
+    let Ok(permit) = webhook.bodies.try_acquire_many(kib) else { return Err(later("too many reviews at once")) };
     match timeout(MAX_DURATION, Bytes::from_request(request, &())).await {
-        Ok(Ok(body)) => answer(webhook, entry, &body),
+        Ok(Ok(body)) => Ok((body, permit)),
         Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 7 MiB")
+            Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 7 MiB"))
         }
-        Ok(Err(_)) => refuse(StatusCode::BAD_REQUEST, "the body ended early"),
-        Err(_) => refuse(StatusCode::REQUEST_TIMEOUT, "the body did not come within 10 s"),
+        Ok(Err(_)) => Err(refuse(StatusCode::BAD_REQUEST, "the body ended early")),
+        Err(_) => Err(refuse(StatusCode::REQUEST_TIMEOUT, "the body did not come within 10 s")),
     }
 }
 

@@ -121,7 +121,7 @@ fn report(what: &str, delay: Duration) {
 
 /// A kubeconfig of an account that may read `ConfigMap`s in this namespace and nothing else: whatever
 /// the server needs beyond that shows here.
-fn least_privilege(scenario: &Scenario<'_>) -> std::path::PathBuf {
+pub(crate) fn least_privilege(scenario: &Scenario<'_>) -> std::path::PathBuf {
     let rbac = "/apis/rbac.authorization.k8s.io/v1";
     let create = |path: &str, object: &Value| scenario.cluster().create(path, object).expect("create");
     let name = json!({"name": "sidecar-injector"});

@@ -23,6 +23,7 @@ mod failure;
 mod golden;
 mod objects;
 mod pod_types;
+mod policy;
 mod reinvocation;
 mod reviews;
 mod scenario;
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
 
 /// All scenarios as trials on one bed.
 fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
-    let groups: [&[Entry]; 8] = [
+    let groups: [&[Entry]; 9] = [
         admission::SCENARIOS,
         workloads::SCENARIOS,
         reinvocation::SCENARIOS,
@@ -69,6 +70,7 @@ fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
         reviews::SCENARIOS,
         pod_types::SCENARIOS,
         golden::SCENARIOS,
+        policy::SCENARIOS,
     ];
     let trial = |&(name, run): &Entry| {
         let bed = bed.cloned();

@@ -95,6 +95,11 @@ impl Webhook {
         format!("https://{}", self.listen)
     }
 
+    /// Another of its paths.
+    pub(crate) fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.base_url())
+    }
+
     /// Where the API server posts reviews.
     pub(crate) fn url(&self) -> String {
         format!("{}/mutate", self.base_url())

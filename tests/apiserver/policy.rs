@@ -1,0 +1,110 @@
+//! What depends on namespaces, and the validation of templates, through the real API server.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::Entry;
+use crate::catalog::least_privilege;
+use crate::objects::{names, pod};
+use crate::scenario::{Hook, Scenario};
+use crate::support::wait;
+use crate::support::webhook::Webhook;
+
+pub(crate) const SCENARIOS: &[Entry] = &[
+    ("namespace_defaults_and_auto_inject", namespace_defaults_and_auto_inject),
+    ("bad_templates_are_refused_with_the_caret", bad_templates_are_refused),
+];
+
+fn config_map(name: &str, label: &str, data: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {label: "true"}}, "data": data})
+}
+
+/// Our binary on the scenario's ConfigMaps, watching namespaces.
+fn start(scenario: &Scenario<'_>) -> Webhook {
+    let kubeconfig = least_privilege(scenario);
+    let (rbac, name) = ("/apis/rbac.authorization.k8s.io/v1", json!({"name": scenario.namespace}));
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": name,
+        "rules": [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]}],
+    });
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": name,
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": scenario.namespace},
+        "subjects": [{"kind": "ServiceAccount", "name": "sidecar-injector", "namespace": scenario.namespace}],
+    });
+    scenario.cluster().create(&format!("{rbac}/clusterroles"), &role).expect("create");
+    scenario.cluster().create(&format!("{rbac}/clusterrolebindings"), &binding).expect("create");
+    let authority = scenario.folder.join("ca.crt");
+    let mut webhook = Webhook::start_with(&scenario.folder, "webhook", |command| {
+        command.args(["--shutdown-delay", "0", "--tls-self-signed", "127.0.0.1", "--watch-namespaces"]);
+        command.args(["--namespace", &scenario.namespace, "--default-templates", "installation"]);
+        command.arg("--tls-write-ca").arg(&authority).env("KUBECONFIG", kubeconfig);
+    });
+    webhook.authority = fs::read_to_string(authority).expect("written");
+    webhook
+}
+
+fn namespace_defaults_and_auto_inject(scenario: &Scenario<'_>) {
+    let maps = scenario.path("/api/v1", "configmaps");
+    let templates = json!({
+        "installation.yaml": "sidecars: [{name: installation, image: \"i:1\"}]",
+        "own.yaml": "sidecars: [{name: own, image: \"${values.REGISTRY}/own:1\"}]",
+        "auto.yaml": "autoInject: {namespaceSelector: {matchLabels: {team: payments}}}\nsidecars: [{name: auto, image: \"a:1\"}]",
+    });
+    scenario.cluster().create(&maps, &config_map("templates", "sidecar.io/template", &templates)).expect("created");
+    let values = json!({"REGISTRY": "registry.example.com"});
+    scenario.cluster().create(&maps, &config_map("values", "sidecar.io/values", &values)).expect("created");
+    let webhook = start(scenario);
+    scenario.register(&[Hook::new("inject.sidecar.io", &webhook.at("/mutate/policy"), &webhook.authority)]);
+    let gets = |wanted: &[&str]| {
+        let pod = scenario.dry_run(&pod("silent", None)).map_err(|refusal| refusal.to_string())?;
+        let found = names(&pod, "initContainers");
+        if found == wanted { Ok(pod) } else { Err(format!("{found:?}")) }
+    };
+    wait::until("the installation's default", || gets(&["installation"]));
+    let namespace = format!("/api/v1/namespaces/{}", scenario.namespace);
+    let change = |metadata: Value| {
+        scenario.cluster().patch(&namespace, &json!({"metadata": metadata})).expect("change the namespace");
+    };
+    change(json!({"annotations": {"sidecar.io/inject": "own"}}));
+    let (silent, _) = wait::until("the namespace's default", || gets(&["own"]));
+    assert_eq!(silent["spec"]["initContainers"][0]["image"], "registry.example.com/own:1");
+    change(json!({"labels": {"team": "payments"}}));
+    wait::until("autoInject", || gets(&["own", "auto"]));
+    let mut opted_out = pod("opted-out", Some("false"));
+    opted_out["metadata"]["labels"] = json!({"a": "b"});
+    assert!(names(&scenario.dry_run(&opted_out).expect("allowed"), "initContainers").is_empty());
+    change(json!({"labels": {"team": "search"}, "annotations": {"sidecar.io/inject": "false"}}));
+    wait::until("the namespace to want nothing", || gets(&[]));
+}
+
+fn bad_templates_are_refused(scenario: &Scenario<'_>) {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let webhook = start(scenario);
+    let configurations = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+    let configuration = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": scenario.namespace},
+        "webhooks": [{
+            "name": "templates.sidecar.io", "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            "clientConfig": {"url": webhook.at("/validate/templates"), "caBundle": STANDARD.encode(&webhook.authority)},
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["CREATE", "UPDATE"]}],
+            "objectSelector": {"matchLabels": {"sidecar.io/template": "true"}},
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": scenario.namespace}},
+        }],
+    });
+    scenario.cluster().create(configurations, &configuration).expect("register");
+    let maps = scenario.path("/api/v1", "configmaps?dryRun=All");
+    let bad = config_map("bad", "sidecar.io/template", &json!({"a.yaml": "sidecars:\n- name: x\n  imag: i\n"}));
+    let (message, _) = wait::until("the bad template to be refused", || match scenario.cluster().create(&maps, &bad) {
+        Err(refusal) if refusal.message.contains("InvalidTemplate") => Ok(refusal.message),
+        other => Err(format!("{other:?}")),
+    });
+    for part in ["templates.sidecar.io", "--> key a.yaml:2:3", "^", "has no image"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let good = config_map("good", "sidecar.io/template", &json!({"a.yaml": "sidecars: [{name: x, image: \"i:1\"}]"}));
+    scenario.cluster().create(&maps, &good).expect("a good template is stored");
+    scenario.cluster().delete(&format!("{configurations}/{}", scenario.namespace)).expect("unregister");
+}
