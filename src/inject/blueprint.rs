@@ -58,6 +58,8 @@ impl Additions {
 /// The lists and metadata of a template.
 #[derive(Debug, Default)]
 pub(super) struct Blueprint {
+    /// The template's name.
+    owner: String,
     entries: Vec<Entry>,
     labels: Pairs,
     annotations: Pairs,
@@ -109,13 +111,13 @@ impl Taken {
 
 impl Blueprint {
     /// Reads and compiles the lists and metadata of `document`.
-    pub(super) fn load(checker: &mut Checker<'_>, document: &Node, mode: Mode, names: &Names<'_>) -> Self {
+    pub(super) fn load(checker: &mut Checker<'_>, document: &Node, owner: &str, mode: Mode, names: &Names<'_>) -> Self {
         let mut compiler = Compiler { checker, names: *names, reads: Reads::default() };
         let sidecar = if mode == Mode::Native { Kind::NativeSidecar } else { Kind::Sidecar };
-        let mut blueprint = Self::default();
+        let mut blueprint = Self { owner: owner.to_owned(), ..Self::default() };
         let mut names = Taken::default();
         for kind in [Kind::Init, sidecar, Kind::Volume, Kind::PullSecret] {
-            blueprint.entries.extend(compiler.list(document.get(kind.key()), kind, names.of(kind)));
+            blueprint.entries.extend(compiler.list(document.get(kind.key()), kind, owner, names.of(kind)));
         }
         (blueprint.labels, blueprint.annotations) = compiler.metadata(document.get("metadata"));
         blueprint.app_containers = app_containers::load(&mut compiler, document.get("appContainers"));
@@ -176,7 +178,7 @@ impl Blueprint {
         let (mut additions, mut problems) = (Additions::default(), Vec::new());
         let mut names = Taken::default();
         for entry in &self.entries {
-            match entry.evaluate(scope, names.of(entry.kind)) {
+            match entry.evaluate(scope, &self.owner, names.of(entry.kind)) {
                 Ok(Some(item)) => additions.push(entry.kind, item),
                 Ok(None) => {}
                 Err(why) => problems.extend(why),
@@ -226,7 +228,12 @@ impl Blueprint {
 }
 
 impl Entry {
-    fn evaluate(&self, scope: &Scope<'_>, names: &mut Vec<String>) -> Result<Option<Arc<Item>>, Vec<String>> {
+    fn evaluate(
+        &self,
+        scope: &Scope<'_>,
+        owner: &str,
+        names: &mut Vec<String>,
+    ) -> Result<Option<Arc<Item>>, Vec<String>> {
         if let Some(condition) = &self.condition
             && !scope.holds(condition).map_err(|why| vec![why])?
         {
@@ -239,7 +246,7 @@ impl Entry {
         let Some(node) = resolve(node, scope).map_err(|why| vec![why])? else { return Ok(None) };
         let source = Source::new("", "");
         let mut checker = Checker::of_results(&source);
-        let item = item::read(&mut checker, &node, self.kind, path, names);
+        let item = item::read(&mut checker, &node, self.kind, owner, path, names);
         if checker.errors.is_empty() {
             Ok(item.map(|item| Arc::new(Item { position: self.item.position.clone(), ..item })))
         } else {
@@ -276,7 +283,7 @@ fn words(pairs: &[(Key, Words)], what: &str, scope: &Scope<'_>, problems: &mut V
 }
 
 impl Compiler<'_, '_, '_> {
-    fn list(&mut self, node: Option<&Node>, kind: Kind, names: &mut Vec<String>) -> Vec<Entry> {
+    fn list(&mut self, node: Option<&Node>, kind: Kind, owner: &str, names: &mut Vec<String>) -> Vec<Entry> {
         let items = match node.map(|node| (&node.value, node.span)) {
             None | Some((Value::Null, _)) => return Vec::new(),
             Some((Value::List(items), _)) => items,
@@ -285,11 +292,11 @@ impl Compiler<'_, '_, '_> {
                 return Vec::new();
             }
         };
-        let entry = |(index, node)| self.entry(node, kind, format!("{}[{index}]", kind.key()), names);
+        let entry = |(index, node)| self.entry(node, kind, owner, format!("{}[{index}]", kind.key()), names);
         items.iter().enumerate().filter_map(entry).collect()
     }
 
-    fn entry(&mut self, node: &Node, kind: Kind, path: String, names: &mut Vec<String>) -> Option<Entry> {
+    fn entry(&mut self, node: &Node, kind: Kind, owner: &str, path: String, names: &mut Vec<String>) -> Option<Entry> {
         let condition = node.get("if").and_then(|node| self.expression(node, "if"));
         let place = if kind.is_container() { position(self.checker, node.get("position")) } else { None };
         let mut dynamic = false;
@@ -301,7 +308,7 @@ impl Compiler<'_, '_, '_> {
             }
             _ => self.strings(node, &mut dynamic),
         };
-        let item = item::read(self.checker, &node, kind, &path, names)?;
+        let item = item::read(self.checker, &node, kind, owner, &path, names)?;
         let item = Arc::new(Item { position: place, ..item });
         Some(Entry { kind, item, condition, node: dynamic.then_some((node, path)) })
     }

@@ -5,6 +5,7 @@
 use serde_json::Value as Json;
 
 use super::diagnostic::{Span, shown};
+use super::files;
 use super::pod_types::{Checker, PENDING};
 use super::syntax::{is_label, is_subdomain};
 use super::template::Position;
@@ -25,6 +26,8 @@ pub struct Item {
     pub ports: Vec<Port>,
     /// The first field of a container that a Windows pod must not have.
     pub linux_only: Option<&'static str>,
+    /// Annotations that carry the files of a volume: key, content.
+    pub files: Vec<(String, String)>,
     /// Whether a volume may be one with that of another template.
     pub shared: bool,
     /// Where a container goes; `None` is where its template's go.
@@ -107,25 +110,28 @@ const LINUX_ONLY: [&str; 10] = [
 /// Fields that only containers which keep running may have.
 const SIDECAR_ONLY: [&str; 4] = ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"];
 
-/// Reads one item. `path` names it in messages, `names` collects those that are taken.
+/// Reads one item of the template `owner`. `path` names it in messages, `names` collects those that are taken.
 pub(super) fn read(
     checker: &mut Checker<'_>,
     node: &Node,
     kind: Kind,
+    owner: &str,
     path: &str,
     names: &mut Vec<String>,
 ) -> Option<Item> {
     if kind.is_container() {
         return container(checker, node, kind, path, names);
     }
-    let (type_name, valid): (_, fn(&str) -> bool) =
-        if kind == Kind::Volume { ("Volume", is_label) } else { ("LocalObjectReference", is_subdomain) };
     let shared =
         node.get("shared").is_some_and(|node| checker.json(node, "boolean", &format!("{path}.shared")) == true);
+    if kind == Kind::Volume && node.get("files").is_some() {
+        return files::volume(checker, node, owner, path, names).map(|item| Item { shared, ..item });
+    }
+    let (type_name, valid): (_, fn(&str) -> bool) =
+        if kind == Kind::Volume { ("Volume", is_label) } else { ("LocalObjectReference", is_subdomain) };
     let mut node = node.clone();
     if let (Kind::Volume, Value::Map(entries)) = (kind, &mut node.value) {
         entries.retain(|(key, _)| key.name != "shared");
-        refuse_keys(checker, &node, &["files"], |_| "is not supported yet");
     }
     let value = checker.json(&node, type_name, path);
     let name = required_name(checker, &node, &value, path, names, valid)?;
@@ -181,7 +187,7 @@ fn container_item(name: String, value: Json) -> Item {
     Item { mounts, ports, linux_only, ..plain(name, value) }
 }
 
-fn plain(name: String, value: Json) -> Item {
+pub(super) fn plain(name: String, value: Json) -> Item {
     Item {
         json: value.to_string(),
         name,
@@ -189,19 +195,20 @@ fn plain(name: String, value: Json) -> Item {
         mounts: Vec::new(),
         ports: Vec::new(),
         linux_only: None,
+        files: Vec::new(),
         shared: false,
         position: None,
     }
 }
 
-fn refuse_keys(checker: &mut Checker<'_>, node: &Node, keys: &[&str], why: impl Fn(&str) -> &'static str) {
+pub(super) fn refuse_keys(checker: &mut Checker<'_>, node: &Node, keys: &[&str], why: impl Fn(&str) -> &'static str) {
     let Value::Map(entries) = &node.value else { return };
     for (key, _) in entries.iter().filter(|(key, _)| keys.contains(&key.name.as_str())) {
         checker.error(key.span, format!("\"{}\" {}", key.name, why(&key.name)), "");
     }
 }
 
-fn required_name(
+pub(super) fn required_name(
     checker: &mut Checker<'_>,
     node: &Node,
     value: &Json,

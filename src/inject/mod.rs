@@ -11,6 +11,7 @@ mod compile;
 mod decision;
 mod evaluate;
 mod expr;
+mod files;
 mod front;
 mod item;
 mod patch;

@@ -139,6 +139,8 @@ impl<'r> Plan<'r> {
         let app = app::change(self, ready, pod);
         let mut problems = fit.problems;
         problems.extend(app.problems);
+        problems.extend(self.taken_metadata(ready, pod));
+        problems.extend(taken_file(&fit.volumes, pod));
         let (pod_level, conflicts) = self.with_pod_level(ready, pod);
         let clash = ready.template.on_conflict.pod;
         let taken = |field: &String| format!("it sets pod.{field}, which the pod has otherwise");
@@ -171,7 +173,7 @@ impl<'r> Plan<'r> {
             self.pod_level = pod_level;
             let operations = self.pod_level.iter().flat_map(|pod| pod.operations.iter().skip(before).cloned());
             let placed = Placed { pod: operations.collect(), ..placed };
-            problems.extend(self.add(placed, pod));
+            self.add(placed, pod);
         }
         problems
     }
@@ -186,11 +188,13 @@ impl<'r> Plan<'r> {
         (Some(level), conflicts)
     }
 
-    fn add(&mut self, mut placed: Placed<'r>, pod: &Target<'r>) -> Option<Problem> {
+    fn add(&mut self, mut placed: Placed<'r>, pod: &Target<'r>) {
         let ready = placed.ready;
         let (template, additions) = (ready.template, ready.additions.as_ref());
-        if let Some(problem) = self.taken_metadata(ready, pod) {
-            return Some(problem);
+        let absent = |file: &&'r (String, String)| pod.metadata.annotation(&file.0).is_none();
+        for (key, text) in placed.volumes.iter().flat_map(|volume| &volume.files).filter(absent) {
+            self.annotations.push((key, Cow::Borrowed(text)));
+            placed.annotations.push(key);
         }
         for operation in &placed.pod {
             placed.replaced.extend(operation.replaced.clone().map(|old| (operation.pointer(), old)));
@@ -231,7 +235,6 @@ impl<'r> Plan<'r> {
             }
         }
         self.placed.push(placed);
-        None
     }
 
     /// A label or annotation that the pod has otherwise, where the template says that this is a problem.
@@ -369,6 +372,14 @@ impl Target<'_> {
         self.spec.volumes.iter().flatten().any(|volume| volume.name.as_str() == name)
             || self.claims.iter().any(|claim| claim == name)
     }
+}
+
+/// A file whose annotation the pod has with another content.
+fn taken_file(volumes: &[&Item], pod: &Target<'_>) -> Option<Problem> {
+    let mut files = volumes.iter().flat_map(|volume| &volume.files);
+    let (key, _) = files.find(|(key, text)| pod.metadata.annotation(key).is_some_and(|own| own != text))?;
+    let what = format!("its file travels as the annotation {key}, which the pod has with another value");
+    Some(Problem { reason: Reason::Conflict, what, fix: "Remove the pod's annotation" })
 }
 
 fn find<'v, V: AsRef<str>>(list: &'v [(&str, V)], key: &str) -> Option<&'v str> {

@@ -211,12 +211,13 @@ fn read(checker: &mut Checker<'_>, node: &Node, default_name: &str) -> Template 
     let variables = compile::variables(checker, get("variables"), &declared);
     let known: Vec<String> = variables.iter().map(|(name, _)| name.clone()).collect();
     let names = Names { parameters: &declared, variables: &known, container: false };
-    let mut blueprint = Blueprint::load(checker, node, mode, &names);
+    let name = name(checker, get("name"), node, default_name);
+    let mut blueprint = Blueprint::load(checker, node, &name, mode, &names);
     for (_, expression) in &variables {
         blueprint.reads.merge(&expression.reads);
     }
     let mut template = Template {
-        name: name(checker, get("name"), node, default_name),
+        name,
         version: version(checker, get("version")),
         description: get("description").and_then(|node| string(checker, node, "description")),
         mode,
