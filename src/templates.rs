@@ -30,22 +30,26 @@ pub fn read_files(paths: &[PathBuf]) -> Vec<File> {
 pub fn load(files: &[File], sources: &mut Sources) {
     for file in files {
         let holder = Holder { created: String::new(), name: file.path.display().to_string() };
-        sources.set(
-            &holder,
-            match &file.text {
-                Ok(text) => documents(&holder.name, &file.path, text),
-                Err(why) => {
-                    let errors = vec![Diagnostic::of_document(&holder.name, why)];
-                    Found { errors, incomplete: true, ..Found::default() }
-                }
-            },
-        );
+        sources.set(&holder, found(file));
     }
     let unreadable = || files.iter().filter(|file| file.text.is_err());
     sources.retain(|name| {
         let path = Path::new(name);
         files.iter().any(|file| file.path == path) || unreadable().any(|folder| path.parent() == Some(&folder.path))
     });
+}
+
+/// The template documents of a file.
+#[must_use]
+pub fn found(file: &File) -> Found {
+    let origin = file.path.display().to_string();
+    match &file.text {
+        Ok(text) => documents(&origin, &file.path, text),
+        Err(why) => {
+            let errors = vec![Diagnostic::of_document(&origin, why)];
+            Found { errors, incomplete: true, ..Found::default() }
+        }
+    }
 }
 
 /// A file as it was found, or a folder that cannot be read.

@@ -166,6 +166,46 @@ fn places_in_config_maps_are_places_in_the_file() {
 }
 
 #[test]
+fn lint_shows_findings_with_their_rule_and_fails_on_errors() {
+    let folder = folder(&[
+        (
+            "templates/x.yaml",
+            "sidecars:\n- name: x\n  image: nginx\n  command: [sh, -c, 'echo ${request.namespace}']\n",
+        ),
+        ("misplaced.yaml", &ASKS.replace("annotations", "labels")),
+        ("slip.yaml", &ASKS.replace("sidecar.io/inject", "sidecars.io/inject")),
+        ("unknown.yaml", &ASKS.replace("helper", "helpr")),
+    ]);
+    let lint = |more: &[&str]| run(folder.path(), &[&["lint", "--templates", "templates"], more].concat(), "");
+    let ran = lint(&[]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(
+        ran.stdout.contains("error[shell-expression]: ") && ran.stdout.contains("--> templates/x.yaml:4:21"),
+        "{}",
+        ran.stdout
+    );
+    assert!(ran.stdout.contains("warning[image-tag]: "), "{}", ran.stdout);
+    let findings: Value = serde_json::from_str(&lint(&["-o", "json"]).stdout).expect("JSON");
+    assert!(findings.as_array().unwrap().iter().any(|finding| finding["rule"] == "no-probe" && finding["line"] == 2));
+    let sarif: Value = serde_json::from_str(&lint(&["-o", "sarif"]).stdout).expect("JSON");
+    assert_eq!(sarif["runs"][0]["results"].as_array().unwrap().len(), findings.as_array().unwrap().len());
+    fs::remove_file(folder.path().join("templates/x.yaml")).unwrap();
+    assert_eq!(lint(&[]).code, Some(0), "warnings alone are no failure");
+    assert_eq!(lint(&["--fail-on", "warning"]).code, Some(1));
+    assert_eq!(lint(&["--budget", "cpu=x"]).code, Some(2));
+    assert!(lint(&["-f", "misplaced.yaml"]).stdout.contains("is a label, which asks for nothing"));
+    assert!(lint(&["-f", "slip.yaml"]).stdout.contains("did you mean sidecar.io/inject?"));
+    let ran = lint(&["-f", "unknown.yaml"]);
+    assert!(
+        ran.code == Some(1) && ran.stdout.contains("there is no template helpr; did you mean helper?"),
+        "{}",
+        ran.stdout
+    );
+    let ran = run(folder.path(), &["lint", "--explain"], "");
+    assert!(ran.code == Some(0) && ran.stdout.contains("volume-name (warning)\n"), "{}", ran.stdout);
+}
+
+#[test]
 fn a_second_run_changes_nothing() {
     let folder = folder(&[]);
     let once = inject(&folder, &["-f", "-"], ASKS).stdout;

@@ -2,7 +2,7 @@
 //! byte; if anything is refused, nothing is written.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Failure;
+use super::manifests::{self, Document};
 use super::settings::SettingsArgs;
 use crate::inject::catalog::Catalog;
-use crate::inject::diagnostic::shown;
 use crate::inject::namespaces::Namespaces;
 use crate::inject::pod::{Pod, Text};
 use crate::inject::review::{Request, Target};
@@ -58,17 +58,6 @@ enum Output {
     Patch,
 }
 
-/// One document of the input.
-struct Document<'t> {
-    /// The separator line before it, if any.
-    separator: &'t str,
-    text: &'t str,
-    /// The document after the patch, if it changed.
-    changed: Option<Value>,
-    value: Value,
-    patch: Vec<Value>,
-}
-
 /// What decides on the pods of all documents.
 struct Injector<'a> {
     catalog: Catalog,
@@ -81,26 +70,20 @@ struct Injector<'a> {
     notes: String,
 }
 
-/// A file that was read.
-struct File {
-    name: String,
-    text: String,
-}
-
 /// Runs the command.
 pub(super) fn run(args: &InjectArgs) -> Result<(), Failure> {
     let settings = args.settings.settings().map_err(|error| Failure::Usage(error.to_string()))?;
     let entry = if args.policy { Entry::Policy } else { Entry::Requests };
     let (mut files, mut unread) = (Vec::new(), None);
-    for path in manifest_files(&args.files)? {
-        match read(&path) {
+    for path in manifests::files(&args.files)? {
+        match manifests::read(&path) {
             Ok(file) => files.push(file),
             // The others are looked at all the same: one run tells everything.
             Err(error) => drop(unread.get_or_insert(error)),
         }
     }
     let mut problems = String::new();
-    let parsed: Vec<Vec<Document<'_>>> = files.iter().map(|file| documents(file, &mut problems)).collect();
+    let parsed: Vec<Vec<Document<'_>>> = files.iter().map(|file| manifests::documents(file, &mut problems)).collect();
     let namespaces = parsed.iter().flatten().filter_map(|document| values::namespace(&document.value));
     let namespaces = Namespaces { watched: false, known: namespaces.collect() };
     let catalog = load(&args.templates, &args.values)?.with_namespaces(Arc::new(namespaces));
@@ -136,41 +119,6 @@ pub(super) fn run(args: &InjectArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The documents of a file; what is none is a problem.
-fn documents<'f>(file: &'f File, problems: &mut String) -> Vec<Document<'f>> {
-    let mut documents = Vec::new();
-    for (separator, lines, text) in split(&file.text) {
-        match templates::manifest(&file.name, lines, text) {
-            Ok(value) => documents.push(Document { separator, text, changed: None, value, patch: Vec::new() }),
-            Err(error) => {
-                let _ = writeln!(problems, "{error}");
-            }
-        }
-    }
-    documents
-}
-
-/// The files themselves, and of folders what kubectl reads of them: the manifests one level deep.
-fn manifest_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let entries = std::fs::read_dir(path).with_context(|| format!("failed to read {}", path.display()))?;
-        let is_manifest = |path: &PathBuf| {
-            let ending = path.extension().and_then(|ending| ending.to_str());
-            path.is_file() && matches!(ending, Some("yaml" | "yml" | "json"))
-        };
-        let mut found: Vec<PathBuf> =
-            entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_manifest).collect();
-        found.sort();
-        files.extend(found);
-    }
-    Ok(files)
-}
-
 fn load(paths: &[PathBuf], values: &[PathBuf]) -> Result<Catalog, Failure> {
     if let Some(path) = paths.iter().chain(values).find(|path| !path.exists()) {
         return Err(Failure::Io(anyhow!("{}: no such file or folder", path.display())));
@@ -193,35 +141,14 @@ fn load(paths: &[PathBuf], values: &[PathBuf]) -> Result<Catalog, Failure> {
     Err(Failure::Found(errors.join("\n")))
 }
 
-fn read(file: &PathBuf) -> anyhow::Result<File> {
-    if file.as_os_str() == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("failed to read stdin")?;
-        return Ok(File { name: "stdin".to_owned(), text });
-    }
-    let name = file.display().to_string();
-    let text = std::fs::read_to_string(file).with_context(|| format!("failed to read {name}"))?;
-    Ok(File { name, text })
-}
-
-/// The documents with the separator line before each and the number of lines before their text.
-fn split(text: &str) -> Vec<(&str, usize, &str)> {
-    let mut end = 0;
-    let parts = templates::split(text);
-    let separated = parts.into_iter().map(|(lines, part)| {
-        let from = part.as_ptr() as usize - text.as_ptr() as usize;
-        let separator = &text[end..from];
-        end = from + part.len();
-        (separator, lines, part)
-    });
-    separated.collect()
-}
-
 impl Injector<'_> {
     fn inject(&mut self, document: &mut Document<'_>, file: &str) -> Result<(), Failure> {
         for pod in pod_templates(&document.value) {
             let decision = self.decide(&pod);
-            let place = format!("{file}: {}", describe(&document.value, &pod));
+            let place = format!("{file}: {}", manifests::describe(&document.value, &pod));
+            if let Some(note) = manifests::on_the_wrong_object(&document.value, &pod) {
+                let _ = writeln!(self.notes, "warning: {place}: {note}");
+            }
             for warning in &decision.warnings {
                 let _ = writeln!(self.notes, "warning: {place}: {warning}");
             }
@@ -235,7 +162,6 @@ impl Injector<'_> {
                 document.patch.extend(operations.context("failed to write the patch")?);
             }
         }
-        on_the_wrong_object(&document.value, file, &mut self.notes);
         Ok(())
     }
 
@@ -257,31 +183,6 @@ impl Injector<'_> {
             pod: Some(Pod::parse(&pod.pod)),
         };
         inject::decide(&request, self.entry, &self.catalog, &self.settings, &pod.embedding)
-    }
-}
-
-/// `KIND/NAME` of the document, or of the item of a list that the pod belongs to.
-fn describe(document: &Value, pod: &PodTemplate) -> String {
-    let object = document.pointer(&pod.object).unwrap_or(document);
-    let kind = object["kind"].as_str().unwrap_or("pod").to_lowercase();
-    let metadata = &object["metadata"];
-    let name = metadata["name"].as_str().or(metadata["generateName"].as_str()).unwrap_or("(without name)");
-    shown(&format!("{kind}/{name}"), 320)
-}
-
-/// Says so where a workload carries the annotation that belongs on its pods.
-fn on_the_wrong_object(document: &Value, file: &str, notes: &mut String) {
-    let request = inject::select::REQUEST;
-    for pod in pod_templates(document).iter().filter(|pod| pod.object != pod.embedding.pointer) {
-        let object = document.pointer(&pod.object).unwrap_or(document);
-        let outer = [&object["metadata"], &object["spec"]["jobTemplate"]["metadata"]];
-        if outer.iter().any(|metadata| !metadata["annotations"][request].is_null()) {
-            let _ = writeln!(
-                notes,
-                "warning: {file}: {}: {request} has no effect there; move it to the pod template's annotations",
-                describe(document, pod)
-            );
-        }
     }
 }
 

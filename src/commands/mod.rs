@@ -3,6 +3,8 @@
 use clap::{Parser, Subcommand};
 
 mod inject;
+mod lint;
+mod manifests;
 mod serve;
 mod settings;
 
@@ -18,6 +20,8 @@ pub struct Arguments {
 enum Command {
     /// Add sidecars to manifests, as the webhook would
     Inject(Box<inject::InjectArgs>),
+    /// Check templates, and manifests that ask for them
+    Lint(lint::LintArgs),
     /// Run the webhook
     Serve(Box<serve::ServeArgs>),
 }
@@ -47,6 +51,7 @@ impl Arguments {
     pub fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Inject(args) => inject::run(&args),
+            Command::Lint(args) => lint::run(&args),
             Command::Serve(args) => serve::run(*args),
         }
     }

@@ -143,6 +143,19 @@ impl Blueprint {
         names.filter(|name| *name != PENDING)
     }
 
+    /// Kind and name of everything with a name of its own that pods may get; volumes that are meant to be shared are
+    /// not among it.
+    pub(super) fn literal_names(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.entries.iter().filter(|entry| entry.item.name != PENDING && !entry.item.shared).filter_map(|entry| {
+            let kind = match entry.kind {
+                Kind::Volume => "volume",
+                Kind::PullSecret => return None,
+                _ => "container",
+            };
+            Some((kind, entry.item.name.clone()))
+        })
+    }
+
     /// What is added, if it is the same for every pod.
     pub(super) fn constant(&self) -> Option<Additions> {
         let mut additions = Additions::default();

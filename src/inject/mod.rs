@@ -25,6 +25,7 @@ mod resolve;
 
 pub mod catalog;
 pub mod diagnostic;
+pub mod lint;
 pub mod namespaces;
 pub mod parameter;
 pub mod pod;

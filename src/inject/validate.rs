@@ -1,14 +1,14 @@
-//! Validation of template ConfigMaps before they are stored: the same loading as for pods, so that bad text does
+//! Validation of template ConfigMaps before they are stored: the same loading as for pods, and lint, so that bad text does
 //! not land and whoever applies it sees the caret. It looks at one ConfigMap, not at the catalog.
 
 use std::collections::BTreeSet;
 
 use super::decision::{Decision, Verdict};
-use super::diagnostic::{Diagnostic, Source, shown};
+use super::diagnostic::{Diagnostic, Severity, Source, shown};
+use super::lint::{self, Limits};
 use super::paths::Paths;
 use super::reason::Reason;
 use super::review::{self, Request, ReviewError};
-use super::template::Template;
 
 /// Longest refusal, in bytes: a few carets.
 const MAX_MESSAGE: usize = 4_000;
@@ -46,15 +46,19 @@ fn decide(request: &Request<'_>, without_namespaces: bool) -> Decision {
             continue;
         };
         let origin = format!("key {key}");
-        match Template::load(&Source::new(&origin, text), name) {
-            Err(found) => errors.extend(found),
-            Ok(loaded) if without_namespaces && loaded.template.needs_namespaces() => {
-                let message = "the template depends on labels or annotations of namespaces, which are not watched";
-                errors.push(Diagnostic::of_document(&origin, message).help("start serve with --watch-namespaces"));
+        let (findings, template) = lint::template(&Source::new(&origin, text), name, &Limits::default());
+        for finding in findings {
+            match finding.diagnostic.severity {
+                Severity::Error => errors.push(finding.diagnostic),
+                Severity::Warning => {
+                    let line = format!("{} [{}]", finding.diagnostic.one_line(), finding.rule);
+                    decision.warnings.push(shown(&line, MAX_WARNING));
+                }
             }
-            Ok(loaded) => {
-                decision.warnings.extend(loaded.warnings.iter().map(|warning| shown(&warning.one_line(), MAX_WARNING)));
-            }
+        }
+        if without_namespaces && template.is_some_and(|template| template.needs_namespaces()) {
+            let message = "the template depends on labels or annotations of namespaces, which are not watched";
+            errors.push(Diagnostic::of_document(&origin, message).help("start serve with --watch-namespaces"));
         }
     }
     if errors.is_empty() {
@@ -113,10 +117,10 @@ mod tests {
 
     #[test]
     fn good_text_is_let_through_with_its_warnings() {
-        let data = json!({"a.yml": "sidecars: [{name: x, image: i, imagePulPolicy: Always}]", "README.md": "x"});
+        let data = json!({"a.yml": "volumes: [{name: a-x, emptyDir: {}, nw: 1}]", "README.md": "x"});
         let answer = answer("UPDATE", "true", &data);
         assert_eq!(answer["allowed"], true);
-        assert_eq!(answer["warnings"].as_array().map(Vec::len), Some(2), "{answer}");
+        assert_eq!(answer["warnings"].as_array().map(Vec::len), Some(3), "{answer}");
         assert!(answer["patch"].is_null());
     }
 

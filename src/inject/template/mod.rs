@@ -78,7 +78,7 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 23] = [
     "apiVersion",
     "kind",
     "name",
@@ -101,6 +101,7 @@ const KEYS: [&str; 22] = [
     "autoInject",
     "required",
     "allowedNamespaces",
+    "lint",
 ];
 impl Template {
     /// Reads one template document. `default_name` names it if the document does not.
@@ -141,6 +142,11 @@ impl Template {
             || auto.is_some_and(|auto| auto.namespaces.needs_labels())
             || condition.is_some_and(|condition| condition.reads.namespace)
             || self.blueprint.reads.namespace
+    }
+
+    /// Kind and name of everything with a name of its own that pods may get.
+    pub(super) fn literal_names(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.blueprint.literal_names()
     }
 
     /// The names of its containers that every pod gets.

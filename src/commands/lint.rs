@@ -1,0 +1,269 @@
+//! `lint`: what is wrong, or will hurt, in templates and in manifests that ask for them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::manifests::{self, Document};
+use crate::inject::diagnostic::{Diagnostic, Severity, Source, nearest};
+use crate::inject::lint::{self, Finding, Limits, RULES};
+use crate::inject::quantity::quantity;
+use crate::inject::select::REQUEST;
+use crate::inject::sources::Sources;
+use crate::inject::template::Template;
+use crate::templates;
+use crate::workload::{PodTemplate, pod_templates};
+
+/// Arguments of `lint`.
+#[derive(Args, Debug)]
+pub(super) struct LintArgs {
+    /// File or folder of templates (repeatable)
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "SIDECAR_INJECTOR_TEMPLATES",
+        value_delimiter = ',',
+        required_unless_present = "explain"
+    )]
+    templates: Vec<PathBuf>,
+    /// Manifests that ask for templates, or - for stdin (repeatable)
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Explain a rule, or all of them
+    #[arg(long, value_name = "RULE", num_args = 0..=1, default_missing_value = "all")]
+    explain: Option<String>,
+    /// How findings are written
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    /// The least that makes the command fail
+    #[arg(long, value_enum, default_value_t = FailOn::Error)]
+    fail_on: FailOn,
+    /// Most containers that one template may add
+    #[arg(long, value_name = "NUMBER", default_value_t = 4)]
+    max_sidecars: usize,
+    /// Most that the containers of one template may request together, e.g. cpu=100m,memory=128Mi
+    #[arg(long, value_name = "RESOURCE=QUANTITY", value_delimiter = ',')]
+    budget: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    /// For people, with the place
+    Text,
+    /// One JSON document
+    Json,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    Error,
+    Warning,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &LintArgs) -> Result<(), Failure> {
+    if let Some(id) = &args.explain {
+        return explain(id);
+    }
+    if let Some(path) = args.templates.iter().find(|path| !path.exists()) {
+        return Err(Failure::Io(anyhow!("{}: no such file or folder", path.display())));
+    }
+    let limits = Limits { max_sidecars: args.max_sidecars, budget: budget(&args.budget)? };
+    let (mut findings, templates) = templates_of(args, &limits);
+    let count = templates.len();
+    findings.extend(manifests_of(args)?);
+    findings.sort_by(|one, other| place(one).cmp(&place(other)));
+    match args.output {
+        Output::Text => print!("{}", as_text(&findings)),
+        Output::Json => println!("{}", pretty(&Value::Array(findings.iter().map(as_json).collect()))),
+        Output::Sarif => println!("{}", pretty(&as_sarif(&findings))),
+    }
+    let of = |severity| findings.iter().filter(|finding| finding.diagnostic.severity == severity).count();
+    let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
+    let summary = format!("templates: {count}, errors: {errors}, warnings: {warnings}");
+    if errors > 0 || warnings > 0 && args.fail_on == FailOn::Warning {
+        return Err(Failure::Found(summary));
+    }
+    eprintln!("{summary}");
+    Ok(())
+}
+
+fn explain(id: &str) -> Result<(), Failure> {
+    let wanted: Vec<_> = RULES.iter().filter(|rule| id == "all" || rule.id == id).collect();
+    if wanted.is_empty() {
+        let known = nearest(id, RULES.iter().map(|rule| rule.id));
+        let hint = known.map(|known| format!("; did you mean {known}?")).unwrap_or_default();
+        return Err(Failure::Usage(format!("there is no rule {id}{hint}")));
+    }
+    for (index, rule) in wanted.into_iter().enumerate() {
+        let break_before = if index > 0 { "\n" } else { "" };
+        println!("{break_before}{} ({})\n{}", rule.id, severity(rule.severity), rule.explanation);
+    }
+    Ok(())
+}
+
+fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    }
+}
+
+fn budget(items: &[String]) -> Result<BTreeMap<String, i128>, Failure> {
+    let pair = |item: &String| {
+        let (name, text) = item.split_once('=')?;
+        Some((name.to_owned(), quantity(text)?))
+    };
+    let wrong = |item: &String| Failure::Usage(format!("--budget {item}: write RESOURCE=QUANTITY, e.g. cpu=100m"));
+    items.iter().map(|item| pair(item).ok_or_else(|| wrong(item))).collect()
+}
+
+/// The findings of all templates, and the templates with their origins.
+fn templates_of(args: &LintArgs, limits: &Limits) -> (Vec<Finding>, Vec<(String, Template)>) {
+    let (mut findings, mut templates) = (Vec::new(), Vec::new());
+    let of_file = |rule, diagnostic| Finding { rule, diagnostic, template: String::new() };
+    for file in templates::read_files(&args.templates) {
+        let found = templates::found(&file);
+        findings.extend(found.errors.into_iter().map(|error| of_file("invalid", error)));
+        findings.extend(found.warnings.into_iter().map(|warning| of_file("wrong-place", warning)));
+        for text in found.texts {
+            let source = Source {
+                origin: &text.origin,
+                text: &text.text,
+                lines_before: text.lines_before,
+                columns_before: text.columns_before,
+            };
+            let (of_template, template) = lint::template(&source, &text.default_name, limits);
+            findings.extend(of_template);
+            templates.extend(template.map(|template| (text.origin.clone(), template)));
+        }
+    }
+    let all: Vec<(String, &Template)> = templates.iter().map(|(origin, template)| (origin.clone(), template)).collect();
+    findings.extend(lint::across(&all));
+    (findings, templates)
+}
+
+/// What is wrong with the annotations of manifests.
+fn manifests_of(args: &LintArgs) -> Result<Vec<Finding>, Failure> {
+    let mut sources = Sources::default();
+    templates::read(&args.templates, &mut sources);
+    let catalog = sources.catalog().catalog;
+    let (mut findings, mut problems) = (Vec::new(), String::new());
+    for path in manifests::files(&args.files)? {
+        let file = manifests::read(&path).map_err(Failure::Io)?;
+        for document in manifests::documents(&file, &mut problems) {
+            for pod in pod_templates(&document.value) {
+                let origin = format!("{}: {}", file.name, manifests::describe(&document.value, &pod));
+                let mut find = |rule, message: String| {
+                    let diagnostic = Diagnostic::of_document(&origin, message);
+                    let warns = lint::rule(rule).is_some_and(|rule| rule.severity == Severity::Warning);
+                    let diagnostic = if warns { diagnostic.warning() } else { diagnostic };
+                    findings.push(Finding { rule, diagnostic, template: String::new() });
+                };
+                for message in misplaced(&document, &pod) {
+                    find("wrong-place", message);
+                }
+                let metadata = pod_metadata(&document, &pod);
+                if let Some(request) = metadata["annotations"][REQUEST].as_str() {
+                    for message in lint::request(request, &catalog) {
+                        find("no-template", message);
+                    }
+                }
+            }
+        }
+    }
+    if problems.is_empty() { Ok(findings) } else { Err(Failure::Found(problems)) }
+}
+
+fn pod_metadata(document: &Document<'_>, pod: &PodTemplate) -> Value {
+    document.value.pointer(&format!("{}/metadata", pod.embedding.pointer)).cloned().unwrap_or_default()
+}
+
+/// Requests where they have no effect.
+fn misplaced(document: &Document<'_>, pod: &PodTemplate) -> Vec<String> {
+    let mut found: Vec<String> = manifests::on_the_wrong_object(&document.value, pod).into_iter().collect();
+    let metadata = pod_metadata(document, pod);
+    if !metadata["labels"][REQUEST].is_null() {
+        found.push(format!("{REQUEST} is a label, which asks for nothing; make it an annotation"));
+    }
+    let keys = metadata["annotations"].as_object().into_iter().flatten().map(|(key, _)| key.as_str());
+    let slip = |key: &&str| {
+        let reserved = [REQUEST, "sidecar.io/status", "sidecar.io/trace"].contains(key);
+        !reserved && !key.contains(".sidecar.io/") && nearest(key, [REQUEST]).is_some()
+    };
+    found
+        .extend(keys.filter(slip).map(|key| format!("the annotation {key} asks for nothing; did you mean {REQUEST}?")));
+    found
+}
+
+fn place(finding: &Finding) -> (String, usize, usize, &'static str) {
+    let diagnostic = &finding.diagnostic;
+    (diagnostic.origin.clone(), diagnostic.line, diagnostic.column, finding.rule)
+}
+
+fn as_text(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let shown = finding.diagnostic.to_string();
+        let kind = severity(finding.diagnostic.severity);
+        let rest = shown.strip_prefix(kind).unwrap_or(&shown);
+        let _ = writeln!(text, "{kind}[{}]{rest}\n", finding.rule);
+    }
+    text
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+fn as_json(finding: &Finding) -> Value {
+    let diagnostic = &finding.diagnostic;
+    json!({
+        "rule": finding.rule,
+        "severity": severity(diagnostic.severity),
+        "template": finding.template,
+        "origin": diagnostic.origin,
+        "line": diagnostic.line,
+        "column": diagnostic.column,
+        "message": diagnostic.message,
+        "help": diagnostic.help,
+    })
+}
+
+fn as_sarif(findings: &[Finding]) -> Value {
+    let rule = |rule: &lint::Rule| {
+        json!({
+            "id": rule.id,
+            "fullDescription": {"text": rule.explanation},
+            "defaultConfiguration": {"level": severity(rule.severity)},
+        })
+    };
+    let result = |finding: &Finding| {
+        let diagnostic = &finding.diagnostic;
+        let region = json!({"startLine": diagnostic.line.max(1), "startColumn": diagnostic.column.max(1)});
+        json!({
+            "ruleId": finding.rule,
+            "level": severity(diagnostic.severity),
+            "message": {"text": diagnostic.message},
+            "locations": [{"physicalLocation": {"artifactLocation": {"uri": diagnostic.origin}, "region": region}}],
+        })
+    };
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": {"driver": {
+                "name": "sidecar-injector", "version": env!("CARGO_PKG_VERSION"),
+                "rules": RULES.iter().map(rule).collect::<Vec<_>>(),
+            }},
+            "results": findings.iter().map(result).collect::<Vec<_>>(),
+        }],
+    })
+}

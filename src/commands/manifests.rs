@@ -1,0 +1,112 @@
+//! Manifests as commands read them: files, folders and stdin, document by document, so that what does not change can
+//! come out byte for byte.
+
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use super::Failure;
+use crate::inject::diagnostic::shown;
+use crate::inject::select::REQUEST;
+use crate::templates;
+use crate::workload::PodTemplate;
+
+/// One document of the input.
+pub(super) struct Document<'t> {
+    /// The separator line before it, if any.
+    pub(super) separator: &'t str,
+    pub(super) text: &'t str,
+    /// The document after the patch, if it changed.
+    pub(super) changed: Option<Value>,
+    pub(super) value: Value,
+    pub(super) patch: Vec<Value>,
+}
+
+/// A file that was read.
+pub(super) struct File {
+    pub(super) name: String,
+    pub(super) text: String,
+}
+
+/// The documents of a file; what is none is a problem.
+pub(super) fn documents<'f>(file: &'f File, problems: &mut String) -> Vec<Document<'f>> {
+    let mut documents = Vec::new();
+    for (separator, lines, text) in split(&file.text) {
+        match templates::manifest(&file.name, lines, text) {
+            Ok(value) => documents.push(Document { separator, text, changed: None, value, patch: Vec::new() }),
+            Err(error) => {
+                let _ = writeln!(problems, "{error}");
+            }
+        }
+    }
+    documents
+}
+
+/// The files themselves, and of folders what kubectl reads of them: the manifests one level deep.
+pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(path).with_context(|| format!("failed to read {}", path.display()))?;
+        let is_manifest = |path: &PathBuf| {
+            let ending = path.extension().and_then(|ending| ending.to_str());
+            path.is_file() && matches!(ending, Some("yaml" | "yml" | "json"))
+        };
+        let mut found: Vec<PathBuf> =
+            entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_manifest).collect();
+        found.sort();
+        files.extend(found);
+    }
+    Ok(files)
+}
+
+/// Reads a file, or stdin.
+pub(super) fn read(file: &PathBuf) -> anyhow::Result<File> {
+    if file.as_os_str() == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("failed to read stdin")?;
+        return Ok(File { name: "stdin".to_owned(), text });
+    }
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).with_context(|| format!("failed to read {name}"))?;
+    Ok(File { name, text })
+}
+
+/// The documents with the separator line before each and the number of lines before their text.
+fn split(text: &str) -> Vec<(&str, usize, &str)> {
+    let mut end = 0;
+    let parts = templates::split(text);
+    let separated = parts.into_iter().map(|(lines, part)| {
+        let from = part.as_ptr() as usize - text.as_ptr() as usize;
+        let separator = &text[end..from];
+        end = from + part.len();
+        (separator, lines, part)
+    });
+    separated.collect()
+}
+
+/// `KIND/NAME` of the document, or of the item of a list that the pod belongs to.
+pub(super) fn describe(document: &Value, pod: &PodTemplate) -> String {
+    let object = document.pointer(&pod.object).unwrap_or(document);
+    let kind = object["kind"].as_str().unwrap_or("pod").to_lowercase();
+    let metadata = &object["metadata"];
+    let name = metadata["name"].as_str().or(metadata["generateName"].as_str()).unwrap_or("(without name)");
+    shown(&format!("{kind}/{name}"), 320)
+}
+
+/// A workload that carries the annotation that belongs on its pods: what to say about it.
+pub(super) fn on_the_wrong_object(document: &Value, pod: &PodTemplate) -> Option<String> {
+    if pod.object == pod.embedding.pointer {
+        return None;
+    }
+    let object = document.pointer(&pod.object).unwrap_or(document);
+    let outer = [&object["metadata"], &object["spec"]["jobTemplate"]["metadata"]];
+    let is_there = outer.iter().any(|metadata| !metadata["annotations"][REQUEST].is_null());
+    is_there.then(|| format!("{REQUEST} has no effect there; move it to the pod template's annotations"))
+}

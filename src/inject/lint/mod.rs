@@ -1,0 +1,132 @@
+//! Lint: what in a template breaks pods or will hurt later, beyond what loading refuses. Each finding has a rule that
+//! explains it and can be silenced in the template with a reason. It reads text and compiled templates and must not
+//! know files or output formats.
+
+mod containers;
+mod expressions;
+mod rules;
+mod set;
+
+use std::collections::BTreeMap;
+
+pub use rules::{RULES, Rule, rule};
+pub use set::{across, request};
+
+use super::diagnostic::{Diagnostic, Severity, Source, Span, nearest};
+use super::template::Template;
+use super::yaml::{self, Node, Value};
+
+/// What is found, and by which rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The rule's id.
+    pub rule: &'static str,
+    /// The place and the text.
+    pub diagnostic: Diagnostic,
+    /// The template.
+    pub template: String,
+}
+
+/// Limits that installations set.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Most containers that one template may add.
+    pub max_sidecars: usize,
+    /// Most cpu and memory, in 10^-9 units, that its containers may request together.
+    pub budget: BTreeMap<String, i128>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_sidecars: 4, budget: BTreeMap::new() }
+    }
+}
+
+/// The findings of one template document. A document that cannot be loaded has only errors of the rule `invalid`.
+#[must_use]
+pub fn template(source: &Source<'_>, default_name: &str, limits: &Limits) -> (Vec<Finding>, Option<Template>) {
+    let loaded = match Template::load(source, default_name) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            let finding = |diagnostic| Finding { rule: "invalid", diagnostic, template: default_name.to_owned() };
+            return (errors.into_iter().map(finding).collect(), None);
+        }
+    };
+    let Ok(node) = yaml::parse(source) else { return (Vec::new(), Some(loaded.template)) };
+    let mut linter = Linter { source, node: &node, template: &loaded.template, limits, findings: Vec::new() };
+    for warning in loaded.warnings {
+        linter.push("unknown-field", warning);
+    }
+    containers::check(&mut linter);
+    expressions::check(&mut linter);
+    let findings = linter.silenced();
+    (findings, Some(loaded.template))
+}
+
+/// One template on the way through the rules.
+struct Linter<'l> {
+    source: &'l Source<'l>,
+    node: &'l Node,
+    template: &'l Template,
+    limits: &'l Limits,
+    findings: Vec<Finding>,
+}
+
+impl Linter<'_> {
+    fn find(&mut self, rule: &'static str, span: Span, message: impl Into<String>) {
+        let diagnostic = self.source.error(span, message);
+        self.push(rule, diagnostic);
+    }
+
+    fn push(&mut self, id: &'static str, diagnostic: Diagnostic) {
+        let warns = rule(id).is_some_and(|rule| rule.severity == Severity::Warning);
+        let diagnostic = if warns { diagnostic.warning() } else { diagnostic };
+        self.findings.push(Finding { rule: id, diagnostic, template: self.template.name.clone() });
+    }
+
+    /// The findings without those that the template's `lint` silences with a reason.
+    fn silenced(mut self) -> Vec<Finding> {
+        let Some(Value::Map(entries)) = self.node.get("lint").map(|node| &node.value) else { return self.findings };
+        let mut silent = Vec::new();
+        for (key, reason) in entries {
+            let known = RULES.iter().map(|rule| rule.id);
+            match (&reason.value, rule(&key.name)) {
+                (Value::String(reason), Some(rule)) if !reason.trim().is_empty() && rule.id != "invalid" => {
+                    silent.push(rule.id);
+                }
+                (_, Some(_)) => self.find("invalid", key.span, format!("lint.{} needs a reason", key.name)),
+                (_, None) => {
+                    let hint = nearest(&key.name, known).map(|id| format!(", did you mean \"{id}\"?"));
+                    let message = format!("there is no rule \"{}\"{}", key.name, hint.unwrap_or_default());
+                    self.find("invalid", key.span, message);
+                }
+            }
+        }
+        self.findings.retain(|finding| !silent.contains(&finding.rule));
+        self.findings
+    }
+}
+
+/// The items of a list in the document.
+fn items<'n>(node: &'n Node, key: &str) -> &'n [Node] {
+    match node.get(key).map(|node| &node.value) {
+        Some(Value::List(items)) => items,
+        _ => &[],
+    }
+}
+
+/// A string member.
+fn text<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
+    match node.get(key).map(|node| &node.value) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+/// The place of a member, or of the whole.
+fn span_of(node: &Node, key: &str) -> Span {
+    node.get(key).map_or(node.span, |member| member.span)
+}
+
+#[cfg(test)]
+mod tests;
