@@ -22,6 +22,8 @@ enum Command {
     Inject(Box<inject::InjectArgs>),
     /// Check templates, and manifests that ask for them
     Lint(lint::LintArgs),
+    /// Print the JSON Schema of templates, for editors
+    Schema,
     /// Run the webhook
     Serve(Box<serve::ServeArgs>),
 }
@@ -52,7 +54,14 @@ impl Arguments {
         match self.command {
             Command::Inject(args) => inject::run(&args),
             Command::Lint(args) => lint::run(&args),
+            Command::Schema => print_schema(),
             Command::Serve(args) => serve::run(*args),
         }
     }
+}
+
+fn print_schema() -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(&crate::inject::schema::template()).map_err(anyhow::Error::from)?;
+    println!("{text}");
+    Ok(())
 }

@@ -32,6 +32,7 @@ pub mod pod;
 pub mod quantity;
 pub mod reason;
 pub mod review;
+pub mod schema;
 pub mod select;
 pub mod selector;
 pub mod sources;

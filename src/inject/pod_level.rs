@@ -49,6 +49,11 @@ const REFUSED: [(&str, &str); 11] = [
     ("volumes", "`volumes` stands at the top of a template"),
 ];
 
+/// The fields with their types.
+pub(super) fn types() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FIELDS.iter().map(|(name, kind, _)| (*name, *kind))
+}
+
 /// Reports the fields of `pod` that a template cannot have, and reads the others.
 pub(super) fn read(checker: &mut Checker<'_>, node: &Node) -> Map<String, Json> {
     let mut fields = Map::new();

@@ -32,6 +32,11 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     table
 });
 
+/// The fields of a type with their types, if it is one of the table's.
+pub(super) fn fields_of(kind: &str) -> Option<&'static [(&'static str, &'static str)]> {
+    TABLE.get(kind).map(Vec::as_slice)
+}
+
 /// Stands where an expression will put its result, while a template is loaded.
 pub(super) const PENDING: &str = "\u{0}";
 
