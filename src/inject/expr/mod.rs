@@ -142,7 +142,7 @@ fn bounds(source: &str) -> Result<(), Fault> {
             Some('\'' | '"') => "this is no CEL: the string is not closed".to_owned(),
             other => format!("this is no CEL: unexpected {}", other.map_or("end".to_owned(), |c| format!("{c:?}"))),
         };
-        return Err(Fault { offset, ..Fault::new(message, "") });
+        return Err(Fault { offset, ..Fault::new(message, "for a literal ${ write $${") });
     }
     let (mut depth, mut deepest, mut prefixes) = (0usize, 0, 0);
     for byte in source.bytes() {

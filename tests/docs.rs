@@ -1,0 +1,96 @@
+//! The documentation is true: every template in it loads without errors, and generated references are current
+//! (`UPDATE_DOCS=1` writes them anew).
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use sidecar_injector::inject::diagnostic::{Severity, Source};
+use sidecar_injector::inject::lint::{self, Limits, RULES};
+use sidecar_injector::inject::schema;
+
+fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
+}
+
+#[test]
+fn every_template_in_the_docs_loads() {
+    let mut count = 0;
+    for file in ["templates.md", "recipes.md"] {
+        let text = fs::read_to_string(docs().join(file)).expect("the page");
+        for block in text.split("```yaml template\n").skip(1) {
+            let template = block.split("```").next().expect("the end of the block");
+            let (findings, _) = lint::template(&Source::new(file, template), "example", &Limits::default());
+            let errors: Vec<String> = findings
+                .iter()
+                .filter(|finding| finding.diagnostic.severity == Severity::Error)
+                .map(|finding| finding.diagnostic.to_string())
+                .collect();
+            assert!(errors.is_empty(), "{file}: {}\n{template}", errors.join("\n"));
+            count += 1;
+        }
+    }
+    assert!(count >= 10, "the blocks are missing");
+}
+
+fn lint_reference() -> String {
+    let mut page = "# Lint rules\n\nGenerated from the program; `sidecar-injector lint --explain RULE` prints the same. A rule is silenced in a template with\nits reason: `lint: {RULE: why}`.\n".to_owned();
+    for rule in &RULES {
+        let severity = if rule.severity == Severity::Error { "error" } else { "warning" };
+        let _ = write!(page, "\n## {}\n\n*{severity}* {}\n", rule.id, rule.explanation);
+    }
+    page
+}
+
+fn kind(schema: &Value) -> String {
+    if let Some(words) = schema["enum"].as_array() {
+        return words.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ");
+    }
+    if let Some(constant) = schema["const"].as_str() {
+        return format!("`{constant}`");
+    }
+    if let Some(choices) = schema["anyOf"].as_array() {
+        return choices.iter().map(kind).collect::<Vec<_>>().join(", or ");
+    }
+    if let Some(reference) = schema["$ref"].as_str() {
+        return reference.rsplit('/').next().unwrap_or_default().to_owned();
+    }
+    match &schema["type"] {
+        Value::String(kind) => kind.clone(),
+        Value::Array(kinds) => kinds[0].as_str().unwrap_or_default().to_owned(),
+        _ => "any".to_owned(),
+    }
+}
+
+fn template_reference() -> String {
+    let schema = schema::template();
+    let mut page = "# Fields of a template\n\nGenerated from `sidecar-injector schema`, which has every field of containers and volumes too. Concepts:\n[templates](../templates.md).\n\n| field | type | |\n|---|---|---|\n".to_owned();
+    for (name, property) in schema["properties"].as_object().expect("properties") {
+        let description = property["description"].as_str().unwrap_or_default();
+        let _ = writeln!(page, "| `{name}` | {} | {description} |", kind(property));
+    }
+    let _ = write!(page, "\n## A parameter\n\n| field | type |\n|---|---|\n");
+    for (name, property) in schema["$defs"]["parameter"]["properties"].as_object().expect("properties") {
+        let _ = writeln!(page, "| `{name}` | {} |", kind(property));
+    }
+    let _ = write!(page, "\n## `pod`\n\n| field | type |\n|---|---|\n");
+    for (name, property) in schema["properties"]["pod"]["properties"].as_object().expect("properties") {
+        let _ = writeln!(page, "| `{name}` | {} |", kind(property).replace(", or expression", ""));
+    }
+    page
+}
+
+#[test]
+fn generated_references_are_current() {
+    for (file, text) in [("reference/lint.md", lint_reference()), ("reference/template.md", template_reference())] {
+        let path = docs().join(file);
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            fs::write(&path, text).expect("write the page");
+        } else if fs::read_to_string(&path).unwrap_or_default() != text {
+            panic!("docs/{file} is stale; UPDATE_DOCS=1 make test writes it anew");
+        }
+    }
+}
