@@ -14,14 +14,19 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
+use crate::inject::catalog::Catalog;
 use crate::inject::diagnostic::Diagnostic;
 use crate::inject::namespaces::{Namespace, Namespaces};
-use crate::inject::sources::{Holder, Sources};
+use crate::inject::sources::{Found, Holder, Sources};
 use crate::server::Webhook;
 use crate::{templates, values};
 
 /// How often files are compared. Kubelet swaps symbolic links, which file events need not show.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Most ConfigMaps of templates, and bytes of text in them, that one namespace may bring.
+const MAX_LOCAL: usize = 20;
+const MAX_LOCAL_BYTES: usize = 256 * 1024;
 
 /// Where templates and shared values come from.
 #[derive(Debug)]
@@ -45,6 +50,7 @@ enum Change {
     Files(Vec<templates::File>, Vec<ValueFile>),
     Templates(Event<ConfigMap>),
     Values(Event<ConfigMap>),
+    Local(Event<ConfigMap>),
     Namespaces(Event<NamespaceObject>),
     Failed(watcher::Error),
 }
@@ -71,6 +77,10 @@ pub async fn run(source: Source, client: Option<Client>, watch_namespaces: bool,
     if let (true, Some(client)) = (watch_namespaces, &client) {
         waits_for.insert("namespaces");
         changes.push(events(Api::all(client.clone()), None, Change::Namespaces));
+    }
+    if let (Some(_), Some(client)) = (webhook.trust.namespaces, &client) {
+        waits_for.insert("local");
+        changes.push(events(Api::<ConfigMap>::all(client.clone()), Some(templates::LABEL), Change::Local));
     }
     let mut publisher = Publisher::new(webhook, namespace, watch_namespaces, waits_for);
     while let Some(change) = changes.next().await {
@@ -119,6 +129,14 @@ fn files(paths: Vec<PathBuf>, value_files: Vec<PathBuf>) -> BoxStream<'static, C
     stream::unfold(state, next).boxed()
 }
 
+/// What an object is called among those of its kind.
+fn key<K: Resource>(kind: &str, object: &K) -> String {
+    match (kind, object.namespace()) {
+        ("local", Some(namespace)) => format!("{namespace}/{}", object.name_any()),
+        _ => object.name_any(),
+    }
+}
+
 /// Publishes catalogs and says what changed.
 struct Publisher {
     webhook: Arc<Webhook>,
@@ -133,13 +151,18 @@ struct Publisher {
     reported: BTreeSet<String>,
     warned: BTreeSet<String>,
     unreadable: Vec<Diagnostic>,
+    /// Templates of the pods' own namespaces, and what is served of them.
+    local: BTreeMap<String, Sources>,
+    local_catalogs: BTreeMap<String, Arc<Catalog>>,
 }
 
 impl Publisher {
     fn new(webhook: Arc<Webhook>, namespace: String, watched: bool, waits_for: BTreeSet<&'static str>) -> Self {
         Self {
+            sources: Sources::with_rules(webhook.trust.central),
             webhook,
-            sources: if watched { Sources::default() } else { Sources::without_namespaces() },
+            local: BTreeMap::new(),
+            local_catalogs: BTreeMap::new(),
             namespace,
             namespaces: Namespaces { watched, known: BTreeMap::new() },
             waits_for,
@@ -167,6 +190,7 @@ impl Publisher {
             }
             Change::Templates(event) => self.listed("templates", event, Self::set_templates, Self::remove_templates),
             Change::Values(event) => self.listed("values", event, Self::set_values, Self::remove_values),
+            Change::Local(event) => self.listed("local", event, Self::set_local, Self::remove_local),
             Change::Namespaces(event) => self.listed("namespaces", event, Self::set_namespace, |publisher, name| {
                 publisher.namespaces.known.remove(name);
             }),
@@ -191,7 +215,7 @@ impl Publisher {
         match event {
             Event::Init => drop(self.listed.insert(kind, BTreeSet::new())),
             Event::InitApply(object) => {
-                self.listed.entry(kind).or_default().insert(object.name_any());
+                self.listed.entry(kind).or_default().insert(key(kind, &object));
                 set(self, object);
             }
             Event::InitDone => {
@@ -208,7 +232,7 @@ impl Publisher {
                 return true;
             }
             Event::Delete(object) => {
-                remove(self, &object.name_any());
+                remove(self, &key(kind, &object));
                 return true;
             }
         }
@@ -220,6 +244,10 @@ impl Publisher {
         match kind {
             "templates" => self.sources.holders().filter_map(of_holder).collect(),
             "values" => self.sources.value_holders().filter_map(of_holder).collect(),
+            "local" => {
+                let names = self.local.values().flat_map(Sources::holders);
+                names.filter_map(|name| name.strip_prefix("ConfigMap ").map(str::to_owned)).collect()
+            }
             _ => self.namespaces.known.keys().cloned().collect(),
         }
     }
@@ -252,6 +280,49 @@ impl Publisher {
         self.sources.set_values(&holder, None);
     }
 
+    /// Takes over a ConfigMap of a pod's own namespace, within what a namespace may bring.
+    fn set_local(&mut self, object: ConfigMap) {
+        let namespace = object.namespace().unwrap_or_default();
+        if namespace == self.namespace {
+            return;
+        }
+        let rules = self.webhook.trust.rules_of(&namespace);
+        let created = object.creation_timestamp().map(|time| time.0.to_string()).unwrap_or_default();
+        let holder = Holder { created, name: format!("ConfigMap {namespace}/{}", object.name_any()) };
+        let mut found = templates::of_config_map(&holder, object.data.unwrap_or_default());
+        let sources = self.local.entry(namespace.clone()).or_insert_with(|| Sources::with_rules(rules));
+        let bytes: usize = found.texts.iter().map(|text| text.text.len()).sum();
+        let (others, other_bytes) = sources.others(&holder.name);
+        if others >= MAX_LOCAL || other_bytes + bytes > MAX_LOCAL_BYTES {
+            let message = format!("a namespace may have {MAX_LOCAL} ConfigMaps of templates with 256 KiB in all");
+            found = Found { errors: vec![Diagnostic::of_document(&holder.name, message)], ..Found::default() };
+        }
+        sources.set(&holder, found);
+        self.publish_local(&namespace);
+    }
+
+    fn remove_local(&mut self, name: &str) {
+        let Some((namespace, _)) = name.split_once('/') else { return };
+        if let Some(sources) = self.local.get_mut(namespace) {
+            sources.remove(&format!("ConfigMap {name}"));
+        }
+        self.publish_local(&namespace.to_owned());
+    }
+
+    fn publish_local(&mut self, namespace: &String) {
+        let Some(sources) = self.local.get(namespace) else { return };
+        let published = sources.catalog();
+        for error in &published.errors {
+            tracing::warn!("template of a namespace rejected: {}", error.one_line());
+        }
+        if sources.holders().next().is_none() {
+            self.local.remove(namespace);
+            self.local_catalogs.remove(namespace);
+        } else {
+            self.local_catalogs.insert(namespace.clone(), Arc::new(published.catalog));
+        }
+    }
+
     fn set_namespace(&mut self, object: NamespaceObject) {
         let name = object.name_any();
         let (labels, annotations) = (object.metadata.labels, object.metadata.annotations);
@@ -279,6 +350,7 @@ impl Publisher {
         self.warned = warnings;
         tracing::info!(templates = published.catalog.len(), problems = published.errors.len(), "catalog published");
         let catalog = published.catalog.with_namespaces(Arc::new(self.namespaces.clone()));
+        let catalog = catalog.with_local(self.local_catalogs.clone(), self.webhook.trust.prefers_namespaces);
         self.webhook.catalog.store(Arc::new(Some(catalog)));
     }
 }

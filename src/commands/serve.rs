@@ -17,7 +17,9 @@ use super::Failure;
 use super::settings::SettingsArgs;
 use crate::certs::{self, Certificate, Current};
 use crate::inject::Settings;
-use crate::server::{self, Webhook, accept, admin};
+use crate::inject::security::Profile;
+use crate::inject::sources::Rules;
+use crate::server::{self, Trust, Webhook, accept, admin};
 use crate::watch;
 
 /// How often certificate files are compared.
@@ -73,6 +75,15 @@ pub(super) struct ServeArgs {
     /// Shared values of templates: a file of KEY: VALUE pairs, or a ConfigMap (repeatable)
     #[arg(long, value_name = "FILE", env = "SIDECAR_INJECTOR_VALUES", value_delimiter = ',', requires = "templates")]
     values: Vec<PathBuf>,
+    /// Whether namespaces may have templates of their own, and which win where a central one has the name
+    #[arg(long, value_enum, env = "SIDECAR_INJECTOR_NAMESPACE_TEMPLATES", requires = "namespace")]
+    namespace_templates: Option<NamespaceTemplates>,
+    /// What central templates may do (Pod Security Standards)
+    #[arg(long, value_enum, default_value_t = Level::Privileged, env = "SIDECAR_INJECTOR_TEMPLATE_PROFILE")]
+    template_profile: Level,
+    /// What templates of namespaces may do
+    #[arg(long, value_enum, default_value_t = Level::Baseline, env = "SIDECAR_INJECTOR_NAMESPACE_TEMPLATES_PROFILE")]
+    namespace_templates_profile: Level,
     /// Watch namespaces: their defaults, and templates that depend on their labels, need it
     #[arg(long, env = "SIDECAR_INJECTOR_WATCH_NAMESPACES")]
     watch_namespaces: bool,
@@ -94,6 +105,46 @@ pub(super) struct ServeArgs {
 enum LogFormat {
     Text,
     Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum NamespaceTemplates {
+    /// The central one wins
+    Allow,
+    /// The namespace's wins, unless the central one is required or chooses pods itself
+    Prefer,
+}
+
+/// A level of the Pod Security Standards.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Level {
+    Privileged,
+    Baseline,
+    Restricted,
+}
+
+impl From<Level> for Profile {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Privileged => Self::Privileged,
+            Level::Baseline => Self::Baseline,
+            Level::Restricted => Self::Restricted,
+        }
+    }
+}
+
+impl ServeArgs {
+    /// What templates must obey.
+    fn trust(&self) -> Trust {
+        let without_namespaces = !self.watch_namespaces;
+        let of = |profile: Level, of_namespace| Rules { without_namespaces, of_namespace, profile: profile.into() };
+        Trust {
+            central: of(self.template_profile, false),
+            namespaces: self.namespace_templates.map(|_| of(self.namespace_templates_profile, true)),
+            prefers_namespaces: self.namespace_templates == Some(NamespaceTemplates::Prefer),
+            home: self.namespace.clone(),
+        }
+    }
 }
 
 /// Runs the command until SIGTERM or SIGINT.
@@ -126,7 +177,7 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     };
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
-    let webhook = Webhook::new(Settings { watches_namespaces: args.watch_namespaces, ..settings });
+    let webhook = Webhook::with_trust(settings, args.trust());
     webhook.metrics.certificate(certificate.not_after());
     let tls = certs::server_config(Arc::clone(&certificate))?;
     let listener = bind(args.listen, "--listen").await?;

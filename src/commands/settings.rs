@@ -60,7 +60,6 @@ impl SettingsArgs {
             default_templates: self.default_templates.clone(),
             request_annotations: self.request_annotation.clone(),
             skip_unknown: self.unknown_template == Unknown::Skip,
-            watches_namespaces: false,
             foreign_sidecars: self.foreign_sidecars.clone(),
         })
     }

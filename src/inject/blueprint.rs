@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::app_containers::{self, AppChange, AppEntry};
 use super::compile::{Compiler, canonical, resolve};
-use super::diagnostic::{Source, shown};
+use super::diagnostic::{Source, Span, shown};
 use super::expr::{Expression, Names, Reads, Scope, Text};
 use super::item::{self, Item, Kind};
 use super::pod_level;
@@ -134,6 +134,31 @@ impl Blueprint {
             }
         }
         blueprint
+    }
+
+    /// Expressions that choose what a pod may do: image, securityContext, the source of a volume, pod-level fields.
+    pub(super) fn sensitive(&self) -> impl Iterator<Item = (Span, &'static str)> {
+        let in_item = |entry: &Entry| -> Option<(Span, &'static str)> {
+            let (node, _) = entry.node.as_ref()?;
+            let Value::Map(fields) = &node.value else { return None };
+            fields.iter().find_map(|(key, value)| {
+                let what = match (entry.kind, key.name.as_str()) {
+                    (Kind::Volume, "files" | "name") => return None,
+                    (Kind::Volume, _) => "the source of a volume",
+                    (_, "image") => "image",
+                    (_, "securityContext") => "securityContext",
+                    _ => return None,
+                };
+                Some((expression_in(value)?, what))
+            })
+        };
+        let pod = self.pod.iter().filter_map(|(node, _)| Some((expression_in(node)?, "pod")));
+        self.entries.iter().filter_map(in_item).chain(pod)
+    }
+
+    /// Whether it has a pod-level field.
+    pub(super) fn sets(&self, field: &str) -> bool {
+        self.pod.as_ref().is_some_and(|(node, _)| node.get(field).is_some())
     }
 
     /// The names of containers that every pod gets: spelt out and without a condition.
@@ -265,6 +290,16 @@ impl Entry {
         } else {
             Err(checker.errors.into_iter().map(|error| error.message).collect())
         }
+    }
+}
+
+/// The place of the first expression in a node.
+fn expression_in(node: &Node) -> Option<Span> {
+    match &node.value {
+        Value::Text(_) => Some(node.span),
+        Value::List(items) => items.iter().find_map(expression_in),
+        Value::Map(entries) => entries.iter().find_map(|(_, value)| expression_in(value)),
+        _ => None,
     }
 }
 

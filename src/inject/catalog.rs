@@ -11,6 +11,7 @@ use super::Entry;
 use super::namespaces::Namespaces;
 use super::select::TemplateRef;
 use super::template::{AutoInject, Template};
+use super::view::View;
 
 /// Templates by name, and what is known of names that have none.
 #[derive(Debug, Default)]
@@ -21,6 +22,9 @@ pub struct Catalog {
     /// Shared values: an object of strings.
     values: Json,
     namespaces: Arc<Namespaces>,
+    /// Templates of the pods' own namespaces, and whether those win over central ones.
+    local: BTreeMap<String, Arc<Catalog>>,
+    prefers_local: bool,
     /// Names of templates that choose pods themselves, sorted.
     auto: Vec<String>,
 }
@@ -82,6 +86,29 @@ impl Catalog {
     #[must_use]
     pub fn with_namespaces(self, namespaces: Arc<Namespaces>) -> Self {
         Self { namespaces, ..self }
+    }
+
+    /// The same with templates of the pods' own namespaces; `prefer` lets them win over central ones.
+    #[must_use]
+    pub fn with_local(self, local: BTreeMap<String, Arc<Self>>, prefer: bool) -> Self {
+        Self { local, prefers_local: prefer, ..self }
+    }
+
+    /// What `namespace` sees.
+    pub(super) fn view(&self, namespace: &str) -> View<'_> {
+        let own = self.local.get(namespace).map(AsRef::as_ref);
+        View { central: self, own, prefers_own: self.prefers_local }
+    }
+
+    /// Whether there is a template of that name, or a broken one.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.templates.contains_key(name) || self.broken.contains_key(name)
+    }
+
+    /// Whether a template of that name must reach pods whatever others say.
+    pub(super) fn must_reach(&self, name: &str) -> bool {
+        let must = |template: &Arc<Template>| template.required || template.auto_inject.is_some();
+        self.templates.get(name).is_some_and(|all| all.versioned.iter().chain(&all.unversioned).any(must))
     }
 
     /// What is known of namespaces.

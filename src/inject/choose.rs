@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 
-use super::catalog::Catalog;
 use super::decision;
 use super::expr::{Roots, Scope};
 use super::paths::Paths;
@@ -15,6 +14,7 @@ use super::reason::Reason;
 use super::review::Request;
 use super::select::{self, Item, Selection, TemplateRef};
 use super::template::{AutoInject, Template};
+use super::view::View;
 use super::{Entry, Settings};
 
 /// Who chose a template.
@@ -42,7 +42,7 @@ pub(super) struct Choices<'p> {
 pub(super) struct Chooser<'p> {
     pub(super) request: &'p Request<'p>,
     pub(super) metadata: &'p Metadata<'p>,
-    pub(super) catalog: &'p Catalog,
+    pub(super) catalog: View<'p>,
     pub(super) settings: &'p Settings,
     pub(super) entry: Entry,
 }

@@ -49,7 +49,7 @@ pub struct Decision {
 pub struct Outcome {
     /// Its name.
     pub name: String,
-    /// Whether the catalog has a template of that name; other names are the users' own.
+    /// Whether a central template serves that name; other names are the users' own.
     pub known: bool,
     /// Its version, if it has one and is known.
     pub version: Option<String>,

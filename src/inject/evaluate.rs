@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json, json};
 
 use super::blueprint::Additions;
-use super::catalog::Catalog;
 use super::expr::{Roots, Scope};
 use super::parameter;
 use super::plan::{Problem, Ready};
@@ -15,14 +15,16 @@ use super::pod::{Metadata, Spec};
 use super::pod_resources;
 use super::reason::Reason;
 use super::review::Request;
+use super::security;
 use super::template::{self, Template};
+use super::view::View;
 
 /// The request that templates are evaluated for.
 pub(super) struct Evaluation<'p> {
     pub(super) request: &'p Request<'p>,
     pub(super) metadata: &'p Metadata<'p>,
     pub(super) spec: &'p Spec<'p>,
-    pub(super) catalog: &'p Catalog,
+    pub(super) catalog: View<'p>,
 }
 
 impl<'p> Evaluation<'p> {
@@ -37,7 +39,7 @@ impl<'p> Evaluation<'p> {
         let params = parameter::values(&template.name, &template.parameters, self.metadata)
             .map_err(problems(Reason::InvalidParameter, ""))?;
         if let Some(additions) = template.constant() {
-            return Ok(self.ready(template, Arc::clone(additions), Cow::Borrowed(&template.hash)));
+            return self.ready(template, Arc::clone(additions), Cow::Borrowed(&template.hash));
         }
         let reads = template.reads();
         let object = template.paths().read(self.request.document, self.request.at).unwrap_or_default();
@@ -61,14 +63,30 @@ impl<'p> Evaluation<'p> {
             used.sort_all_objects();
             Cow::Owned(template::hash(&used.to_string()))
         };
-        Ok(self.ready(template, Arc::new(additions), hash))
+        self.ready(template, Arc::new(additions), hash)
     }
 
-    fn ready(&self, template: &'p Template, additions: Arc<Additions>, hash: Cow<'p, str>) -> Ready<'p> {
-        let resources = self.spec.resources.and_then(|json| serde_json::from_str::<Json>(json.get()).ok());
-        match resources.and_then(|resources| pod_resources::fit(&additions, &resources)) {
+    /// The evaluated template, fitted into the pod.
+    ///
+    /// # Errors
+    /// When it does what its source may not.
+    fn ready(
+        &self,
+        template: &'p Template,
+        additions: Arc<Additions>,
+        hash: Cow<'p, str>,
+    ) -> Result<Ready<'p>, Vec<Problem>> {
+        let read = |json: Option<&RawValue>| json.and_then(|json| serde_json::from_str::<Json>(json.get()).ok());
+        let context = read(self.spec.security_context).unwrap_or_default();
+        if let Some(why) = security::violation(template.profile, &additions, &context) {
+            let what = format!("{why}, which the profile {} does not allow", template.profile.as_str());
+            let fix = "Change the template, or the profile that its source is held to";
+            return Err(vec![Problem { reason: Reason::NotAllowed, what, fix }]);
+        }
+        let fitted = read(self.spec.resources).and_then(|resources| pod_resources::fit(&additions, &resources));
+        Ok(match fitted {
             Some((additions, changes)) => Ready { template, additions: Arc::new(additions), hash, changes },
             None => Ready { template, additions, hash, changes: Vec::new() },
-        }
+        })
     }
 }

@@ -22,6 +22,7 @@ mod pod_resources;
 mod pod_types;
 mod report;
 mod resolve;
+mod view;
 
 pub mod catalog;
 pub mod diagnostic;
@@ -33,6 +34,7 @@ pub mod quantity;
 pub mod reason;
 pub mod review;
 pub mod schema;
+pub mod security;
 pub mod select;
 pub mod selector;
 pub mod sources;
@@ -64,8 +66,6 @@ pub struct Settings {
     pub request_annotations: Vec<String>,
     /// Whether a request for an unknown template leaves it out instead of refusing the pod.
     pub skip_unknown: bool,
-    /// Whether namespaces are watched: templates may depend on their labels then.
-    pub watches_namespaces: bool,
     /// Names of containers that other injectors add: no glob of `appContainers` is about them.
     pub foreign_sidecars: Vec<String>,
 }
@@ -78,7 +78,6 @@ impl Default for Settings {
             default_templates: Vec::new(),
             request_annotations: Vec::new(),
             skip_unknown: false,
-            watches_namespaces: false,
             foreign_sidecars,
         }
     }
@@ -196,7 +195,8 @@ pub fn decide(
     if metadata.annotation(select::MIRROR).is_some() {
         return Decision::unchanged(Reason::MirrorPod);
     }
-    let chooser = Chooser { request, metadata, catalog, settings, entry };
+    let view = catalog.view(request.namespace.as_str());
+    let chooser = Chooser { request, metadata, catalog: view, settings, entry };
     if settings.excludes(request.namespace.as_str()) {
         let mut decision = Decision::unchanged(Reason::ExcludedNamespace);
         let text = "the injector leaves pods of this namespace alone";
@@ -215,7 +215,7 @@ pub fn decide(
     match &pod.spec {
         Err(why) => invalid_pod(why),
         Ok(Spec { containers: None, .. }) => invalid_pod("the pod's spec: it has no containers"),
-        Ok(spec) => Case { request, metadata, spec, catalog, settings, place }.decide(choices),
+        Ok(spec) => Case { request, metadata, spec, catalog: view, settings, place }.decide(choices),
     }
 }
 

@@ -61,6 +61,12 @@ impl<'s> Checker<'s> {
         Self { coerces: true, ..Self::new(source) }
     }
 
+    /// An expression where one chooses what a pod may do.
+    pub(super) fn sensitive(&self, span: Span, what: &str) -> Diagnostic {
+        let message = format!("an expression in {what} is only for templates of the profile privileged");
+        self.source.error(span, message)
+    }
+
     /// Reports what is wrong with an expression that begins `offset` bytes into the string at `node`.
     pub(super) fn fault(&mut self, node: &Node, fault: super::expr::Fault) {
         let mut span = node.span;

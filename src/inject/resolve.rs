@@ -2,7 +2,6 @@
 //! which of them deny, and puts plan, status and patch together. It must not know where templates come from
 //! or how the answer is sent.
 
-use super::catalog::Catalog;
 use super::choose::{By, Choices};
 use super::decision::{self, Decision, Verdict};
 use super::diagnostic::shown;
@@ -14,6 +13,7 @@ use super::review::Request;
 use super::select::TemplateRef;
 use super::status::{STATUS, Status};
 use super::template::{OnProblem, Template};
+use super::view::View;
 use super::{Embedding, Settings, patch};
 
 /// Annotations of a pod may have this many bytes, keys and values (`ValidateAnnotationsSize`).
@@ -45,7 +45,7 @@ pub(super) struct Case<'p> {
     pub(super) request: &'p Request<'p>,
     pub(super) metadata: &'p Metadata<'p>,
     pub(super) spec: &'p Spec<'p>,
-    pub(super) catalog: &'p Catalog,
+    pub(super) catalog: View<'p>,
     pub(super) settings: &'p Settings,
     pub(super) place: Place<'p>,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::catalog::Catalog;
 use super::diagnostic::{Diagnostic, Source, shown};
+use super::security::Profile;
 use super::template::Template;
 
 /// One place that holds documents: a file, or one ConfigMap.
@@ -53,8 +54,18 @@ pub struct Sources {
     /// Names of the documents that were found broken since the last catalog.
     failed: Vec<String>,
     values: BTreeMap<Holder, BTreeMap<String, String>>,
-    /// Refuse templates that depend on more of a namespace than its name.
-    without_namespaces: bool,
+    rules: Rules,
+}
+
+/// What the templates of a source must obey beyond being templates.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    /// Namespaces are not watched: no template may depend on more of one than its name.
+    pub without_namespaces: bool,
+    /// They come from the pods' own namespaces, whose owners are not trusted with policies.
+    pub of_namespace: bool,
+    /// What evaluated templates may do.
+    pub profile: Profile,
 }
 
 /// What was found in a holder.
@@ -84,10 +95,10 @@ pub struct Published {
 }
 
 impl Sources {
-    /// Sources whose templates cannot look at namespaces, since these are not watched.
+    /// Sources whose templates must obey `rules`.
     #[must_use]
-    pub fn without_namespaces() -> Self {
-        Self { without_namespaces: true, ..Self::default() }
+    pub fn with_rules(rules: Rules) -> Self {
+        Self { rules, ..Self::default() }
     }
 
     /// Replaces the shared values of `holder`; `None` removes it.
@@ -107,7 +118,7 @@ impl Sources {
                 Some(document) if document.text == text => document,
                 known => {
                     let last_good = known.and_then(|known| known.last_good);
-                    let document = Document::load(text, last_good, self.without_namespaces);
+                    let document = Document::load(text, last_good, self.rules);
                     self.failed.extend(document.current.is_err().then(|| document.name().to_owned()));
                     document
                 }
@@ -123,6 +134,14 @@ impl Sources {
         if !(found.errors.is_empty() && found.warnings.is_empty()) {
             self.remarks.insert(holder.clone(), (found.errors, found.warnings));
         }
+    }
+
+    /// How many holders there are beside one, and how many bytes of text in them.
+    #[must_use]
+    pub fn others(&self, name: &str) -> (usize, usize) {
+        let others = || self.holders.iter().filter(|(holder, _)| holder.name != name);
+        let bytes = others().flat_map(|(_, documents)| documents.values()).map(|document| document.text.text.len());
+        (others().count(), bytes.sum())
     }
 
     /// The names of all holders of documents.
@@ -217,12 +236,39 @@ impl Sources {
     }
 }
 
+impl Rules {
+    /// What of a sound template its source does not allow.
+    #[must_use]
+    pub fn broken_by(self, template: &Template, origin: &str) -> Vec<Diagnostic> {
+        let mut broken = Vec::new();
+        let mut refuse = |message: &str, help: &str| {
+            broken.push(Diagnostic::of_document(origin, message).help(help));
+        };
+        if self.without_namespaces && template.needs_namespaces() {
+            let message = "the template depends on labels or annotations of namespaces, which are not watched";
+            refuse(message, "start serve with --watch-namespaces");
+        }
+        let policies = template.required || template.auto_inject.is_some() || !template.allowed_namespaces.is_empty();
+        if self.of_namespace && policies {
+            let message = "required, autoInject and allowedNamespaces are for central templates only";
+            refuse(message, "remove them, or have the template installed centrally");
+        }
+        if self.of_namespace && template.sets_service_account() {
+            refuse("a namespace's template cannot set pod.serviceAccountName", "remove it");
+        }
+        if self.profile != Profile::Privileged {
+            broken.extend(template.sensitive.iter().cloned());
+        }
+        broken
+    }
+}
+
 impl Document {
     fn name(&self) -> &str {
         self.last_good.as_ref().map_or(&self.text.default_name, |template| &template.name)
     }
 
-    fn load(text: Text, last_good: Option<Arc<Template>>, without_namespaces: bool) -> Self {
+    fn load(text: Text, last_good: Option<Arc<Template>>, rules: Rules) -> Self {
         let source = Source {
             origin: &text.origin,
             text: &text.text,
@@ -230,13 +276,14 @@ impl Document {
             columns_before: text.columns_before,
         };
         match Template::load(&source, &text.default_name) {
-            Ok(loaded) if without_namespaces && loaded.template.needs_namespaces() => {
-                let message = "the template depends on labels or annotations of namespaces, which are not watched";
-                let error = Diagnostic::of_document(&text.origin, message).help("start serve with --watch-namespaces");
-                Self { text, current: Err(vec![error]), warnings: Vec::new(), last_good }
-            }
             Ok(loaded) => {
-                let template = Arc::new(loaded.template);
+                let broken = rules.broken_by(&loaded.template, &text.origin);
+                if !broken.is_empty() {
+                    return Self { text, current: Err(broken), warnings: Vec::new(), last_good };
+                }
+                let mut template = loaded.template;
+                template.profile = rules.profile;
+                let template = Arc::new(template);
                 Self { text, last_good: Some(Arc::clone(&template)), current: Ok(template), warnings: loaded.warnings }
             }
             Err(errors) => Self { text, current: Err(errors), warnings: Vec::new(), last_good },

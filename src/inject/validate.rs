@@ -4,29 +4,30 @@
 use std::collections::BTreeSet;
 
 use super::decision::{Decision, Verdict};
-use super::diagnostic::{Diagnostic, Severity, Source, shown};
+use super::diagnostic::{Severity, Source, shown};
 use super::lint::{self, Limits};
 use super::paths::Paths;
 use super::reason::Reason;
 use super::review::{self, Request, ReviewError};
+use super::sources::Rules;
 
 /// Longest refusal, in bytes: a few carets.
 const MAX_MESSAGE: usize = 4_000;
 /// Longest warning, in characters, see the API's `Warning` header.
 const MAX_WARNING: usize = 240;
 
-/// Answers the review of a ConfigMap that is created or updated. `without_namespaces` refuses templates that depend
-/// on labels of namespaces.
+/// Answers the review of a ConfigMap that is created or updated. `rules` gives those that templates of a namespace must
+/// obey.
 ///
 /// # Errors
 /// When the body is no review.
-pub fn config_map(body: &[u8], without_namespaces: bool) -> Result<(Vec<u8>, Decision), ReviewError> {
+pub fn config_map(body: &[u8], rules: impl FnOnce(&str) -> Rules) -> Result<(Vec<u8>, Decision), ReviewError> {
     let request = Request::parse(body)?;
-    let decision = decide(&request, without_namespaces);
+    let decision = decide(&request, rules(request.namespace.as_str()));
     Ok((review::response(request.uid.as_str(), &decision), decision))
 }
 
-fn decide(request: &Request<'_>, without_namespaces: bool) -> Decision {
+fn decide(request: &Request<'_>, rules: Rules) -> Decision {
     let writes = matches!(request.target.operation.as_str(), "CREATE" | "UPDATE");
     if !writes || request.target.resource.as_str() != "configmaps" {
         return Decision::unchanged(Reason::NotAPodCreate);
@@ -56,10 +57,7 @@ fn decide(request: &Request<'_>, without_namespaces: bool) -> Decision {
                 }
             }
         }
-        if without_namespaces && template.is_some_and(|template| template.needs_namespaces()) {
-            let message = "the template depends on labels or annotations of namespaces, which are not watched";
-            errors.push(Diagnostic::of_document(&origin, message).help("start serve with --watch-namespaces"));
-        }
+        errors.extend(template.iter().flat_map(|template| rules.broken_by(template, &origin)));
     }
     if errors.is_empty() {
         return decision;
@@ -94,7 +92,9 @@ mod tests {
                 "object": {"metadata": {"name": "c", "labels": {"sidecar.io/template": label}}, "data": data},
             },
         });
-        let (body, _) = config_map(review.to_string().as_bytes(), true).expect("a review");
+        let (body, _) =
+            config_map(review.to_string().as_bytes(), |_| Rules { without_namespaces: true, ..Rules::default() })
+                .expect("a review");
         serde_json::from_slice::<Json>(&body).expect("JSON")["response"].clone()
     }
 

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::inject::catalog::Catalog;
+use crate::inject::sources::Rules;
 use crate::inject::{self, Answer, Entry, Refused, Settings, Verdict};
 use crate::metrics::Metrics;
 
@@ -37,19 +38,50 @@ pub struct Webhook {
     pub catalog: ArcSwap<Option<Catalog>>,
     /// Settings that do not change.
     pub settings: Settings,
+    /// What templates must obey.
+    pub trust: Trust,
     /// The metrics.
     pub metrics: Metrics,
     /// One permit for each KiB.
     bodies: Semaphore,
 }
 
+/// What templates must obey, by where they come from.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// Central templates.
+    pub central: Rules,
+    /// Templates of the pods' own namespaces, where there may be such.
+    pub namespaces: Option<Rules>,
+    /// Whether those win over central ones.
+    pub prefers_namespaces: bool,
+    /// The namespace of the central ConfigMaps.
+    pub home: Option<String>,
+}
+
+impl Trust {
+    /// What the templates of a namespace must obey.
+    #[must_use]
+    pub fn rules_of(&self, namespace: &str) -> Rules {
+        let is_home = self.home.as_deref().is_none_or(|home| home == namespace);
+        if is_home { self.central } else { self.namespaces.unwrap_or(self.central) }
+    }
+}
+
 impl Webhook {
     /// A webhook without a catalog yet.
     #[must_use]
     pub fn new(settings: Settings) -> Arc<Self> {
+        Self::with_trust(settings, Trust::default())
+    }
+
+    /// The same with rules for templates.
+    #[must_use]
+    pub fn with_trust(settings: Settings, trust: Trust) -> Arc<Self> {
         Arc::new(Self {
             catalog: ArcSwap::from_pointee(None),
             settings,
+            trust,
             metrics: Metrics::default(),
             bodies: Semaphore::new(MAX_BODIES),
         })
@@ -76,11 +108,13 @@ async fn policy(State(webhook): State<Arc<Webhook>>, request: Request) -> Respon
 }
 
 async fn validate(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
-    respond(&webhook, request, |body| match inject::validate::config_map(body, !webhook.settings.watches_namespaces) {
-        Err(error) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),
-        Ok((answer, decision)) => {
-            webhook.metrics.validated(&decision);
-            ([(header::CONTENT_TYPE, "application/json")], answer).into_response()
+    respond(&webhook, request, |body| {
+        match inject::validate::config_map(body, |namespace| webhook.trust.rules_of(namespace)) {
+            Err(error) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+            Ok((answer, decision)) => {
+                webhook.metrics.validated(&decision);
+                ([(header::CONTENT_TYPE, "application/json")], answer).into_response()
+            }
         }
     })
     .await

@@ -14,6 +14,7 @@ use crate::support::webhook::Webhook;
 pub(crate) const SCENARIOS: &[Entry] = &[
     ("namespace_defaults_and_auto_inject", namespace_defaults_and_auto_inject),
     ("bad_templates_are_refused_with_the_caret", bad_templates_are_refused),
+    ("namespaces_have_templates_of_their_own", namespace_templates),
 ];
 
 fn config_map(name: &str, label: &str, data: &Value) -> Value {
@@ -22,11 +23,16 @@ fn config_map(name: &str, label: &str, data: &Value) -> Value {
 
 /// Our binary on the scenario's ConfigMaps, watching namespaces.
 fn start(scenario: &Scenario<'_>) -> Webhook {
+    start_with(scenario, &scenario.namespace, &[])
+}
+
+/// The same with the central templates in the namespace `home`, and more arguments.
+fn start_with(scenario: &Scenario<'_>, home: &str, more: &[&str]) -> Webhook {
     let kubeconfig = least_privilege(scenario);
     let (rbac, name) = ("/apis/rbac.authorization.k8s.io/v1", json!({"name": scenario.namespace}));
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": name,
-        "rules": [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]}],
+        "rules": [{"apiGroups": [""], "resources": ["namespaces", "configmaps"], "verbs": ["get", "list", "watch"]}],
     });
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": name,
@@ -38,7 +44,7 @@ fn start(scenario: &Scenario<'_>) -> Webhook {
     let authority = scenario.folder.join("ca.crt");
     let mut webhook = Webhook::start_with(&scenario.folder, "webhook", |command| {
         command.args(["--shutdown-delay", "0", "--tls-self-signed", "127.0.0.1", "--watch-namespaces"]);
-        command.args(["--namespace", &scenario.namespace, "--default-templates", "installation"]);
+        command.args(["--namespace", home, "--default-templates", "installation"]).args(more);
         command.arg("--tls-write-ca").arg(&authority).env("KUBECONFIG", kubeconfig);
     });
     webhook.authority = fs::read_to_string(authority).expect("written");
@@ -107,4 +113,42 @@ fn bad_templates_are_refused(scenario: &Scenario<'_>) {
     let good = config_map("good", "sidecar.io/template", &json!({"a.yaml": "sidecars: [{name: x, image: \"i:1\"}]"}));
     scenario.cluster().create(&maps, &good).expect("a good template is stored");
     scenario.cluster().delete(&format!("{configurations}/{}", scenario.namespace)).expect("unregister");
+}
+
+/// Which of two templates of one name serves, what a namespace's may not do, and when it is gone.
+fn namespace_templates(scenario: &Scenario<'_>) {
+    let home = format!("{}-home", scenario.namespace);
+    scenario.cluster().create_namespace(&home);
+    let central = json!({
+        "both.yaml": "sidecars: [{name: both, image: \"central:1\"}]",
+        "kept.yaml": "required: true\nsidecars: [{name: kept, image: \"central:1\"}]",
+    });
+    let maps = format!("/api/v1/namespaces/{home}/configmaps");
+    scenario.cluster().create(&maps, &config_map("central", "sidecar.io/template", &central)).expect("created");
+    let own = json!({
+        "both.yaml": "sidecars: [{name: both, image: \"own:1\"}]",
+        "kept.yaml": "sidecars: [{name: kept, image: \"own:1\"}]",
+        "only.yaml": "sidecars: [{name: only, image: \"own:1\"}]",
+        "root.yaml": "sidecars: [{name: root, image: \"own:1\", securityContext: {privileged: true}}]",
+        "bold.yaml": "required: true\nsidecars: [{name: bold, image: \"own:1\"}]",
+    });
+    let own_maps = scenario.path("/api/v1", "configmaps");
+    scenario.cluster().create(&own_maps, &config_map("own", "sidecar.io/template", &own)).expect("created");
+    let webhook = start_with(scenario, &home, &["--namespace-templates", "prefer"]);
+    scenario.register(&[Hook::ours(&webhook)]);
+    let image = |name: &str, wanted: &str| {
+        let pod = scenario.dry_run(&pod("asks", Some(name))).map_err(|refusal| refusal.to_string())?;
+        let image = pod["spec"]["initContainers"][0]["image"].as_str().unwrap_or("none").to_owned();
+        if image == wanted { Ok(()) } else { Err(image) }
+    };
+    wait::until("the namespace's own template", || image("only", "own:1"));
+    image("both", "own:1").expect("the namespace's wins");
+    image("kept", "central:1").expect("a required one is never shadowed");
+    let refused = |name: &str| scenario.dry_run(&pod("asks", Some(name))).expect_err("refused").message;
+    let message = refused("root");
+    assert!(message.contains("is privileged") && message.contains("[NotAllowed]"), "{message}");
+    assert!(refused("bold").contains("are for central templates only"), "{}", refused("bold"));
+    scenario.cluster().delete(&format!("{own_maps}/own")).expect("deleted");
+    wait::until("the central template to serve again", || image("both", "central:1"));
+    assert!(refused("only").contains("[UnknownTemplate]"));
 }

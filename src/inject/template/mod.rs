@@ -15,6 +15,7 @@ use super::expr::{Expression, Names, Reads, Scope};
 use super::parameter::{self, Parameter};
 use super::paths::Paths;
 use super::pod_types::Checker;
+use super::security::Profile;
 use super::selector::Selector;
 use super::yaml::{self, Node, Value};
 
@@ -54,6 +55,10 @@ pub struct Template {
     paths: Paths,
     /// What is added, where it is the same for every pod.
     constant: Option<Arc<Additions>>,
+    /// What its source is held to.
+    pub profile: Profile,
+    /// Expressions where a profile other than privileged allows none.
+    pub(super) sensitive: Vec<Diagnostic>,
     /// Identifies everything above that affects a pod: 16 hexadecimal digits.
     pub hash: String,
 }
@@ -131,6 +136,12 @@ impl Template {
     /// What its expressions read.
     pub(super) fn reads(&self) -> &Reads {
         &self.blueprint.reads
+    }
+
+    /// Whether it chooses the pod's ServiceAccount.
+    #[must_use]
+    pub fn sets_service_account(&self) -> bool {
+        self.blueprint.sets("serviceAccountName")
     }
 
     /// Whether it cannot be decided on without knowing more of a namespace than its name.
@@ -248,6 +259,8 @@ fn read(checker: &mut Checker<'_>, node: &Node, default_name: &str) -> Template 
             .unwrap_or_default(),
         on_conflict: on_conflict(checker, get("onConflict")),
         constant: blueprint.constant().map(Arc::new),
+        profile: Profile::Privileged,
+        sensitive: blueprint.sensitive().map(|(span, what)| checker.sensitive(span, what)).collect(),
         paths: Paths::new(&blueprint.reads.object),
         parameters,
         variables,
@@ -275,6 +288,8 @@ impl Template {
             parameters: Vec::new(),
             variables: Vec::new(),
             blueprint: Blueprint::default(),
+            profile: Profile::Privileged,
+            sensitive: Vec::new(),
             paths: Paths::default(),
             constant: None,
             hash: String::new(),

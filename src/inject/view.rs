@@ -1,0 +1,65 @@
+//! What one namespace sees of all templates: the central ones and, where that is switched on, its own. It knows who
+//! wins where both have a name.
+
+use serde_json::Value as Json;
+
+use super::catalog::{Catalog, Unknown};
+use super::namespaces::Namespaces;
+use super::select::TemplateRef;
+use super::template::{AutoInject, Template};
+
+/// The templates of a namespace.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View<'c> {
+    pub(super) central: &'c Catalog,
+    /// The namespace's own.
+    pub(super) own: Option<&'c Catalog>,
+    /// Whether the namespace's win.
+    pub(super) prefers_own: bool,
+}
+
+impl<'c> View<'c> {
+    /// The catalog that serves `name`: by name as a whole, all versions. A central template that must reach pods is
+    /// never shadowed.
+    fn serving(&self, name: &str) -> &'c Catalog {
+        match self.own.filter(|own| own.knows(name)) {
+            Some(own) if !self.central.knows(name) => own,
+            Some(own) if self.prefers_own && !self.central.must_reach(name) => own,
+            _ => self.central,
+        }
+    }
+
+    /// The template asked for.
+    ///
+    /// # Errors
+    /// What is unknown.
+    pub(super) fn get(&self, wanted: TemplateRef<'_>) -> Result<&'c Template, Unknown<'c>> {
+        self.serving(wanted.name).get(wanted)
+    }
+
+    /// All names, sorted.
+    pub(super) fn names(&self) -> Vec<&'c str> {
+        let mut names = self.central.names();
+        names.extend(self.own.iter().flat_map(|own| own.names()));
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Whether a central template serves the name: those of namespaces are their users' own.
+    pub(super) fn is_central(&self, name: &str) -> bool {
+        self.central.has(name) && std::ptr::eq(self.serving(name), self.central)
+    }
+
+    pub(super) fn values(&self) -> &'c Json {
+        self.central.values()
+    }
+
+    pub(super) fn namespaces(&self) -> &'c Namespaces {
+        self.central.namespaces()
+    }
+
+    pub(super) fn auto_inject(&self) -> impl Iterator<Item = (&'c Template, &'c AutoInject)> {
+        self.central.auto_inject()
+    }
+}
