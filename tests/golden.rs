@@ -13,7 +13,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use corpus::CaseSettings;
+use corpus::{CaseSettings, contains};
 use serde_json::{Value, json};
 use sidecar_injector::inject::catalog::Catalog;
 use sidecar_injector::inject::namespaces::Namespaces;
@@ -75,34 +75,6 @@ impl Decider {
         let again = pod_templates(document).into_iter().find(|p| p.embedding.pointer == pod.embedding.pointer);
         let again = self.decide(&again.expect("still there"));
         assert_eq!(again.patch, None, "a second run adds nothing");
-    }
-}
-
-/// The closed list of what may be replaced: the status, and what only grows or stood for a default.
-fn may_become(key: &str, before: &Value, after: &Value) -> bool {
-    let grows = || after.as_str().zip(before.as_str()).is_some_and(|(after, before)| after.starts_with(before));
-    match key {
-        "value" | "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes" => grows(),
-        "serviceAccountName" => before == "default",
-        "terminationGracePeriodSeconds" => after.as_i64() > before.as_i64(),
-        _ => false,
-    }
-}
-
-/// Whether everything of `before` is in `after`, equal and in order, but for the closed list. Null may become
-/// something.
-fn contains(before: &Value, after: &Value) -> bool {
-    match (before, after) {
-        (Value::Null, _) => true,
-        (Value::Object(before), Value::Object(after)) => before.iter().all(|(key, value)| {
-            let kept = |after: &Value| contains(value, after) || may_become(key, value, after);
-            key == "sidecar.io/status" || after.get(key).is_some_and(kept)
-        }),
-        (Value::Array(before), Value::Array(after)) => {
-            let mut rest = after.iter();
-            before.iter().all(|item| rest.any(|after| contains(item, after)))
-        }
-        (before, after) => before == after,
     }
 }
 

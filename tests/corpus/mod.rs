@@ -1,4 +1,4 @@
-//! How a case of the golden corpus wants to be decided: `settings.json` beside its input, `values.yaml` for shared
+//! What must hold of every patch, and how a case of the golden corpus wants to be decided: `settings.json` beside its input, `values.yaml` for shared
 //! values, and the Namespace documents of the input itself.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
@@ -62,4 +62,32 @@ pub(crate) fn values(case: &Path) -> BTreeMap<String, String> {
     let document = sidecar_injector::templates::manifest("values.yaml", 0, &text).expect("YAML");
     let pairs = document.as_object().expect("a map").iter();
     pairs.map(|(key, value)| (key.clone(), value.as_str().expect("a string").to_owned())).collect()
+}
+
+/// The closed list of what may be replaced: the status, and what only grows or stood for a default.
+fn may_become(key: &str, before: &Value, after: &Value) -> bool {
+    let grows = || after.as_str().zip(before.as_str()).is_some_and(|(after, before)| after.starts_with(before));
+    match key {
+        "value" | "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes" => grows(),
+        "serviceAccountName" => before == "default",
+        "terminationGracePeriodSeconds" => after.as_i64() > before.as_i64(),
+        _ => false,
+    }
+}
+
+/// Whether everything of `before` is in `after`, equal and in order, but for the closed list. Null may become
+/// something.
+pub(crate) fn contains(before: &Value, after: &Value) -> bool {
+    match (before, after) {
+        (Value::Null, _) => true,
+        (Value::Object(before), Value::Object(after)) => before.iter().all(|(key, value)| {
+            let kept = |after: &Value| contains(value, after) || may_become(key, value, after);
+            key == "sidecar.io/status" || after.get(key).is_some_and(kept)
+        }),
+        (Value::Array(before), Value::Array(after)) => {
+            let mut rest = after.iter();
+            before.iter().all(|item| rest.any(|after| contains(item, after)))
+        }
+        (before, after) => before == after,
+    }
 }
