@@ -158,7 +158,7 @@ prop_compose! {
             template["volumes"].as_array_mut().expect("a list").push(json!({"name": "files-v", "files": {"f.txt": "x ${request.namespace}"}}));
         }
         if let Some(version) = version { template["version"] = version.into(); }
-        if let Some(position) = position { template["position"] = position.into(); }
+        if let Some(position) = position { template["position"] = position; }
         template.to_string()
     }
 }

@@ -15,6 +15,7 @@ pub(crate) const SCENARIOS: &[Entry] = &[
     ("namespace_defaults_and_auto_inject", namespace_defaults_and_auto_inject),
     ("bad_templates_are_refused_with_the_caret", bad_templates_are_refused),
     ("namespaces_have_templates_of_their_own", namespace_templates),
+    ("limit_range_quota_and_restricted_namespace", limits),
 ];
 
 fn config_map(name: &str, label: &str, data: &Value) -> Value {
@@ -151,4 +152,55 @@ fn namespace_templates(scenario: &Scenario<'_>) {
     scenario.cluster().delete(&format!("{own_maps}/own")).expect("deleted");
     wait::until("the central template to serve again", || image("both", "central:1"));
     assert!(refused("only").contains("[UnknownTemplate]"));
+}
+
+/// The API server's own policies look at the pod after us: a template that keeps to them passes, and a LimitRange fills
+/// in what it leaves out.
+fn limits(scenario: &Scenario<'_>) {
+    const HARD: &str = "{allowPrivilegeEscalation: false, runAsNonRoot: true, runAsUser: 1000, seccompProfile: {type: RuntimeDefault}, capabilities: {drop: [ALL]}}";
+    let sized = format!(
+        "sidecars: [{{name: sized, image: 's:1', securityContext: {HARD}, resources: {{requests: {{cpu: 10m, memory: 8Mi}}, limits: {{cpu: 20m, memory: 16Mi}}}}}}]"
+    );
+    let bare = format!("sidecars: [{{name: bare, image: 'b:1', securityContext: {HARD}}}]");
+    let root = "sidecars: [{name: root, image: 'r:1'}]";
+    let webhook = scenario.serve("webhook", &[("sized.yaml", &sized), ("bare.yaml", &bare), ("root.yaml", root)]);
+    scenario.register(&[Hook::ours(&webhook)]);
+    let namespace = format!("/api/v1/namespaces/{}", scenario.namespace);
+    let label = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
+    scenario.cluster().patch(&namespace, &label).expect("label the namespace");
+    let hardened = |request: &str| {
+        let mut pod = pod("hardened", Some(request));
+        pod["spec"]["containers"][0]["securityContext"] = json!({
+            "allowPrivilegeEscalation": false, "runAsNonRoot": true, "runAsUser": 1000,
+            "seccompProfile": {"type": "RuntimeDefault"}, "capabilities": {"drop": ["ALL"]},
+        });
+        pod["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "100m", "memory": "64Mi"}});
+        pod
+    };
+    let dry_run = |request: &str| scenario.dry_run(&hardened(request));
+    wait::until("the webhook", || match dry_run("sized") {
+        Ok(pod) if names(&pod, "initContainers") == ["sized"] => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let message = dry_run("root").expect_err("the namespace is restricted").message;
+    assert!(message.contains("PodSecurity") && message.contains("root"), "{message}");
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "quota"},
+        "spec": {"hard": {"limits.memory": "1Gi", "requests.cpu": "1"}},
+    });
+    scenario.cluster().create(&scenario.path("/api/v1", "resourcequotas"), &quota).expect("create a quota");
+    wait::until("the quota to demand limits", || match dry_run("bare") {
+        Err(refusal) if refusal.message.contains("limits.memory") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let ranges = json!({
+        "apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "defaults"},
+        "spec": {"limits": [{"type": "Container", "default": {"cpu": "50m", "memory": "32Mi"}, "defaultRequest": {"cpu": "5m", "memory": "4Mi"}}]},
+    });
+    scenario.cluster().create(&scenario.path("/api/v1", "limitranges"), &ranges).expect("create a LimitRange");
+    let (filled, _) =
+        wait::until("the LimitRange to fill in", || dry_run("bare").map_err(|refusal| refusal.to_string()));
+    assert_eq!(filled["spec"]["initContainers"][0]["resources"]["limits"]["memory"], "32Mi");
+    let sized = dry_run("sized").expect("accepted with its own");
+    assert_eq!(sized["spec"]["initContainers"][0]["resources"]["limits"]["memory"], "16Mi");
 }
