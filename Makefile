@@ -35,3 +35,13 @@ bench: toolchain ## Instructions, allocations and times of the engine
 .PHONY: golden
 golden: ## Write the expected files of the golden corpus anew
 	UPDATE_GOLDEN=1 cargo test --locked --no-default-features --test golden
+
+.PHONY: fuzz
+FUZZ_SECONDS ?= 60
+fuzz: toolchain ## Fuzz template text, reviews and expressions, a minute each (installs a nightly compiler and cargo-fuzz)
+	@rustup toolchain list | grep -q nightly || rustup toolchain install nightly --profile minimal
+	@command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
+	@mkdir -p fuzz/corpus/template fuzz/corpus/review
+	cargo +nightly fuzz run template fuzz/corpus/template tests/golden -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 -max_len=4096
+	cargo +nightly fuzz run review fuzz/corpus/review tests/reviews -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 -max_len=16384
+	cargo +nightly fuzz run expression fuzz/corpus/expression -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 -max_len=512

@@ -39,6 +39,8 @@ pub struct Item {
 pub struct Port {
     /// The port of the node that is asked for.
     pub host_port: Option<u16>,
+    /// What Services and probes call it; empty without a name.
+    pub name: String,
     /// The port of the container; on the host's network it is one of the node.
     pub container_port: u16,
     /// `TCP`, `UDP` or `SCTP`.
@@ -175,6 +177,7 @@ fn container_item(name: String, value: Json) -> Item {
     let ports: Vec<Port> = array(&value["ports"])
         .filter_map(|port| {
             Some(Port {
+                name: port["name"].as_str().unwrap_or("").to_owned(),
                 host_port: port["hostPort"].as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0),
                 container_port: u16::try_from(port["containerPort"].as_u64()?).ok()?,
                 protocol: port["protocol"].as_str().unwrap_or("TCP").to_owned(),

@@ -274,6 +274,9 @@ pub struct Container<'a> {
 #[serde(rename_all = "camelCase")]
 #[serde(remote = "Self")]
 pub struct Port<'a> {
+    /// What Services and probes call it.
+    #[serde(borrow, default)]
+    pub name: Option<Text<'a>>,
     /// The port of the container.
     #[serde(default)]
     pub container_port: Option<u16>,

@@ -42,6 +42,8 @@ impl<'r> Fit<'r> {
                 list.push(item);
             }
         }
+        let kept: Vec<&Item> = fit.init_containers.iter().chain(&fit.containers).copied().collect();
+        fit.warnings.extend(kept.into_iter().filter_map(|item| same_port(item, pod)));
         for item in additions.volumes.iter().map(AsRef::as_ref) {
             let kept = || fit.init_containers.iter().chain(&fit.containers);
             let needed = kept().any(|container| container.mounts.contains(&item.name))
@@ -110,6 +112,29 @@ impl Plan<'_> {
             Some((format!("{what}, and so does template {other}"), ASK_FOR_ONE))
         })
     }
+}
+
+/// A port that a container of the pod declares too: accepted by the API server, but one of them will not listen, or a
+/// Service will meet the wrong one.
+fn same_port(item: &Item, pod: &Target<'_>) -> Option<(Reason, String)> {
+    let own = || pod.spec.containers.iter().chain(&pod.spec.init_containers).flatten();
+    item.ports.iter().find_map(|port| {
+        own().find_map(|container| {
+            let same = container.ports.iter().flatten().find_map(|own| {
+                let protocol = own.protocol.as_ref().map_or("TCP", |protocol| protocol.as_str());
+                let number = own.container_port == Some(port.container_port) && protocol == port.protocol;
+                let name = own.name.as_ref().is_some_and(|name| !port.name.is_empty() && name.as_str() == port.name);
+                let what = if number {
+                    format!("port {}", port.container_port)
+                } else {
+                    format!("the port name {}", port.name)
+                };
+                (number || name).then_some(what)
+            })?;
+            let owner = shown(container.name.as_str(), 63);
+            Some((Reason::Injected, format!("{} declares {same}, and so does the container {owner}", item.name)))
+        })
+    })
 }
 
 fn containers<'p>(placed: &'p Placed<'_>) -> impl Iterator<Item = &'p Item> {

@@ -1,0 +1,38 @@
+//! The bytes of a review: never a panic, and every patch is for the pod that came.
+#![no_main]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use libfuzzer_sys::fuzz_target;
+use sidecar_injector::inject::catalog::Catalog;
+use sidecar_injector::inject::diagnostic::Source;
+use sidecar_injector::inject::template::Template;
+use sidecar_injector::inject::{Entry, Settings, answer};
+
+const TEMPLATE: &str = r#"
+name: fluent-bit
+parameters: {level: {type: string, enum: [info, debug], default: info}, m: {type: map}}
+sidecars: [{name: fluent-bit, image: "i:${params.level}", volumeMounts: [{name: v, mountPath: /v}]}]
+volumes: [{name: v, emptyDir: {}}]
+appContainers: [{env: [{name: A, value: "${label('a', 'b')}"}], appendEnv: [{name: B, value: c}]}]
+pod: {terminationGracePeriodSeconds: 60}
+onProblem: Skip
+"#;
+
+static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
+    let loaded = Template::load(&Source::new("t", TEMPLATE), "t").expect("a template");
+    Catalog::new([Arc::new(loaded.template)], BTreeMap::new())
+});
+
+fuzz_target!(|body: &[u8]| {
+    for entry in [Entry::Requests, Entry::Policy] {
+        let Ok(answer) = answer(body, entry, &CATALOG, &Settings::default()) else { continue };
+        assert!(answer.decision.message.len() <= 1_000);
+        let Some(patch) = answer.decision.patch else { continue };
+        let patch: json_patch::Patch = serde_json::from_slice(&patch).expect("a patch");
+        let review: serde_json::Value = serde_json::from_slice(body).expect("a review that was patched is JSON");
+        let mut pod = review["request"]["object"].clone();
+        json_patch::patch(&mut pod, &patch).expect("the patch applies");
+    }
+});

@@ -1,0 +1,20 @@
+//! The text of a template: loading and lint must not panic, and what loads must give a patch that applies and adds
+//! nothing the second time.
+#![no_main]
+
+#[path = "common.rs"]
+mod common;
+
+use libfuzzer_sys::fuzz_target;
+use sidecar_injector::inject::diagnostic::Source;
+use sidecar_injector::inject::lint::{self, Limits};
+
+fuzz_target!(|text: &str| {
+    let (findings, template) = lint::template(&Source::new("fuzz", text), "fuzz", &Limits::default());
+    for finding in &findings {
+        let _ = finding.diagnostic.to_string();
+    }
+    if let Some(template) = template {
+        common::inject(template);
+    }
+});
