@@ -157,6 +157,7 @@ impl AppEntry {
             return Err(checker.errors.into_iter().map(|error| error.message).collect());
         }
         if let Some(condition) = &self.condition {
+            scope.prepare(condition);
             let holds = |list: &Json| -> Result<Vec<bool>, String> {
                 let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
                 list.iter().map(|container| scope.with_container(container).holds(condition)).collect()

@@ -356,6 +356,10 @@ impl Compiler<'_, '_, '_> {
             }
             _ => self.strings(node, &mut dynamic),
         };
+        if let Value::Text(_) = &node.value {
+            let help = "write the item, with expressions in its values and `if` beside them";
+            self.checker.error(node.span, format!("{path} cannot be an expression as a whole"), help);
+        }
         let item = item::read(self.checker, &node, kind, owner, &path, names)?;
         let item = Arc::new(Item { position: place, ..item });
         Some(Entry { kind, item, condition, node: dynamic.then_some((node, path)) })
@@ -385,7 +389,12 @@ impl Compiler<'_, '_, '_> {
         let path = if are_labels { "metadata.labels" } else { "metadata.annotations" };
         let node = self.strings(node, &mut false);
         self.checker.json(&node, "{}string", path);
-        let Value::Map(entries) = node.value else { return Vec::new() };
+        let Value::Map(entries) = node.value else {
+            if let Value::Text(_) = node.value {
+                self.checker.error(node.span, format!("{path} cannot be an expression as a whole"), "");
+            }
+            return Vec::new();
+        };
         let mut pairs = Vec::with_capacity(entries.len());
         for (key, value) in entries {
             if key.name.starts_with("sidecar.io/") {

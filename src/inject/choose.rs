@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::decision;
 use super::expr::{Roots, Scope};
-use super::paths::Paths;
+use super::parameter;
 use super::plan::Problem;
 use super::pod::Metadata;
 use super::reason::Reason;
@@ -165,14 +165,15 @@ impl<'p> Chooser<'p> {
     /// Whether the template's own condition holds; evaluated only when both selectors match.
     fn holds(&self, template: &Template, auto: &AutoInject) -> Result<bool, String> {
         let Some(condition) = &auto.condition else { return Ok(true) };
-        let paths = Paths::new(&condition.reads.object);
-        let object = paths.read(self.request.document, self.request.at).unwrap_or_default();
+        let object = auto.paths.read(self.request.document, self.request.at).unwrap_or_default();
         let request = self.request.as_seen();
+        // Wrong parameters are told when the template is evaluated.
+        let params = parameter::values(&template.name, &template.parameters, self.metadata).unwrap_or_default();
         let namespace = self.catalog.namespaces().object(self.request.namespace.as_str());
         let roots = Roots {
             object: &object,
             request: &request,
-            params: &Json::Null,
+            params: &params,
             values: self.catalog.values(),
             namespace: &namespace,
         };

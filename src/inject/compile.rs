@@ -114,6 +114,9 @@ pub(super) fn canonical(node: &Node) -> Json {
     }
 }
 
+/// Most variables of one template: one that reads another is evaluated inside it, on the same stack.
+const MAX_VARIABLES: usize = 64;
+
 /// Reads the `variables` of a template, each of which may name those before it.
 pub(super) fn variables(
     checker: &mut Checker<'_>,
@@ -128,6 +131,11 @@ pub(super) fn variables(
             return Vec::new();
         }
     };
+    if items.len() > MAX_VARIABLES {
+        let span = node.map_or_else(Default::default, |node| node.span);
+        checker.error(span, format!("a template may have at most {MAX_VARIABLES} variables"), "");
+        return Vec::new();
+    }
     let (mut variables, mut known): (Vec<(String, Expression)>, Vec<String>) = (Vec::new(), Vec::new());
     for (index, item) in items.iter().enumerate() {
         let text = |name: &str| match item.get(name).map(|node| &node.value) {

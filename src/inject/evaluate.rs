@@ -83,10 +83,13 @@ impl<'p> Evaluation<'p> {
             let fix = "Change the template, or the profile that its source is held to";
             return Err(vec![Problem { reason: Reason::NotAllowed, what, fix }]);
         }
+        let on_conflict = template.on_conflict;
         let fitted = read(self.spec.resources).and_then(|resources| pod_resources::fit(&additions, &resources));
         Ok(match fitted {
-            Some((additions, changes)) => Ready { template, additions: Arc::new(additions), hash, changes },
-            None => Ready { template, additions, hash, changes: Vec::new() },
+            Some((additions, changes)) => {
+                Ready { template, additions: Arc::new(additions), hash, changes, on_conflict, verifies: false }
+            }
+            None => Ready { template, additions, hash, changes: Vec::new(), on_conflict, verifies: false },
         })
     }
 }

@@ -26,7 +26,7 @@ pub fn quantity(text: &str) -> Option<i128> {
         "Ti" => (1 << 40, 0),
         "Pi" => (1 << 50, 0),
         "Ei" => (1 << 60, 0),
-        other => (1, other.strip_prefix(['e', 'E'])?.parse::<i32>().ok()?),
+        other => (1, other.strip_prefix(['e', 'E'])?.parse::<i32>().ok().filter(|exponent| exponent.abs() <= 40)?),
     };
     let value = scaled(number, exponent + 9)?.checked_mul(factor)?;
     Some(if negative { -value } else { value })
@@ -113,9 +113,24 @@ mod tests {
             assert_eq!(quantity(text), Some(value), "{text}");
         }
         assert_eq!(quantity("1Gi"), quantity("1024Mi"));
-        for bad in
-            ["", "m", "1 Gi", "1gi", "1KB", "1.2.3", "1e", "1e+", "--1", "0x1", "1_000", "9e99", "99999999999999E"]
-        {
+        for bad in [
+            "",
+            "m",
+            "1 Gi",
+            "1gi",
+            "1KB",
+            "1.2.3",
+            "1e",
+            "1e+",
+            "--1",
+            "0x1",
+            "1_000",
+            "9e99",
+            "99999999999999E",
+            "1e2147483647",
+            "0e1900000000",
+            "1e-99",
+        ] {
             assert_eq!(quantity(bad), None, "{bad}");
         }
     }

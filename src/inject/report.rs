@@ -120,7 +120,12 @@ impl Case<'_> {
             if let Some((_, raw)) = present.iter().find(|(name, _)| *name == wanted.name) {
                 templates.push(WrittenEntry::Kept(raw));
             }
-            let Some(index) = chosen.iter().position(|chosen| chosen.wanted == *wanted) else { continue };
+            let Some(index) = chosen.iter().position(|chosen| chosen.wanted == *wanted) else {
+                let left_out =
+                    old.left_out(wanted.name).filter(|_| present.iter().all(|(name, _)| *name != wanted.name));
+                templates.extend(left_out.map(WrittenEntry::Kept));
+                continue;
+            };
             let Some(template) = chosen[index].template else { continue };
             let ready = chosen[index].ready.as_ref();
             let hash = ready.map_or(template.hash.as_str(), |ready| &ready.hash);
@@ -129,6 +134,10 @@ impl Case<'_> {
                 // What had to be created is undone with the first template that is.
                 let added = added(placed, std::mem::take(&mut created));
                 templates.push(WrittenEntry::of(template, hash, Some(added), None));
+            } else if findings.adds_nothing[index] && !plan.placed.is_empty() {
+                // A later round would judge its conditions on what the others have added.
+                let skipped = Skipped { reason: Reason::NothingToAdd.as_str(), message: "" };
+                templates.push(WrittenEntry::of(template, hash, None, Some(skipped)));
             } else if let Some(problem) = findings.first(index) {
                 let skipped = Skipped { reason: problem.reason.as_str(), message: &problem.what };
                 templates.push(match old.skipped(&template.name, hash) {

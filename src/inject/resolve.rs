@@ -12,7 +12,7 @@ use super::reason::Reason;
 use super::review::Request;
 use super::select::TemplateRef;
 use super::status::{STATUS, Status};
-use super::template::{OnProblem, Template};
+use super::template::{Clash, OnConflict, OnProblem, Template};
 use super::view::View;
 use super::{Embedding, Settings, patch};
 
@@ -88,29 +88,44 @@ impl<'p> Case<'p> {
         let status_text = self.metadata.annotation(STATUS);
         let status = Status::parse(status_text);
         let present = status.present(self.metadata, self.spec);
-        let present: Vec<_> = present.into_iter().filter(|(name, _)| self.is_complete(name)).collect();
+        // What a status lists counts as somebody's for sure only where a template has such a container.
+        let is_known = |(template, container): &(&str, &str)| {
+            let known = self.catalog.get(TemplateRef { name: template, version: None });
+            known.is_ok_and(|known| known.literal_containers().any(|name| name == *container))
+        };
+        let known = status.containers().filter(is_known).map(|(_, container)| container);
+        let foreign: Vec<&str> = self.settings.foreign_sidecars.iter().map(String::as_str).chain(known).collect();
+        let listed: Vec<&str> = status.containers().map(|(_, container)| container).collect();
+        let (present, broken): (Vec<_>, Vec<_>) =
+            present.into_iter().partition(|(name, _)| self.is_complete(name, &foreign));
         let is_present = |wanted: &TemplateRef<'p>| present.iter().any(|(name, _)| *name == wanted.name);
         if refs.iter().all(is_present) {
             let decision = Decision::unchanged(Reason::AlreadyInjected);
             return self.outcome(decision, refs, &[], &Findings::default());
         }
-        let absent = refs.iter().zip(&by).filter(|(wanted, _)| !is_present(wanted));
+        // What an earlier round left out beside what it added would be judged on our own additions now.
+        let settled = |wanted: &TemplateRef<'p>| {
+            let required = self.catalog.get(*wanted).is_ok_and(|template| template.required);
+            !present.is_empty() && !required && status.left_out(wanted.name).is_some()
+        };
+        if refs.iter().all(|wanted| is_present(wanted) || settled(wanted)) {
+            let decision = Decision::unchanged(Reason::AlreadyInjected);
+            return self.outcome(decision, refs, &[], &Findings::default());
+        }
+        let absent = refs.iter().zip(&by).filter(|(wanted, _)| !is_present(wanted) && !settled(wanted));
         let choose = |(wanted, by): (&TemplateRef<'p>, &By)| {
-            let (chosen, mut found) = self.choose(*wanted, *by);
+            let (mut chosen, mut found) = self.choose(*wanted, *by);
+            if let Some(ready) = chosen.ready.as_mut().filter(|_| broken.iter().any(|(name, _)| *name == wanted.name)) {
+                // Some of it is there: what is stays, what is missing is added.
+                ready.on_conflict = OnConflict::all(Clash::Keep);
+                ready.verifies = true;
+            }
             found.extend(problems.remove(wanted.name));
             (chosen, found)
         };
         let (chosen, problems): (Vec<Chosen<'p>>, Vec<Vec<Problem>>) = absent.map(choose).unzip();
         let mut findings = Findings { adds_nothing: vec![false; chosen.len()], problems };
-        let listed = status.containers();
-        let foreign: Vec<&str> = self.settings.foreign_sidecars.iter().map(String::as_str).chain(listed).collect();
-        let target = plan::Target {
-            metadata: self.metadata,
-            spec: self.spec,
-            foreign: &foreign,
-            of_job: self.place.embedding.of_job || self.metadata.is_of_job(),
-            claims: &self.place.embedding.claims,
-        };
+        let target = self.target(&foreign, &listed);
         let plan = Self::plan(&target, &chosen, &mut findings);
         Self::forgive(&chosen, &mut findings);
         let broken = |(_, problems): &(&Chosen<'p>, &Vec<Problem>)| !problems.is_empty();
@@ -131,7 +146,7 @@ impl<'p> Case<'p> {
         if !plan.placed.is_empty() || left_out.is_some() && status_text != Some(new_status.as_str()) {
             let pointer = &self.place.embedding.pointer;
             let patch = patch::write(&plan, &new_status, self.metadata, self.spec, pointer);
-            if let Some(too_large) = self.too_large(&plan, &new_status, patch.len()) {
+            if let Some(too_large) = self.too_large(&chosen, &plan, &new_status, patch.len()) {
                 return self.outcome(too_large, refs, &chosen, &findings);
             }
             decision.patch = Some(patch);
@@ -139,22 +154,43 @@ impl<'p> Case<'p> {
         self.outcome(decision, refs, &chosen, &findings)
     }
 
-    /// Whether everything is in the pod that it must have of a template that a status lists: of a required one
-    /// every container, since a status can be forged.
-    fn is_complete(&self, name: &str) -> bool {
-        let template = self.catalog.get(TemplateRef { name, version: None }).ok().filter(|template| template.required);
+    /// Whether everything is in the pod that it must have of a template that a status lists. A status can be forged, so
+    /// of a required template nothing may be missing: every container, and all that it adds elsewhere.
+    fn is_complete(&self, name: &str, foreign: &[&str]) -> bool {
+        let wanted = TemplateRef { name, version: None };
+        let Some(template) = self.catalog.get(wanted).ok().filter(|template| template.required) else { return true };
         let has = |name: &str| {
             let mut containers = self.spec.containers.iter().chain(&self.spec.init_containers).flatten();
             containers.any(|container| container.name.as_str() == name)
         };
-        template.is_none_or(|template| template.literal_containers().all(has))
+        let evaluation =
+            Evaluation { request: self.request, metadata: self.metadata, spec: self.spec, catalog: self.catalog };
+        let target = self.target(foreign, &[]);
+        let adds = |ready: &Ready<'_>| plan::would_add(ready, &target);
+        template.literal_containers().all(has) && evaluation.of(template).is_ok_and(|ready| !adds(&ready))
+    }
+
+    fn target<'r>(&'r self, foreign: &'r [&'r str], listed: &'r [&'r str]) -> plan::Target<'r> {
+        plan::Target {
+            metadata: self.metadata,
+            spec: self.spec,
+            foreign,
+            listed,
+            of_job: self.place.embedding.of_job || self.metadata.is_of_job(),
+            claims: &self.place.embedding.claims,
+        }
     }
 
     /// Whether a problem of the template refuses the pod.
     fn denies(&self, chosen: &Chosen<'_>) -> bool {
+        // Another version, or a slip in it, is no way around a required template.
+        let serving = self.catalog.get(TemplateRef { name: chosen.wanted.name, version: None });
+        if serving.is_ok_and(|serving| serving.required) {
+            return true;
+        }
         let Some(template) = chosen.template else { return chosen.by == By::Pod && !self.settings.skip_unknown };
         let default = if chosen.by == By::Pod { OnProblem::Deny } else { OnProblem::Skip };
-        template.required || template.on_problem.unwrap_or(default) == OnProblem::Deny
+        template.on_problem.unwrap_or(default) == OnProblem::Deny
     }
 
     /// A template that nobody asked for by name does not apply to pods on the host's network, or on Windows, that it
@@ -206,19 +242,20 @@ impl<'p> Case<'p> {
 
     /// Plans the templates that have no problem, and starts again without those that turn out to have one.
     fn plan<'r>(target: &plan::Target<'r>, chosen: &'r [Chosen<'r>], findings: &mut Findings) -> Plan<'r> {
+        // What no planning can change: unknown templates, failed expressions, volumes that nobody has.
+        let mut hopeless: Vec<bool> = findings.problems.iter().map(|problems| !problems.is_empty()).collect();
         loop {
             let mut plan = Plan::of(target);
             let mut again = false;
-            for (chosen, problems) in chosen.iter().zip(&mut findings.problems) {
-                if let (Some(ready), true) = (&chosen.ready, problems.is_empty()) {
-                    *problems = plan.place(ready, target);
-                }
+            for (index, chosen) in chosen.iter().enumerate().filter(|(index, _)| !hopeless[*index]) {
+                findings.problems[index] =
+                    chosen.ready.as_ref().map(|ready| plan.place(ready, target)).unwrap_or_default();
             }
             for (index, chosen) in chosen.iter().enumerate() {
-                let problems = &mut findings.problems[index];
-                let (Some(ready), true) = (&chosen.ready, problems.is_empty()) else { continue };
-                *problems = plan.missing_volumes(ready, target);
-                again |= !problems.is_empty();
+                let (Some(ready), true) = (&chosen.ready, findings.problems[index].is_empty()) else { continue };
+                findings.problems[index] = plan.missing_volumes(ready, target);
+                hopeless[index] = !findings.problems[index].is_empty();
+                again |= hopeless[index];
                 let placed = plan.placed.iter().find(|placed| std::ptr::eq(placed.ready, ready));
                 findings.adds_nothing[index] = placed.is_some_and(Placed::is_empty);
             }
@@ -230,7 +267,7 @@ impl<'p> Case<'p> {
         }
     }
 
-    fn too_large(&self, plan: &Plan<'_>, status: &str, patch: usize) -> Option<Decision> {
+    fn too_large(&self, chosen: &[Chosen<'_>], plan: &Plan<'_>, status: &str, patch: usize) -> Option<Decision> {
         let size = |pairs: &mut dyn Iterator<Item = (&str, &str)>| pairs.map(|(k, v)| k.len() + v.len()).sum::<usize>();
         let own =
             self.metadata.annotations.as_ref().map_or(0, |map| size(&mut map.iter().filter(|(key, _)| *key != STATUS)));
@@ -248,7 +285,11 @@ impl<'p> Case<'p> {
         } else {
             return None;
         };
-        let all_skip = plan.placed.iter().all(|placed| placed.ready.template.on_problem == Some(OnProblem::Skip));
+        let added = |chosen: &&Chosen<'_>| {
+            let ready = chosen.ready.as_ref();
+            plan.placed.iter().any(|placed| ready.is_some_and(|ready| std::ptr::eq(placed.ready, ready)))
+        };
+        let all_skip = chosen.iter().filter(added).all(|chosen| !self.denies(chosen));
         if all_skip {
             let mut decision = Decision::unchanged(Reason::TooLarge);
             decision

@@ -76,12 +76,19 @@ impl<'a> Status<'a> {
 }
 
 impl<'a> Status<'a> {
-    /// The names of all containers that are listed: somebody's sidecars, not the application's.
-    pub fn containers(&self) -> impl Iterator<Item = &str> {
-        self.entries
-            .iter()
-            .flat_map(|(entry, _)| entry.added.containers.iter().chain(&entry.added.init_containers))
-            .map(String::as_str)
+    /// The entry that records that a template of that name was left out.
+    #[must_use]
+    pub fn left_out(&self, name: &str) -> Option<&'a RawValue> {
+        let found = self.entries.iter().find(|(entry, _)| entry.name == name && entry.skipped.is_some());
+        found.map(|(_, raw)| *raw)
+    }
+
+    /// The names of all containers that are listed, each with its template.
+    pub fn containers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries.iter().flat_map(|(entry, _)| {
+            let names = entry.added.containers.iter().chain(&entry.added.init_containers);
+            names.map(|name| (entry.name.as_str(), name.as_str()))
+        })
     }
 
     /// The entry that records that this very template was left out, as it is written. A later run
@@ -101,14 +108,12 @@ impl Listed {
         }
         let lists = [&self.volumes, &self.image_pull_secrets, &self.labels, &self.annotations];
         let maps = self.mounts.is_empty() && self.env.is_empty() && self.appended.is_empty();
-        let field = |pointer: &String| pointer.split('/').nth(2).is_some_and(|name| spec.field(name).is_some());
+        let field = |pointer: &String| has_field(spec, pointer);
         (lists.iter().any(|list| !list.is_empty()) || !maps || !self.pod.is_empty())
             && self.pod.iter().all(field)
             && self.mounts.iter().all(|(container, paths)| has_members(spec, container, paths, mount_paths))
             && self.env.iter().all(|(container, names)| has_members(spec, container, names, env_names))
-            && self.appended.iter().all(|(container, names)| {
-                has_members(spec, container, &names.keys().cloned().collect::<Vec<_>>(), env_names)
-            })
+            && self.appended.iter().all(|(container, suffixes)| has_appended(spec, container, suffixes))
             && has_named(spec.volumes.as_ref(), &self.volumes)
             && has_named(spec.image_pull_secrets.as_ref(), &self.image_pull_secrets)
             && has_keys(metadata.labels.as_ref(), &self.labels)
@@ -126,6 +131,28 @@ fn has_members(spec: &Spec<'_>, name: &str, wanted: &[String], members: fn(&Cont
     let Some(container) = containers.find(|container| container.name.as_str() == name) else { return false };
     let members = members(container);
     wanted.iter().all(|wanted| members.contains(wanted))
+}
+
+/// Whether the variables of the container of that name end with what was appended.
+fn has_appended(spec: &Spec<'_>, name: &str, suffixes: &BTreeMap<String, String>) -> bool {
+    let mut containers = spec.containers.iter().chain(&spec.init_containers).flatten();
+    let Some(container) = containers.find(|container| container.name.as_str() == name) else { return false };
+    let env: Vec<serde_json::Value> =
+        container.env.and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default();
+    suffixes.iter().all(|(name, suffix)| {
+        let variable = env.iter().rfind(|variable| variable["name"] == name.as_str());
+        variable.and_then(|variable| variable["value"].as_str()).is_some_and(|value| value.contains(suffix.as_str()))
+    })
+}
+
+/// Whether a member of the spec is there and is more than what the API server puts in itself.
+fn has_field(spec: &Spec<'_>, pointer: &str) -> bool {
+    let Some(path) = pointer.strip_prefix("/spec/") else { return false };
+    let (name, rest) = path.split_once('/').map_or((path, String::new()), |(name, rest)| (name, format!("/{rest}")));
+    let json = spec.field(name).and_then(|json| serde_json::from_str::<serde_json::Value>(json).ok());
+    let defaults =
+        [serde_json::json!(30), serde_json::json!("default"), serde_json::json!({}), serde_json::Value::Null];
+    json.and_then(|json| json.pointer(&rest).cloned()).is_some_and(|value| !defaults.contains(&value))
 }
 
 fn mount_paths(container: &Container<'_>) -> Vec<String> {

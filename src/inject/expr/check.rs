@@ -121,6 +121,8 @@ impl Check<'_> {
     }
 
     fn name(&mut self, root: &str, path: &[String]) -> Result<(), Fault> {
+        let is_bound = self.bound.iter().any(|name| name == root);
+        self.reads.loops.wide |= !self.bound.is_empty() && !is_bound && !root.starts_with("@result");
         if self.bound.iter().any(|name| name == root) || root.starts_with('@') {
             return Ok(());
         }
@@ -200,6 +202,14 @@ impl Check<'_> {
             };
             return Err(Fault::new(format!("there is no function `{name}` here"), help));
         }
+        if QUADRATIC.contains(&name.as_str()) {
+            // Each of these is a loop over its list for every item.
+            self.reads.loops.nested += 1;
+            self.reads.loops.wide = true;
+        }
+        if name == "replace" && call.args.len() != 2 {
+            return Err(Fault::new("`replace` takes what to replace and by what", ""));
+        }
         if REGEX.contains(&name.as_str()) && !matches!(call.args.last().map(|arg| &arg.expr), Some(Expr::Literal(_))) {
             return Err(Fault::new(format!("the pattern of `{name}` must be a constant string"), ""));
         }
@@ -249,6 +259,10 @@ impl Check<'_> {
         // `all`, `exists` and `exists_one` begin with a boolean or a number: order does not matter to them.
         let ordered = matches!(node.accu_init.expr, Expr::List(_) | Expr::Map(_));
         self.reads.loops.copying |= ordered;
+        if !ordered && self.may_be_map(&node.iter_range) && !is_total(&node.loop_step) {
+            let help = "compare the key with constants, or use a list";
+            return Err(Fault::new("a condition over a map may only compare its keys: maps have no order here", help));
+        }
         if ordered && !around.sorted && self.may_be_map(&node.iter_range) {
             let help = "maps have no order here; write .map(…).sort()";
             return Err(Fault::new("the result of a loop over a map must be sorted", help));
@@ -274,7 +288,10 @@ impl Check<'_> {
                 operators::CONDITIONAL => call.args[1..].iter().any(|arg| self.may_be_map(arg)),
                 operators::ADD => call.args.iter().all(|arg| self.may_be_map(arg)),
                 "split" | "sort" | "slice" | "distinct" | "flatten" | "findAll" | "reverse" => false,
-                "get" => call.args.get(2).is_none_or(|default| self.may_be_map(default)),
+                "get" => {
+                    !matches!(call.args.get(1).map(|path| &path.expr), Some(Expr::Literal(LiteralValue::String(path)))
+                    if path.inner().rsplit('.').next().is_some_and(|last| LISTS.contains(&last)))
+                }
                 _ => true,
             },
             Expr::Comprehension(inner) => !matches!(inner.accu_init.expr, Expr::List(_)),
@@ -282,11 +299,43 @@ impl Check<'_> {
                 Expr::Ident(root) if root == "params" => {
                     self.names.parameters.iter().any(|(name, is_map)| *name == select.field && *is_map)
                 }
+                // Names that users give say nothing about what they hold.
+                Expr::Ident(root) if matches!(root.as_str(), "variables" | "values") => true,
                 // The lists of a pod have plural names that no map of it has.
                 _ => !LISTS.contains(&select.field.as_str()),
             },
             _ => true,
         }
+    }
+}
+
+/// Functions whose cost grows with the square of a list.
+const QUADRATIC: [&str; 4] = ["distinct", "sets.contains", "sets.equivalent", "sets.intersects"];
+
+/// Whether an expression cannot fail whatever the values are, as far as that can be told.
+fn is_total(node: &IdedExpr) -> bool {
+    match &node.expr {
+        Expr::Ident(_) | Expr::Literal(_) => true,
+        Expr::Call(call) => {
+            let total = [
+                operators::EQUALS,
+                operators::NOT_EQUALS,
+                operators::LOGICAL_AND,
+                operators::LOGICAL_OR,
+                operators::LOGICAL_NOT,
+                operators::CONDITIONAL,
+                operators::NOT_STRICTLY_FALSE,
+                operators::ADD,
+                "startsWith",
+                "endsWith",
+                "contains",
+                "matches",
+            ];
+            total.contains(&call.func_name.as_str())
+                && call.target.iter().all(|target| is_total(target))
+                && call.args.iter().all(is_total)
+        }
+        _ => false,
     }
 }
 

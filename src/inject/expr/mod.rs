@@ -62,9 +62,23 @@ struct Loops {
     nested: u32,
     /// Whether one of them makes a list.
     copying: bool,
+    /// Whether something stands inside that reads more than the item, so that each step costs all of it.
+    wide: bool,
 }
 
 impl Reads {
+    /// Whether a root is read.
+    fn reads(&self, root: &str) -> bool {
+        match root {
+            "params" => !self.parameters.is_empty(),
+            "values" => self.all_values || !self.values.is_empty(),
+            "namespaceObject" => self.namespace,
+            "request" => true,
+            "container" => self.container,
+            _ => !self.object.is_empty(),
+        }
+    }
+
     /// Adds what another expression reads.
     pub(super) fn merge(&mut self, other: &Self) {
         self.object.extend(other.object.iter().cloned());
@@ -76,6 +90,7 @@ impl Reads {
         self.container |= other.container;
         self.loops.nested = self.loops.nested.max(other.loops.nested);
         self.loops.copying |= other.loops.copying;
+        self.loops.wide |= other.loops.wide;
     }
 }
 

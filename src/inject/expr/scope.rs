@@ -12,7 +12,7 @@ use crate::inject::diagnostic::shown;
 
 /// Most steps of all loops of an expression together. The library copies the list that a loop makes at each
 /// step, so a step counts as often as there are values to copy.
-const MAX_STEPS: usize = 5_000_000;
+const MAX_STEPS: usize = 1_000_000;
 
 /// What the expressions of one template see of one request.
 pub(in crate::inject) struct Scope<'t> {
@@ -52,6 +52,14 @@ impl<'t> Scope<'t> {
         Self { roots, variables, known: RefCell::default() }
     }
 
+    /// Evaluates the variables that an expression reads, so that scopes made of this one need not.
+    pub(in crate::inject) fn prepare(&self, expression: &Expression) {
+        for name in &expression.reads.variables {
+            // What fails is told where it is read.
+            let _ = self.variable(name);
+        }
+    }
+
     /// The same with `container` set.
     pub(in crate::inject) fn with_container(&self, container: &Json) -> Self {
         let mut roots = self.roots.clone();
@@ -85,7 +93,8 @@ impl<'t> Scope<'t> {
         }
         FUNCTIONS.with(|functions| {
             let mut context = functions.new_inner_scope();
-            for (name, value) in &self.roots {
+            // Entering a value costs all of it.
+            for (name, value) in self.roots.iter().filter(|(name, _)| expression.reads.reads(name)) {
                 context.add_variable_from_value(*name, value.clone());
             }
             context.add_variable_from_value("variables", value::to_map(variables));
@@ -104,22 +113,18 @@ impl<'t> Scope<'t> {
         if reads.loops.nested == 0 {
             return 0;
         }
-        let is_read = |root: &str| match root {
-            "params" => !reads.parameters.is_empty(),
-            "values" => reads.all_values || !reads.values.is_empty(),
-            "namespaceObject" => reads.namespace,
-            "request" => false,
-            _ => !reads.object.is_empty(),
-        };
         let known = self.known.borrow();
         let variables = reads.variables.iter().filter_map(|name| known.get(name)?.as_ref().ok());
-        let roots = self.roots.iter().filter(|(root, _)| is_read(root)).map(|(_, value)| value);
+        let roots = self.roots.iter().filter(|(root, _)| reads.reads(root)).map(|(_, value)| value);
         let extents: Vec<(usize, usize)> = roots.chain(variables).map(extent).collect();
         let all = extents.iter().map(|(all, _)| all).sum::<usize>();
         // Lists that stand in the expression itself are short.
         let longest = extents.iter().map(|(_, longest)| *longest).max().unwrap_or(0).max(16);
-        let copied = if reads.loops.copying { longest.saturating_mul(all.max(16)) } else { 50 };
-        longest.saturating_pow(reads.loops.nested).saturating_mul(copied)
+        let all = all.max(16);
+        // A step that sees only its item costs about the item, else all that is read.
+        let step = if reads.loops.wide { all } else { (all / longest).max(1) };
+        let copies = if reads.loops.copying { longest } else { 1 };
+        longest.saturating_pow(reads.loops.nested).saturating_mul(step).saturating_mul(copies)
     }
 
     fn variable(&self, name: &str) -> Result<Value, String> {

@@ -105,6 +105,9 @@ fn what_can_be_wrong_is_found_when_the_template_is_loaded() {
         ("'x'.matches(params.logDir)", "the pattern of `matches` must be a constant string", ""),
         ("params.extra.map(k, k)", "the result of a loop over a map must be sorted", ".sort()"),
         ("object.metadata.labels.map(k, k)", "the result of a loop over a map must be sorted", ".sort()"),
+        ("get(object, 'metadata.labels', []).map(k, k)", "must be sorted", ".sort()"),
+        ("object.metadata.labels.exists(k, int(k) == 1)", "may only compare its keys", ""),
+        ("'a'.replace('b', 'c', 1)", "`replace` takes", ""),
         ("[1].map(a, [1].map(b, [1].map(c, c)))", "at most two loops", ""),
         ("", "the expression is empty", ""),
         ("1 +", "this is no CEL", ""),
@@ -115,6 +118,9 @@ fn what_can_be_wrong_is_found_when_the_template_is_loaded() {
         assert!(fault.message.contains(message) && fault.help.contains(help), "{source}: {fault:?}");
     }
     assert!(compiled("params.extra.exists(k, k == 'a')").is_ok(), "order does not matter to exists");
+    let env = ["variables", "env"].map(str::to_owned);
+    let names = Names { variables: &env, ..NAMES };
+    assert!(Expression::compile("variables.env.map(k, k)", &names).is_err(), "a name of the user's says nothing");
 }
 
 #[test]
@@ -158,7 +164,7 @@ fn hostile_expressions_are_refused_before_they_hurt() {
     // The largest that are let through must be evaluated on such a stack as well.
     let allowed = [
         "[1,".repeat(31) + "1" + &"]".repeat(31),
-        "{1:".repeat(31) + "1" + &"}".repeat(31),
+        "{'a':".repeat(31) + "1" + &"}".repeat(31),
         "1".to_owned() + &"+1".repeat(45),
         "true?1:".repeat(45) + "1",
         "'a'".to_owned() + &".trim()".repeat(45),
@@ -185,13 +191,22 @@ fn hostile_expressions_are_refused_before_they_hurt() {
 #[test]
 fn texts_cannot_be_multiplied_without_bound() {
     let long = "x".repeat(1_000);
-    let object = json!({"metadata": {}, "spec": {"containers": vec![json!({"name": long}); 300]}});
+    let object =
+        json!({"metadata": {}, "spec": {"containers": vec![json!({"name": long}); 300], "args": vec!["x"; 2_000]}});
+    let env: Vec<Json> = (0..200).map(|n| json!({"name": format!("N{n}"), "value": "v"})).collect();
+    let ordinary = json!({"spec": {"containers": [{"env": env}]}});
+    let names = evaluate_with("${object.spec.containers[0].env.map(e, e.name).join(',')}", &ordinary, &json!({}));
+    assert!(names.is_ok(), "{names:?}");
     let params = json!({"logDir": long, "extra": {}, "tags": null});
     for (text, why) in [
         ("${params.logDir.replace('x', params.logDir)}", "64 KiB"),
         ("${[1, 2, 3, 4, 5, 6, 7, 8, 9].map(c, params.logDir.replace('x', 'yyyyyyy')).join(params.logDir)}", "64 KiB"),
         ("${object.spec.containers.map(c, object.spec.containers.map(d, d.name))}", "too large for these loops"),
         ("${object.spec.containers.map(c, object.spec.containers)}", "too large for these loops"),
+        ("${object.spec.args.distinct()}", "too large for these loops"),
+        ("${object.spec.args.exists(a, a in object.spec.args && false)}", "too large for these loops"),
+        ("${object.spec.args.all(a, object.spec.args == object.spec.args)}", "too large for these loops"),
+        ("${object.spec.args.exists(a, sets.contains(object.spec.args, [a]) == false)}", "too large for these loops"),
     ] {
         let error = evaluate_with(text, &object, &params).expect_err(text);
         assert!(error.contains(why), "{text}: {error}");

@@ -78,8 +78,11 @@ impl Room {
             Value::String(text) => self.text(text)?,
             Value::List(items) => Json::Array(items.iter().map(|item| self.json(item)).collect::<Result<_, _>>()?),
             Value::Map(map) => {
-                let mut entries: Vec<(String, &Value)> =
-                    map.map.iter().map(|(key, value)| (key.to_string(), value)).collect();
+                let mut entries: Vec<(String, &Value)> = Vec::with_capacity(map.map.len());
+                for (key, value) in map.map.iter() {
+                    let Key::String(key) = key else { return Err("the keys of a map must be strings".to_owned()) };
+                    entries.push((key.to_string(), value));
+                }
                 entries.sort_by(|(one, _), (other, _)| one.cmp(other));
                 let mut json = JsonMap::with_capacity(entries.len());
                 for (key, value) in entries {

@@ -15,6 +15,8 @@ pub(super) use declare::{is_parameter_name, read};
 
 /// What stands between a template's name and a parameter's in an annotation.
 pub(super) const INFIX: &str = ".sidecar.io/";
+/// Most items of a list: expressions may run over them.
+const MAX_ITEMS: usize = 500;
 /// Longest string without a pattern or list of its own.
 const MAX_FREE: usize = 253;
 
@@ -129,6 +131,9 @@ impl Parameter {
         match self.kind {
             Kind::One(scalar) | Kind::Map(scalar) => self.scalar(scalar, text),
             Kind::List(_) if text.trim().is_empty() => Ok(Json::Array(Vec::new())),
+            Kind::List(_) if text.split(',').count() > MAX_ITEMS => {
+                Err(format!("it may have at most {MAX_ITEMS} items"))
+            }
             Kind::List(scalar) => text.split(',').map(|item| self.scalar(scalar, item.trim())).collect(),
         }
     }

@@ -7,7 +7,7 @@ use super::super::app_containers::{AppChange, Append, Member, Mount, is_literal,
 use super::super::diagnostic::shown;
 use super::super::pod::Container;
 use super::super::reason::Reason;
-use super::super::template::{Clash, OnConflict};
+use super::super::template::Clash;
 use super::{Plan, Problem, Ready, Target};
 
 /// One of the pod's own containers and what joins it.
@@ -90,8 +90,8 @@ pub(super) fn change<'r>(plan: &Plan<'r>, ready: &'r Ready<'r>, pod: &Target<'r>
     for change in &ready.additions.app_containers {
         for (init, list) in [(false, &pod.spec.containers), (true, &pod.spec.init_containers)] {
             for (index, container) in list.iter().flatten().enumerate() {
-                if is_about(change, init, index, container, pod) {
-                    outcome.apply(change, init, index, container, ready.template.on_conflict);
+                if is_about(change, init, index, container, pod, ready.template.required) {
+                    outcome.apply(change, init, index, container, ready);
                 }
             }
         }
@@ -102,9 +102,16 @@ pub(super) fn change<'r>(plan: &Plan<'r>, ready: &'r Ready<'r>, pod: &Target<'r>
     outcome
 }
 
-fn is_about(change: &AppChange, init: bool, index: usize, container: &Container<'_>, pod: &Target<'_>) -> bool {
+fn is_about(
+    change: &AppChange,
+    init: bool,
+    index: usize,
+    container: &Container<'_>,
+    pod: &Target<'_>,
+    required: bool,
+) -> bool {
     let name = container.name.as_str();
-    let foreign = pod.foreign.contains(&name);
+    let foreign = pod.foreign.contains(&name) || !required && pod.listed.contains(&name);
     let holds = || {
         let holds = change.holds.as_ref().map(|holds| &holds[usize::from(init)]);
         holds.is_none_or(|holds| holds.get(index).copied().unwrap_or(false))
@@ -122,8 +129,9 @@ impl<'r> Outcome<'r> {
         init: bool,
         index: usize,
         container: &'r Container<'r>,
-        on_conflict: OnConflict,
+        ready: &Ready<'_>,
     ) {
+        let on_conflict = ready.on_conflict;
         let known = self.containers.iter().position(|known| known.init == init && known.index == index);
         let at = match known {
             Some(at) => at,
@@ -184,6 +192,9 @@ impl<'r> Outcome<'r> {
             }
         }
         for append in &change.append_env {
+            if ready.verifies && target.ends_with(append) {
+                continue;
+            }
             match target.append(append) {
                 Ok(suffix) => {
                     if target.own.env_from.as_ref().is_some_and(|list| !list.is_empty()) && suffix.is_none() {
@@ -237,6 +248,12 @@ impl<'r> AppContainer<'r> {
         own.or_else(device).or_else(new)
     }
 
+    /// Whether the variable has what would be appended to it.
+    fn ends_with(&self, append: &Append) -> bool {
+        let own = self.own.env.iter().flatten().rfind(|own| own["name"] == append.name.as_str());
+        own.and_then(|own| own["value"].as_str()).is_some_and(|value| value.ends_with(append.value.as_str()))
+    }
+
     /// Appends to a variable; gives what was appended, or `None` where the variable is new.
     fn append(&mut self, append: &'r Append) -> Result<Option<String>, String> {
         let suffix = format!("{}{}", append.separator, append.value);
@@ -282,7 +299,9 @@ fn same(one: &Json, other: &Json) -> bool {
             value.is_null()
                 || matches!(
                     (key, value.as_str()),
-                    ("value" | "subPath" | "subPathExpr" | "prefix", Some("")) | ("apiVersion", Some("v1"))
+                    ("value" | "subPath" | "subPathExpr" | "prefix", Some(""))
+                        | ("apiVersion", Some("v1"))
+                        | ("divisor", Some("0"))
                 )
                 || matches!((key, value.as_bool()), ("readOnly" | "optional", Some(false)))
         };

@@ -26,7 +26,7 @@ impl<'r> Fit<'r> {
         fit.problems.extend(host_network(ready, pod));
         fit.problems.extend(windows(ready, pod));
         let additions = ready.additions.as_ref();
-        let on_conflict = ready.template.on_conflict;
+        let on_conflict = ready.on_conflict;
         let mut left_out: Vec<&Item> = Vec::new();
         for (init, item) in additions
             .init_containers

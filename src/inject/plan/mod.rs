@@ -20,7 +20,7 @@ use super::item::Item;
 use super::pod::{Metadata, Spec};
 use super::pod_level::{Operation, PodLevel};
 use super::reason::Reason;
-use super::template::{Clash, Mode, Position, Template};
+use super::template::{Clash, Mode, OnConflict, Position, Template};
 
 pub(super) use app::{AppAdded, AppContainer, EnvAddition};
 use fit::Fit;
@@ -40,6 +40,28 @@ pub(super) struct Ready<'c> {
     pub(super) hash: Cow<'c, str>,
     /// What the pod made different from what the template says.
     pub(super) changes: Vec<String>,
+    /// What happens where the pod has something already.
+    pub(super) on_conflict: OnConflict,
+    /// Whether it is only asked if everything is there: then a variable that ends with what would be appended is.
+    pub(super) verifies: bool,
+}
+
+/// Whether anything of a template is missing from a pod that has it. Its containers are left out of the question: they
+/// are looked up by name.
+pub(super) fn would_add(ready: &Ready<'_>, pod: &Target<'_>) -> bool {
+    let additions =
+        Additions { init_containers: Vec::new(), containers: Vec::new(), ..Additions::clone(&ready.additions) };
+    let ready = Ready {
+        template: ready.template,
+        additions: Arc::new(additions),
+        hash: Cow::Borrowed(""),
+        changes: Vec::new(),
+        on_conflict: OnConflict::all(Clash::Keep),
+        verifies: true,
+    };
+    let mut plan = Plan::of(pod);
+    let problems = plan.place(&ready, pod);
+    !problems.is_empty() || plan.placed.iter().any(|placed| !placed.is_empty())
 }
 
 /// The additions, in the order in which they will stand in the pod.
@@ -118,6 +140,8 @@ pub(super) struct Target<'p> {
     pub(super) of_job: bool,
     /// Containers of the pod that are not the application's: somebody's sidecars.
     pub(super) foreign: &'p [&'p str],
+    /// Those that only a status says so of, which can be forged: no reason to leave a required template's changes out.
+    pub(super) listed: &'p [&'p str],
     /// Volumes the pod will have that its spec does not list: claim templates of a `StatefulSet`.
     pub(super) claims: &'p [String],
 }
@@ -137,12 +161,23 @@ impl<'r> Plan<'r> {
     pub(super) fn place(&mut self, ready: &'r Ready<'r>, pod: &Target<'r>) -> Vec<Problem> {
         let fit = Fit::of(self, ready, pod);
         let app = app::change(self, ready, pod);
+        // A volume that only mounts needed which are left out goes with them.
+        let mentions = |volume: &&Item| {
+            let changes = ready.additions.app_containers.iter().flat_map(|change| &change.mounts);
+            changes.into_iter().any(|mount| mount.volume == volume.name)
+        };
+        let mounted = |volume: &&Item| {
+            fit.init_containers.iter().chain(&fit.containers).any(|item| item.mounts.contains(&volume.name))
+                || app.added.iter().flat_map(|added| &added.mounts).any(|mount| mount.volume == volume.name)
+        };
+        let volumes: Vec<&Item> =
+            fit.volumes.iter().copied().filter(|volume| !mentions(volume) || mounted(volume)).collect();
         let mut problems = fit.problems;
         problems.extend(app.problems);
         problems.extend(self.taken_metadata(ready, pod));
-        problems.extend(taken_file(&fit.volumes, pod));
+        problems.extend(taken_file(&volumes, pod));
         let (pod_level, conflicts) = self.with_pod_level(ready, pod);
-        let clash = ready.template.on_conflict.pod;
+        let clash = ready.on_conflict.pod;
         let taken = |field: &String| format!("it sets pod.{field}, which the pod has otherwise");
         if clash == Clash::Fail {
             let fix = "Change the pod's, or the template";
@@ -154,7 +189,7 @@ impl<'r> Plan<'r> {
                 ready,
                 init_containers: fit.init_containers,
                 containers: fit.containers,
-                volumes: fit.volumes,
+                volumes,
                 image_pull_secrets: Vec::new(),
                 labels: Vec::new(),
                 annotations: Vec::new(),
@@ -239,7 +274,7 @@ impl<'r> Plan<'r> {
 
     /// A label or annotation that the pod has otherwise, where the template says that this is a problem.
     fn taken_metadata(&self, ready: &Ready<'_>, pod: &Target<'r>) -> Option<Problem> {
-        let on_conflict = ready.template.on_conflict;
+        let on_conflict = ready.on_conflict;
         let labels = ready.additions.labels.iter().filter(|_| on_conflict.labels == Clash::Fail).map(|(key, value)| {
             let own = pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)).or(find(&self.labels, key));
             ("label", key, value, own)

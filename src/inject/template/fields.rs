@@ -90,7 +90,7 @@ impl Default for OnConflict {
 }
 
 impl OnConflict {
-    fn all(clash: Clash) -> Self {
+    pub(in crate::inject) fn all(clash: Clash) -> Self {
         Self {
             containers: clash,
             volumes: clash,
@@ -164,7 +164,9 @@ pub(in crate::inject) fn position(checker: &mut Checker<'_>, node: Option<&Node>
     let Some(Node { value: Value::Map(entries), span, .. }) = node else {
         return word(checker, node, "position", &[("first", Position::First), ("last", Position::Last)]);
     };
-    if let [(key, Node { value: Value::String(name), .. })] = &entries[..] {
+    if let [(key, Node { value: Value::String(name), .. })] = &entries[..]
+        && !name.contains("${")
+    {
         match key.name.as_str() {
             "before" => return Some(Position::Before(name.clone())),
             "after" => return Some(Position::After(name.clone())),

@@ -72,6 +72,9 @@ pub struct AutoInject {
     pub namespaces: Selector,
     /// Evaluated where both match.
     pub(super) condition: Option<Expression>,
+    /// What the condition reads of the pod, with the variables that it may use.
+    pub(super) paths: Paths,
+    pub(super) reads_namespace: bool,
 }
 
 /// A template and the warnings of its text.
@@ -151,7 +154,7 @@ impl Template {
         let condition = auto.and_then(|auto| auto.condition.as_ref());
         self.allowed_namespaces.needs_labels()
             || auto.is_some_and(|auto| auto.namespaces.needs_labels())
-            || condition.is_some_and(|condition| condition.reads.namespace)
+            || condition.is_some() && auto.is_some_and(|auto| auto.reads_namespace)
             || self.blueprint.reads.namespace
     }
 
@@ -252,7 +255,7 @@ fn read(checker: &mut Checker<'_>, node: &Node, default_name: &str) -> Template 
             &[("refuse", HostNetwork::Refuse), ("allow", HostNetwork::Allow)],
         )
         .unwrap_or_default(),
-        auto_inject: get("autoInject").map(|node| auto_inject(checker, node, &known)),
+        auto_inject: get("autoInject").map(|node| auto_inject(checker, node, &variables)),
         required: get("required").is_some_and(|node| checker.json(node, "boolean", "required") == true),
         allowed_namespaces: get("allowedNamespaces")
             .map(|node| Selector::read(checker, node, "allowedNamespaces"))
@@ -297,7 +300,8 @@ impl Template {
     }
 }
 
-fn auto_inject(checker: &mut Checker<'_>, node: &Node, variables: &[String]) -> AutoInject {
+fn auto_inject(checker: &mut Checker<'_>, node: &Node, variables: &[(String, Expression)]) -> AutoInject {
+    let known: Vec<String> = variables.iter().map(|(name, _)| name.clone()).collect();
     let mut auto = AutoInject::default();
     let Value::Map(entries) = &node.value else {
         checker.error(node.span, format!("autoInject must be a map, not {}", node.value.kind()), "");
@@ -308,7 +312,7 @@ fn auto_inject(checker: &mut Checker<'_>, node: &Node, variables: &[String]) -> 
             "podSelector" => auto.pods = Selector::read(checker, value, "autoInject.podSelector"),
             "namespaceSelector" => auto.namespaces = Selector::read(checker, value, "autoInject.namespaceSelector"),
             "if" => {
-                let names = Names { parameters: &[], variables, container: false };
+                let names = Names { parameters: &[], variables: &known, container: false };
                 let source = checker.json(value, "string", "autoInject.if");
                 match source.as_str().map(|source| Expression::compile(source, &names)) {
                     Some(Ok(condition)) => auto.condition = Some(condition),
@@ -321,6 +325,14 @@ fn auto_inject(checker: &mut Checker<'_>, node: &Node, variables: &[String]) -> 
                 checker.error(key.span, format!("autoInject has no \"{other}\""), help);
             }
         }
+    }
+    if let Some(condition) = &auto.condition {
+        let mut reads = condition.reads.clone();
+        for (_, expression) in variables {
+            reads.merge(&expression.reads);
+        }
+        auto.paths = Paths::new(&reads.object);
+        auto.reads_namespace = reads.namespace;
     }
     if auto.pods.is_empty() && auto.namespaces.is_empty() {
         let help = "name labels of the pods or of their namespaces";
