@@ -91,7 +91,8 @@ fn stem(name: &str) -> String {
 /// The template documents of a file: the file itself, or those in its ConfigMap manifests.
 fn documents(origin: &str, path: &Path, text: &str) -> Found {
     let mut found = Found::default();
-    if !text.lines().any(is_kind_config_map) {
+    // At the margin: deeper lines are a template's own text.
+    if !text.lines().any(|line| (line.starts_with("kind") || line.starts_with('{')) && is_kind_config_map(line)) {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         found.texts.push(Text {
             key: String::new(),
@@ -117,13 +118,15 @@ fn documents(origin: &str, path: &Path, text: &str) -> Found {
     found
 }
 
-/// Whether a line says `kind: ConfigMap`, in block or flow style, alone or in a list.
+/// Whether a line says `kind: ConfigMap` or that of a list, in block or flow style.
 fn is_kind_config_map(line: &str) -> bool {
-    let line = line.trim_start_matches(['-', ' ', '\t', '{', '"', '\'']);
-    let Some(rest) = line.strip_prefix("kind") else { return false };
-    let value = rest.trim_start_matches(['"', '\'', ' ']).strip_prefix(':').unwrap_or_default();
+    let Some(at) = line.find("kind") else { return false };
+    let value = line[at + "kind".len()..].trim_start_matches(['"', '\'', ' ']).strip_prefix(':').unwrap_or_default();
     let value = value.trim_start_matches([' ', '"', '\'']);
-    value.strip_prefix("ConfigMap").is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()))
+    let kinds = ["ConfigMapList", "ConfigMap", "List"];
+    kinds
+        .iter()
+        .any(|kind| value.strip_prefix(kind).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric())))
 }
 
 /// A manifest beside or around ConfigMaps.

@@ -206,6 +206,17 @@ fn lint_shows_findings_with_their_rule_and_fails_on_errors() {
 }
 
 #[test]
+fn expressions_see_what_the_api_server_would_have_put_in() {
+    let template = "sidecars:\n- name: x\n  image: x:1\n  env:\n  - {name: P, value: \"${object.spec.restartPolicy} ${object.metadata.namespace} ${object.spec.serviceAccountName}\"}\n";
+    let files = "volumes:\n- name: f-v\n  files:\n    cm.yaml: |\n      kind: ConfigMap\n";
+    let folder = folder(&[("templates/x.yaml", template), ("templates/f.yaml", files)]);
+    let ran = inject(&folder, &["-f", "-", "-n", "shop"], &ASKS.replace("helper", "x, f"));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.contains("value: Always shop default"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("restartPolicy: Always\n  serviceAccountName"), "the document has no defaults in it");
+}
+
+#[test]
 fn a_second_run_changes_nothing() {
     let folder = folder(&[]);
     let once = inject(&folder, &["-f", "-"], ASKS).stdout;

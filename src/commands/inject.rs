@@ -18,7 +18,7 @@ use crate::inject::namespaces::Namespaces;
 use crate::inject::pod::{Pod, Text};
 use crate::inject::review::{Request, Target};
 use crate::inject::sources::{Holder, Sources};
-use crate::inject::{self, Decision, Entry, Settings, Verdict, yaml};
+use crate::inject::{self, Decision, Entry, Settings, Verdict, defaults, yaml};
 use crate::templates;
 use crate::values;
 use crate::workload::{PodTemplate, pod_templates};
@@ -168,6 +168,9 @@ impl Injector<'_> {
     fn decide(&self, pod: &PodTemplate) -> Decision {
         let text = |text: &'static str| Text(text.into());
         let namespace = pod.namespace.as_deref().unwrap_or(self.namespace);
+        // Expressions see what they would see in the cluster; the user's document comes out without it.
+        let filled = serde_json::from_str(&pod.pod).unwrap_or_default();
+        let filled = defaults::fill(filled, namespace, &pod.embedding.claims).to_string();
         let request = Request {
             uid: Text::default(),
             target: Target {
@@ -178,7 +181,7 @@ impl Injector<'_> {
             },
             namespace: Text(namespace.into()),
             dry_run: false,
-            document: &pod.pod,
+            document: &filled,
             at: &[],
             pod: Some(Pod::parse(&pod.pod)),
         };

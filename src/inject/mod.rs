@@ -25,6 +25,7 @@ mod resolve;
 mod view;
 
 pub mod catalog;
+pub mod defaults;
 pub mod diagnostic;
 pub mod lint;
 pub mod namespaces;

@@ -71,9 +71,9 @@ pub const RULES: [Rule; 24] = [
         "no-template",
         "The manifest asks for a template that does not exist, or in a version that does not. The webhook will refuse its pods.",
     ),
-    error(
+    warning(
         "port-clash",
-        "Two containers of the template take the same port of the node, so the pod cannot be scheduled; or they listen on the same port of the pod, and one of them will not start. Change one of the ports.",
+        "Two containers of the template declare the same port of the pod. If both run, one of them cannot listen. Change one of the ports, unless conditions keep them apart.",
     ),
     warning(
         "pre-stop-grace",
