@@ -153,6 +153,11 @@ impl AppEntry {
         let source = Source::new("", "");
         let mut checker = Checker::of_results(&source);
         let mut change = read(&mut checker, &node, &self.path);
+        // An expression that gives no names selects nobody, not everybody.
+        let names = |node: &Node| node.get("select").and_then(|select| select.get("names")).is_some();
+        if names(&self.node) && !names(&node) {
+            change.names.clear();
+        }
         if !checker.errors.is_empty() {
             return Err(checker.errors.into_iter().map(|error| error.message).collect());
         }

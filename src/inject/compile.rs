@@ -42,6 +42,10 @@ impl Compiler<'_, '_, '_> {
     /// `node` with its strings compiled. Keys are never templated.
     pub(super) fn strings(&mut self, node: &Node, dynamic: &mut bool) -> Node {
         let value = match &node.value {
+            Value::String(text) if text.contains('\0') => {
+                self.checker.error(node.span, "a string cannot hold a NUL character", "");
+                Value::String(String::new())
+            }
             Value::String(text) => match expr::compile(text, &self.names) {
                 Ok(Compiled::Plain(text)) => Value::String(text),
                 Ok(Compiled::Text(text)) => {

@@ -208,7 +208,10 @@ fn added<'c>(placed: &Placed<'c>, created: Vec<String>) -> Added<'c> {
         added.mounts.extend((!paths.is_empty()).then_some((app.container, paths)));
         added.env.extend((!app.env.is_empty()).then(|| (app.container, app.env.clone())));
         added.env_from.extend((!app.env_from.is_empty()).then(|| (app.container, app.env_from.clone())));
-        let appended: BTreeMap<&str, String> = app.appended.iter().cloned().collect();
+        let mut appended: BTreeMap<&str, String> = BTreeMap::new();
+        for (name, suffix) in &app.appended {
+            appended.entry(name).or_default().push_str(suffix);
+        }
         added.appended.extend((!appended.is_empty()).then_some((app.container, appended)));
     }
     added

@@ -44,6 +44,8 @@ struct Listed {
     mounts: BTreeMap<String, Vec<String>>,
     /// Container -> variables.
     env: BTreeMap<String, Vec<String>>,
+    /// Container -> entries.
+    env_from: BTreeMap<String, Vec<serde_json::Value>>,
     /// Container -> variable -> what was appended.
     appended: BTreeMap<String, BTreeMap<String, String>>,
     /// Pointers below `/spec`.
@@ -107,12 +109,14 @@ impl Listed {
                 && has_containers(spec.init_containers.as_ref(), &self.init_containers);
         }
         let lists = [&self.volumes, &self.image_pull_secrets, &self.labels, &self.annotations];
-        let maps = self.mounts.is_empty() && self.env.is_empty() && self.appended.is_empty();
+        let maps =
+            self.mounts.is_empty() && self.env.is_empty() && self.env_from.is_empty() && self.appended.is_empty();
         let field = |pointer: &String| has_field(spec, pointer);
         (lists.iter().any(|list| !list.is_empty()) || !maps || !self.pod.is_empty())
             && self.pod.iter().all(field)
             && self.mounts.iter().all(|(container, paths)| has_members(spec, container, paths, mount_paths))
             && self.env.iter().all(|(container, names)| has_members(spec, container, names, env_names))
+            && self.env_from.iter().all(|(container, entries)| has_env_from(spec, container, entries))
             && self.appended.iter().all(|(container, suffixes)| has_appended(spec, container, suffixes))
             && has_named(spec.volumes.as_ref(), &self.volumes)
             && has_named(spec.image_pull_secrets.as_ref(), &self.image_pull_secrets)
@@ -131,6 +135,15 @@ fn has_members(spec: &Spec<'_>, name: &str, wanted: &[String], members: fn(&Cont
     let Some(container) = containers.find(|container| container.name.as_str() == name) else { return false };
     let members = members(container);
     wanted.iter().all(|wanted| members.contains(wanted))
+}
+
+/// Whether the container of that name has these `envFrom` entries.
+fn has_env_from(spec: &Spec<'_>, name: &str, entries: &[serde_json::Value]) -> bool {
+    let mut containers = spec.containers.iter().chain(&spec.init_containers).flatten();
+    let Some(container) = containers.find(|container| container.name.as_str() == name) else { return false };
+    let own: Vec<serde_json::Value> =
+        container.env_from.and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default();
+    entries.iter().all(|entry| own.contains(entry))
 }
 
 /// Whether the variables of the container of that name end with what was appended.

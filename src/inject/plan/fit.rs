@@ -178,8 +178,19 @@ fn host_network(ready: &Ready<'_>, pod: &Target<'_>) -> Option<Problem> {
 }
 
 fn windows(ready: &Ready<'_>, pod: &Target<'_>) -> Option<Problem> {
+    if !pod.spec.is_windows() {
+        return None;
+    }
+    let context = ready.additions.pod.get("securityContext").and_then(serde_json::Value::as_object);
+    let of_pod =
+        context.into_iter().flatten().map(|(field, _)| field.as_str()).find(|field| *field != "windowsOptions");
+    let of_pod = of_pod.or_else(|| ready.additions.pod.get("shareProcessNamespace").map(|_| "shareProcessNamespace"));
+    if let Some(field) = of_pod {
+        let what = format!("it sets pod-level {field}, which Windows pods must not have");
+        return Some(Problem { reason: Reason::WindowsPod, what, fix: "Use a template made for Windows" });
+    }
     let containers = || ready.additions.all_containers().find_map(|item| Some((item, item.linux_only?)));
-    let (item, field) = containers().filter(|_| pod.spec.is_windows())?;
+    let (item, field) = containers()?;
     let what =
         format!("its container \"{}\" sets securityContext.{field}, which Windows pods must not have", item.name);
     Some(Problem { reason: Reason::WindowsPod, what, fix: "Use a template made for Windows" })
