@@ -99,14 +99,7 @@ const KEYS: [&str; 7] = ["select", "if", "env", "envFrom", "volumeMounts", "volu
 
 /// Reads the `appContainers` of a template.
 pub(super) fn load(compiler: &mut Compiler<'_, '_, '_>, node: Option<&Node>) -> Vec<AppEntry> {
-    let items = match node.map(|node| (&node.value, node.span)) {
-        None | Some((Value::Null, _)) => return Vec::new(),
-        Some((Value::List(items), _)) => items,
-        Some((other, span)) => {
-            compiler.checker.error(span, format!("appContainers must be a list, not {}", other.kind()), "");
-            return Vec::new();
-        }
-    };
+    let items = compiler.checker.items(node, "appContainers");
     items.iter().enumerate().filter_map(|(index, node)| entry(compiler, node, index)).collect()
 }
 
@@ -257,14 +250,7 @@ fn globs(checker: &mut Checker<'_>, node: &Node, path: &str) -> Vec<String> {
 }
 
 fn append_env(checker: &mut Checker<'_>, node: Option<&Node>, path: &str) -> Vec<Append> {
-    let items = match node.map(|node| (&node.value, node.span)) {
-        None | Some((Value::Null, _)) => return Vec::new(),
-        Some((Value::List(items), _)) => items,
-        Some((other, span)) => {
-            checker.error(span, format!("{path}.appendEnv must be a list, not {}", other.kind()), "");
-            return Vec::new();
-        }
-    };
+    let items = checker.items(node, &format!("{path}.appendEnv"));
     let mut list = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         let mut text = |key: &str| {

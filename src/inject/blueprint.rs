@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
-use super::app_containers::{self, AppChange, AppEntry};
+use super::additions::Additions;
+use super::app_containers::{self, AppEntry};
 use super::compile::{Compiler, canonical, resolve};
 use super::diagnostic::{Source, Span, shown};
 use super::expr::{Expression, Names, Reads, Scope, Text};
@@ -16,44 +17,6 @@ use super::pod_types::{Checker, PENDING};
 use super::syntax;
 use super::template::{Mode, position};
 use super::yaml::{Key, Node, Value};
-
-/// What a template adds to one pod. Items are shared: most of them are the same for every pod.
-#[derive(Clone, Debug, Default)]
-pub struct Additions {
-    /// Joins `spec.initContainers`: ordinary init containers, then native sidecars.
-    pub init_containers: Vec<Arc<Item>>,
-    /// Joins `spec.containers`: sidecars in mode `container`.
-    pub containers: Vec<Arc<Item>>,
-    /// Joins `spec.volumes`.
-    pub volumes: Vec<Arc<Item>>,
-    /// Joins `spec.imagePullSecrets`.
-    pub image_pull_secrets: Vec<Arc<Item>>,
-    /// Added where absent.
-    pub labels: Vec<(String, String)>,
-    /// Added where absent.
-    pub annotations: Vec<(String, String)>,
-    /// Added to the pod's own containers.
-    pub app_containers: Vec<Arc<AppChange>>,
-    /// Added to the pod's spec.
-    pub pod: Map<String, Json>,
-}
-
-impl Additions {
-    /// All containers.
-    pub fn all_containers(&self) -> impl Iterator<Item = &Item> {
-        self.init_containers.iter().chain(&self.containers).map(AsRef::as_ref)
-    }
-
-    fn push(&mut self, kind: Kind, item: Arc<Item>) {
-        let list = match kind {
-            Kind::Init | Kind::NativeSidecar => &mut self.init_containers,
-            Kind::Sidecar => &mut self.containers,
-            Kind::Volume => &mut self.volumes,
-            Kind::PullSecret => &mut self.image_pull_secrets,
-        };
-        list.push(item);
-    }
-}
 
 /// The lists and metadata of a template.
 #[derive(Debug, Default)]
@@ -332,14 +295,7 @@ fn words(pairs: &[(Key, Words)], what: &str, scope: &Scope<'_>, problems: &mut V
 
 impl Compiler<'_, '_, '_> {
     fn list(&mut self, node: Option<&Node>, kind: Kind, owner: &str, names: &mut Vec<String>) -> Vec<Entry> {
-        let items = match node.map(|node| (&node.value, node.span)) {
-            None | Some((Value::Null, _)) => return Vec::new(),
-            Some((Value::List(items), _)) => items,
-            Some((other, span)) => {
-                self.checker.error(span, format!("{} must be a list, not {}", kind.key(), other.kind()), "");
-                return Vec::new();
-            }
-        };
+        let items = self.checker.items(node, kind.key());
         let entry = |(index, node)| self.entry(node, kind, owner, format!("{}[{index}]", kind.key()), names);
         items.iter().enumerate().filter_map(entry).collect()
     }

@@ -127,14 +127,7 @@ pub(super) fn variables(
     node: Option<&Node>,
     parameters: &[(&str, bool)],
 ) -> Vec<(String, Expression)> {
-    let items = match node.map(|node| (&node.value, node.span)) {
-        None | Some((Value::Null, _)) => return Vec::new(),
-        Some((Value::List(items), _)) => items,
-        Some((other, span)) => {
-            checker.error(span, format!("variables must be a list, not {}", other.kind()), "");
-            return Vec::new();
-        }
-    };
+    let items = checker.items(node, "variables");
     if items.len() > MAX_VARIABLES {
         let span = node.map_or_else(Default::default, |node| node.span);
         checker.error(span, format!("a template may have at most {MAX_VARIABLES} variables"), "");

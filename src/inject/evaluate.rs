@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json, json};
 
-use super::blueprint::Additions;
+use super::additions::Additions;
 use super::expr::{Roots, Scope};
 use super::parameter;
 use super::plan::{Problem, Ready};

@@ -3,6 +3,7 @@
 //!
 //! `bytes -> review::Request -> pod::Pod (borrowed view) -> select -> catalog -> plan -> patch -> bytes`
 
+mod additions;
 pub mod app_containers;
 mod arrangement;
 mod blueprint;
@@ -45,7 +46,7 @@ pub mod template;
 pub mod validate;
 pub mod yaml;
 
-pub use blueprint::Additions;
+pub use additions::Additions;
 pub use decision::{Decision, Outcome, Verdict};
 pub use item::{Item, Port};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use super::blueprint::Additions;
+use super::additions::Additions;
 use super::item::Item;
 use super::quantity::quantity;
 

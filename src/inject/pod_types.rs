@@ -82,6 +82,18 @@ impl<'s> Checker<'s> {
         self.error(span, fault.message, fault.help);
     }
 
+    /// The items of a list of the template; what is none is reported. `key` names it.
+    pub(super) fn items<'n>(&mut self, node: Option<&'n Node>, key: &str) -> &'n [Node] {
+        match node.map(|node| (&node.value, node.span)) {
+            None | Some((Value::Null, _)) => &[],
+            Some((Value::List(items), _)) => items,
+            Some((other, span)) => {
+                self.error(span, format!("{key} must be a list, not {}", other.kind()), "");
+                &[]
+            }
+        }
+    }
+
     /// Reports an error at a place.
     pub(super) fn error(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
         let diagnostic = self.source.error(span, message);

@@ -4,7 +4,7 @@
 
 use serde_json::Value as Json;
 
-use super::blueprint::Additions;
+use super::additions::Additions;
 
 /// A level of the Pod Security Standards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
-use super::blueprint::{Additions, Blueprint};
+use super::additions::Additions;
+use super::blueprint::Blueprint;
 use super::compile;
 use super::diagnostic::{Diagnostic, Source, nearest};
 use super::expr::{Expression, Names, Reads, Scope};

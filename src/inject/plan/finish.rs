@@ -1,0 +1,67 @@
+//! What can only be said when all templates are placed: annotations that keep other tools working on the pod as they
+//! did before.
+
+use std::borrow::Cow;
+
+use serde_json::Value as Json;
+
+use super::{Placed, Plan, Target, find};
+
+/// kubectl's choice of a container where none is named; without it the first one.
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
+/// The local volumes that may be lost when a node is emptied, comma separated.
+const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
+
+impl<'r> Plan<'r> {
+    /// Does what needs all templates to be placed.
+    pub(in crate::inject) fn finish(&mut self, pod: &Target<'r>) {
+        self.keep_default_container(pod);
+        self.let_evict(pod);
+    }
+
+    /// The cluster autoscaler moves no pod with local volumes unless they are named here; ours hold nothing of the
+    /// application's (autoscaler FAQ; since 1.27).
+    fn let_evict(&mut self, pod: &Target<'r>) {
+        let ours: Vec<&str> = self
+            .volumes
+            .iter()
+            .filter(|item| !item.value["emptyDir"].is_null())
+            .map(|item| item.name.as_str())
+            .collect();
+        let before = find(&self.annotations, SAFE_TO_EVICT).or(pod.metadata.annotation(SAFE_TO_EVICT));
+        let listed = |name: &&&str| before.is_some_and(|list| list.split(',').any(|other| other.trim() == **name));
+        let new: Vec<&str> = ours.iter().filter(|name| !listed(name)).copied().collect();
+        if new.is_empty() {
+            return;
+        }
+        let before = before.filter(|list| !list.trim().is_empty()).map(str::to_owned);
+        let list = before.iter().map(String::as_str).chain(new.iter().copied()).collect::<Vec<_>>().join(",");
+        let by = |placed: &&mut Placed<'r>| placed.volumes.iter().any(|item| item.name == new[0]);
+        if let Some(placed) = self.placed.iter_mut().find(by) {
+            match before {
+                Some(old) => {
+                    let pointer = format!("/metadata/annotations/{}", SAFE_TO_EVICT.replace('/', "~1"));
+                    placed.replaced.insert(pointer, Json::from(old));
+                }
+                None => placed.annotations.push(SAFE_TO_EVICT),
+            }
+        }
+        self.annotations.retain(|(key, _)| *key != SAFE_TO_EVICT);
+        self.annotations.push((SAFE_TO_EVICT, Cow::Owned(list)));
+    }
+
+    /// kubectl's default container stays the application's.
+    fn keep_default_container(&mut self, pod: &Target<'r>) {
+        let Some((first, own)) = self.containers.new_first() else { return };
+        let is_set = pod.metadata.annotation(DEFAULT_CONTAINER).is_some()
+            || find(&self.annotations, DEFAULT_CONTAINER).is_some();
+        let by = |placed: &&mut Placed<'r>| {
+            placed.ready.additions.containers.iter().any(|item| std::ptr::eq(item.as_ref(), first))
+        };
+        if !is_set && let Some(placed) = self.placed.iter_mut().find(by) {
+            placed.annotations.push(DEFAULT_CONTAINER);
+            self.annotations.push((DEFAULT_CONTAINER, Cow::Borrowed(own)));
+        }
+    }
+}
