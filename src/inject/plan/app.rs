@@ -23,6 +23,8 @@ pub(in crate::inject) struct AppContainer<'r> {
     pub(in crate::inject) mounts: Vec<&'r Mount>,
     /// New values of its own variables, by index.
     pub(in crate::inject) values: Vec<(usize, String)>,
+    /// Which template has added a variable or a path.
+    added_by: Vec<(&'r str, &'r str)>,
 }
 
 /// A variable that is added.
@@ -129,7 +131,7 @@ impl<'r> Outcome<'r> {
         init: bool,
         index: usize,
         container: &'r Container<'r>,
-        ready: &Ready<'_>,
+        ready: &'r Ready<'r>,
     ) {
         let on_conflict = ready.on_conflict;
         let known = self.containers.iter().position(|known| known.init == init && known.index == index);
@@ -168,6 +170,7 @@ impl<'r> Outcome<'r> {
             match target.env_named(&member.name) {
                 None => {
                     target.env.push(EnvAddition::Constant(member));
+                    target.added_by.push((&member.name, &ready.template.name));
                     added.env.push(&member.name);
                 }
                 Some(own) if same(&own, &member.value) => {}
@@ -185,6 +188,7 @@ impl<'r> Outcome<'r> {
             match target.mounted_at(&mount.path) {
                 None => {
                     target.mounts.push(mount);
+                    target.added_by.push((&mount.path, &ready.template.name));
                     added.mounts.push(mount);
                 }
                 Some(own) if same(own, &mount.value) => {}
@@ -228,11 +232,13 @@ impl<'r> AppContainer<'r> {
             devices: read("volumeDevices", container.volume_devices)?,
         };
         let (env, env_from, mounts, values) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { init, index, name, own, env, env_from, mounts, values })
+        Ok(Self { init, index, name, own, env, env_from, mounts, values, added_by: Vec::new() })
     }
 
     fn has(&self, what: &str, name: &str) -> String {
-        format!("the container \"{}\" has {what} {} of its own", shown(self.name, 63), shown(name, 120))
+        let template = self.added_by.iter().find(|(added, _)| *added == name).map(|(_, template)| *template);
+        let owner = template.map_or("of its own".to_owned(), |template| format!("from the template {template}"));
+        format!("the container \"{}\" has {what} {} {owner}", shown(self.name, 63), shown(name, 120))
     }
 
     /// The variable of that name: the container's last, or one that is added.
