@@ -218,7 +218,18 @@ pub struct Spec<'a> {
     pub os: Option<Named<'a>>,
 }
 
-impl Spec<'_> {
+impl<'a> Spec<'a> {
+    /// The containers, then the init containers.
+    pub fn all_containers(&self) -> impl Iterator<Item = &Container<'a>> {
+        self.containers.iter().chain(&self.init_containers).flatten()
+    }
+
+    /// The container or init container of that name.
+    #[must_use]
+    pub fn container(&self, name: &str) -> Option<&Container<'a>> {
+        self.all_containers().find(|container| container.name.as_str() == name)
+    }
+
     /// The JSON of a pod-level field that templates can add to.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {

@@ -96,13 +96,9 @@ impl<'p> Case<'p> {
         let known = status.containers().filter(is_known).map(|(_, container)| container);
         let foreign: Vec<&str> = self.settings.foreign_sidecars.iter().map(String::as_str).chain(known).collect();
         let listed: Vec<&str> = status.containers().map(|(_, container)| container).collect();
-        let (present, broken): (Vec<_>, Vec<_>) =
+        let (present, incomplete): (Vec<_>, Vec<_>) =
             present.into_iter().partition(|(name, _)| self.is_complete(name, &foreign));
         let is_present = |wanted: &TemplateRef<'p>| present.iter().any(|(name, _)| *name == wanted.name);
-        if refs.iter().all(is_present) {
-            let decision = Decision::unchanged(Reason::AlreadyInjected);
-            return self.outcome(decision, refs, &[], &Findings::default());
-        }
         // What an earlier round left out beside what it added would be judged on our own additions now.
         let settled = |wanted: &TemplateRef<'p>| {
             let required = self.catalog.get(*wanted).is_ok_and(|template| template.required);
@@ -115,7 +111,9 @@ impl<'p> Case<'p> {
         let absent = refs.iter().zip(&by).filter(|(wanted, _)| !is_present(wanted) && !settled(wanted));
         let choose = |(wanted, by): (&TemplateRef<'p>, &By)| {
             let (mut chosen, mut found) = self.choose(*wanted, *by);
-            if let Some(ready) = chosen.ready.as_mut().filter(|_| broken.iter().any(|(name, _)| *name == wanted.name)) {
+            if let Some(ready) =
+                chosen.ready.as_mut().filter(|_| incomplete.iter().any(|(name, _)| *name == wanted.name))
+            {
                 // Some of it is there: what is stays, what is missing is added.
                 ready.on_conflict = OnConflict::all(Clash::Keep);
                 ready.verifies = true;
@@ -159,15 +157,14 @@ impl<'p> Case<'p> {
     fn is_complete(&self, name: &str, foreign: &[&str]) -> bool {
         let wanted = TemplateRef { name, version: None };
         let Some(template) = self.catalog.get(wanted).ok().filter(|template| template.required) else { return true };
-        let has = |name: &str| {
-            let mut containers = self.spec.containers.iter().chain(&self.spec.init_containers).flatten();
-            containers.any(|container| container.name.as_str() == name)
-        };
-        let evaluation =
-            Evaluation { request: self.request, metadata: self.metadata, spec: self.spec, catalog: self.catalog };
+        let has = |name: &str| self.spec.container(name).is_some();
         let target = self.target(foreign, &[]);
         let adds = |ready: &Ready<'_>| plan::would_add(ready, &target);
-        template.literal_containers().all(has) && evaluation.of(template).is_ok_and(|ready| !adds(&ready))
+        template.literal_containers().all(has) && self.evaluation().of(template).is_ok_and(|ready| !adds(&ready))
+    }
+
+    fn evaluation(&self) -> Evaluation<'p> {
+        Evaluation { request: self.request, metadata: self.metadata, spec: self.spec, catalog: self.catalog }
     }
 
     fn target<'r>(&'r self, foreign: &'r [&'r str], listed: &'r [&'r str]) -> plan::Target<'r> {
@@ -232,9 +229,7 @@ impl<'p> Case<'p> {
         if let Some(problem) = self.not_allowed(wanted, template) {
             return (Chosen { wanted, by, template: Some(template), ready: None }, vec![problem]);
         }
-        let evaluation =
-            Evaluation { request: self.request, metadata: self.metadata, spec: self.spec, catalog: self.catalog };
-        match evaluation.of(template) {
+        match self.evaluation().of(template) {
             Ok(ready) => (Chosen { wanted, by, template: Some(template), ready: Some(ready) }, Vec::new()),
             Err(problems) => (Chosen { wanted, by, template: Some(template), ready: None }, problems),
         }

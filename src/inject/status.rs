@@ -75,9 +75,7 @@ impl<'a> Status<'a> {
         let is_present = |(entry, _): &&(Entry, &'a RawValue)| entry.added.is_in(metadata, spec);
         self.entries.iter().filter(is_present).map(|(entry, raw)| (entry.name.as_str(), *raw)).collect()
     }
-}
 
-impl<'a> Status<'a> {
     /// The entry that records that a template of that name was left out.
     #[must_use]
     pub fn left_out(&self, name: &str) -> Option<&'a RawValue> {
@@ -109,10 +107,10 @@ impl Listed {
                 && has_containers(spec.init_containers.as_ref(), &self.init_containers);
         }
         let lists = [&self.volumes, &self.image_pull_secrets, &self.labels, &self.annotations];
-        let maps =
+        let no_maps =
             self.mounts.is_empty() && self.env.is_empty() && self.env_from.is_empty() && self.appended.is_empty();
         let field = |pointer: &String| has_field(spec, pointer);
-        (lists.iter().any(|list| !list.is_empty()) || !maps || !self.pod.is_empty())
+        (lists.iter().any(|list| !list.is_empty()) || !no_maps || !self.pod.is_empty())
             && self.pod.iter().all(field)
             && self.mounts.iter().all(|(container, paths)| has_members(spec, container, paths, mount_paths))
             && self.env.iter().all(|(container, names)| has_members(spec, container, names, env_names))
@@ -131,27 +129,22 @@ fn has_containers(list: Option<&Vec<Container<'_>>>, names: &[String]) -> bool {
 
 /// Whether the container of that name has all of these.
 fn has_members(spec: &Spec<'_>, name: &str, wanted: &[String], members: fn(&Container<'_>) -> Vec<String>) -> bool {
-    let mut containers = spec.containers.iter().chain(&spec.init_containers).flatten();
-    let Some(container) = containers.find(|container| container.name.as_str() == name) else { return false };
+    let Some(container) = spec.container(name) else { return false };
     let members = members(container);
     wanted.iter().all(|wanted| members.contains(wanted))
 }
 
 /// Whether the container of that name has these `envFrom` entries.
 fn has_env_from(spec: &Spec<'_>, name: &str, entries: &[serde_json::Value]) -> bool {
-    let mut containers = spec.containers.iter().chain(&spec.init_containers).flatten();
-    let Some(container) = containers.find(|container| container.name.as_str() == name) else { return false };
-    let own: Vec<serde_json::Value> =
-        container.env_from.and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default();
+    let Some(container) = spec.container(name) else { return false };
+    let own = values(container.env_from);
     entries.iter().all(|entry| own.contains(entry))
 }
 
-/// Whether the variables of the container of that name end with what was appended.
+/// Whether the variables of the container of that name hold what was appended.
 fn has_appended(spec: &Spec<'_>, name: &str, suffixes: &BTreeMap<String, String>) -> bool {
-    let mut containers = spec.containers.iter().chain(&spec.init_containers).flatten();
-    let Some(container) = containers.find(|container| container.name.as_str() == name) else { return false };
-    let env: Vec<serde_json::Value> =
-        container.env.and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default();
+    let Some(container) = spec.container(name) else { return false };
+    let env = values(container.env);
     suffixes.iter().all(|(name, suffix)| {
         let variable = env.iter().rfind(|variable| variable["name"] == name.as_str());
         variable.and_then(|variable| variable["value"].as_str()).is_some_and(|value| value.contains(suffix.as_str()))
@@ -180,8 +173,12 @@ fn env_names(container: &Container<'_>) -> Vec<String> {
 
 /// A member of each object in a list, where it is a string.
 fn strings(list: Option<&RawValue>, field: &str) -> Vec<String> {
-    let items: Vec<serde_json::Value> = list.and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default();
-    items.iter().filter_map(|item| item[field].as_str().map(str::to_owned)).collect()
+    values(list).iter().filter_map(|item| item[field].as_str().map(str::to_owned)).collect()
+}
+
+/// The entries of a list. What is not readable counts as empty.
+fn values(list: Option<&RawValue>) -> Vec<serde_json::Value> {
+    list.and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default()
 }
 
 fn has_named(list: Option<&Vec<Named<'_>>>, names: &[String]) -> bool {

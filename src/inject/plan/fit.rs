@@ -117,9 +117,8 @@ impl Plan<'_> {
 /// A port that a container of the pod declares too: accepted by the API server, but one of them will not listen, or a
 /// Service will meet the wrong one.
 fn same_port(item: &Item, pod: &Target<'_>) -> Option<(Reason, String)> {
-    let own = || pod.spec.containers.iter().chain(&pod.spec.init_containers).flatten();
     item.ports.iter().find_map(|port| {
-        own().find_map(|container| {
+        pod.spec.all_containers().find_map(|container| {
             let same = container.ports.iter().flatten().find_map(|own| {
                 let protocol = own.protocol.as_ref().map_or("TCP", |protocol| protocol.as_str());
                 let number = own.container_port == Some(port.container_port) && protocol == port.protocol;
@@ -145,8 +144,7 @@ fn containers<'p>(placed: &'p Placed<'_>) -> impl Iterator<Item = &'p Item> {
 /// before the API server has filled in hostPort.
 fn owner_of_host_port<'p>(pod: &Target<'p>, wanted: &Port, number: u16) -> Option<&'p str> {
     let on_host = pod.spec.host_network == Some(true);
-    let containers = pod.spec.containers.iter().chain(&pod.spec.init_containers).flatten();
-    containers.into_iter().find_map(|container| {
+    pod.spec.all_containers().find_map(|container| {
         let taken = container.ports.iter().flatten().any(|port| {
             let host_port =
                 port.host_port.filter(|port| *port > 0).or(if on_host { port.container_port } else { None });
