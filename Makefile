@@ -21,7 +21,7 @@ toolchain:
 .PHONY: demo
 demo: toolchain ## Build, then let the webhook and the command add a sidecar, and show what changed
 	@cargo build --locked --quiet --bin sidecar-injector --example demo
-	@target/debug/examples/demo target/debug/sidecar-injector
+	@"$${CARGO_TARGET_DIR:-target}/debug/examples/demo" "$${CARGO_TARGET_DIR:-target}/debug/sidecar-injector"
 
 .PHONY: e2e
 e2e: toolchain ## Run the scenarios against a real API server alone
