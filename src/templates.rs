@@ -7,11 +7,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 
 use crate::inject::diagnostic::{Diagnostic, Source, shown};
+use crate::inject::keys::Keys;
 use crate::inject::sources::{Found, Holder, Sources, Text};
 use crate::inject::yaml::{self, Node, Value};
-
-/// The label of ConfigMaps that hold templates.
-pub const LABEL: &str = "sidecar.io/template";
 
 /// Reads everything under `paths` into `sources`, replacing what was read before.
 pub fn read(paths: &[PathBuf], sources: &mut Sources) {
@@ -30,7 +28,8 @@ pub fn read_files(paths: &[PathBuf]) -> Vec<File> {
 pub fn load(files: &[File], sources: &mut Sources) {
     for file in files {
         let holder = Holder { created: String::new(), name: file.path.display().to_string() };
-        sources.set(&holder, found(file));
+        let found = found(file, sources.keys());
+        sources.set(&holder, found);
     }
     let unreadable = || files.iter().filter(|file| file.text.is_err());
     sources.retain(|name| {
@@ -39,12 +38,12 @@ pub fn load(files: &[File], sources: &mut Sources) {
     });
 }
 
-/// The template documents of a file.
+/// The template documents of a file, in an installation with these `keys`.
 #[must_use]
-pub fn found(file: &File) -> Found {
+pub fn found(file: &File, keys: &Keys) -> Found {
     let origin = file.path.display().to_string();
     match &file.text {
-        Ok(text) => documents(&origin, &file.path, text),
+        Ok(text) => documents(&origin, &file.path, text, keys),
         Err(why) => {
             let errors = vec![Diagnostic::of_document(&origin, why)];
             Found { errors, incomplete: true, ..Found::default() }
@@ -89,7 +88,7 @@ fn stem(name: &str) -> String {
 }
 
 /// The template documents of a file: the file itself, or those in its ConfigMap manifests.
-fn documents(origin: &str, path: &Path, text: &str) -> Found {
+fn documents(origin: &str, path: &Path, text: &str, keys: &Keys) -> Found {
     let mut found = Found::default();
     // At the margin: deeper lines are a template's own text.
     if !text.lines().any(|line| (line.starts_with("kind") || line.starts_with('{')) && is_kind_config_map(line)) {
@@ -108,7 +107,7 @@ fn documents(origin: &str, path: &Path, text: &str) -> Found {
         let source = Source { lines_before, ..Source::new(origin, document) };
         match yaml::parse(&source) {
             Ok(Node { value: Value::Null, .. }) => {}
-            Ok(node) => manifest_document(&source, &node, &mut found),
+            Ok(node) => manifest_document(&source, &node, keys, &mut found),
             Err(error) => {
                 found.errors.push(error);
                 found.incomplete = true;
@@ -130,12 +129,12 @@ fn is_kind_config_map(line: &str) -> bool {
 }
 
 /// A manifest beside or around ConfigMaps.
-fn manifest_document(source: &Source<'_>, node: &Node, found: &mut Found) {
+fn manifest_document(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut Found) {
     match (text_of(node.get("kind")), node.get("items").map(|items| &items.value)) {
-        (Some("ConfigMap"), _) => config_map(source, node, found),
+        (Some("ConfigMap"), _) => config_map(source, node, keys, found),
         (Some("List" | "ConfigMapList"), Some(Value::List(items))) => {
             for item in items {
-                config_map(source, item, found);
+                config_map(source, item, keys, found);
             }
         }
         _ => found.errors.push(source.error(node.span, "beside ConfigMaps a file of templates holds only ConfigMaps")),
@@ -169,11 +168,11 @@ fn text_of(node: Option<&Node>) -> Option<&str> {
     }
 }
 
-fn config_map(source: &Source<'_>, node: &Node, found: &mut Found) {
+fn config_map(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut Found) {
     let metadata = node.get("metadata");
-    let label = metadata.and_then(|metadata| metadata.get("labels")).and_then(|labels| labels.get(LABEL));
+    let label = metadata.and_then(|metadata| metadata.get("labels")).and_then(|labels| labels.get(&keys.template));
     if text_of(label) != Some("true") {
-        let message = format!("this ConfigMap lacks the label {LABEL}: \"true\"");
+        let message = format!("this ConfigMap lacks the label {}: \"true\"", keys.template);
         found.errors.push(source.error(node.span, message).help("without it the injector does not read it"));
         return;
     }

@@ -9,9 +9,6 @@ use crate::inject::diagnostic::Diagnostic;
 use crate::inject::namespaces::Namespace;
 use crate::templates;
 
-/// The label of ConfigMaps that hold shared values.
-pub const LABEL: &str = "sidecar.io/values";
-
 /// The values in a file: a ConfigMap's `data`, or the whole as `KEY: VALUE`.
 ///
 /// # Errors

@@ -58,6 +58,7 @@ enum Change {
 /// Watches everything, for ever, and publishes.
 pub async fn run(source: Source, client: Option<Client>, watch_namespaces: bool, webhook: Arc<Webhook>) {
     let mut changes = stream::SelectAll::new();
+    let keys = webhook.settings.keys.clone();
     let mut waits_for = BTreeSet::new();
     let mut namespace = String::new();
     match (source, &client) {
@@ -68,8 +69,8 @@ pub async fn run(source: Source, client: Option<Client>, watch_namespaces: bool,
         (Source::ConfigMaps(of), Some(client)) => {
             waits_for.extend(["templates", "values"]);
             let api = || Api::<ConfigMap>::namespaced(client.clone(), &of);
-            changes.push(events(api(), Some(templates::LABEL), Change::Templates));
-            changes.push(events(api(), Some(values::LABEL), Change::Values));
+            changes.push(events(api(), Some(&keys.template), Change::Templates));
+            changes.push(events(api(), Some(&keys.values), Change::Values));
             namespace = of;
         }
         (Source::ConfigMaps(_), None) => return tracing::error!("no cluster to watch"),
@@ -80,7 +81,7 @@ pub async fn run(source: Source, client: Option<Client>, watch_namespaces: bool,
     }
     if let (Some(_), Some(client)) = (webhook.trust.namespaces, &client) {
         waits_for.insert("local");
-        changes.push(events(Api::<ConfigMap>::all(client.clone()), Some(templates::LABEL), Change::Local));
+        changes.push(events(Api::<ConfigMap>::all(client.clone()), Some(&keys.template), Change::Local));
     }
     let mut publisher = Publisher::new(webhook, namespace, watch_namespaces, waits_for);
     while let Some(change) = changes.next().await {
@@ -159,7 +160,7 @@ struct Publisher {
 impl Publisher {
     fn new(webhook: Arc<Webhook>, namespace: String, watched: bool, waits_for: BTreeSet<&'static str>) -> Self {
         Self {
-            sources: Sources::with_rules(webhook.trust.central),
+            sources: Sources::with_rules(webhook.trust.central, webhook.settings.keys.clone()),
             webhook,
             local: BTreeMap::new(),
             local_catalogs: BTreeMap::new(),
@@ -290,7 +291,8 @@ impl Publisher {
         let created = object.creation_timestamp().map(|time| time.0.to_string()).unwrap_or_default();
         let holder = Holder { created, name: format!("ConfigMap {namespace}/{}", object.name_any()) };
         let mut found = templates::of_config_map(&holder, object.data.unwrap_or_default());
-        let sources = self.local.entry(namespace.clone()).or_insert_with(|| Sources::with_rules(rules));
+        let keys = || self.webhook.settings.keys.clone();
+        let sources = self.local.entry(namespace.clone()).or_insert_with(|| Sources::with_rules(rules, keys()));
         let bytes: usize = found.texts.iter().map(|text| text.text.len()).sum();
         let (others, other_bytes) = sources.others(&holder.name);
         if others >= MAX_LOCAL || other_bytes + bytes > MAX_LOCAL_BYTES {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use sidecar_injector::inject::diagnostic::{Severity, Source};
+use sidecar_injector::inject::keys::Keys;
 use sidecar_injector::inject::lint::{self, Limits, RULES};
 use sidecar_injector::inject::schema;
 
@@ -23,7 +24,8 @@ fn every_template_in_the_docs_loads() {
         let text = fs::read_to_string(docs().join(file)).expect("the page");
         for block in text.split("```yaml template\n").skip(1) {
             let template = block.split("```").next().expect("the end of the block");
-            let (findings, _) = lint::template(&Source::new(file, template), "example", &Limits::default());
+            let (findings, _) =
+                lint::template(&Source::new(file, template), "example", &Keys::default(), &Limits::default());
             let errors: Vec<String> = findings
                 .iter()
                 .filter(|finding| finding.diagnostic.severity == Severity::Error)

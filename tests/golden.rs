@@ -16,17 +16,18 @@ use std::sync::Arc;
 use corpus::{CaseSettings, contains};
 use serde_json::{Value, json};
 use sidecar_injector::inject::catalog::Catalog;
+use sidecar_injector::inject::keys::Keys;
 use sidecar_injector::inject::namespaces::Namespaces;
 use sidecar_injector::inject::review::{self, Request};
-use sidecar_injector::inject::sources::Sources;
+use sidecar_injector::inject::sources::{Rules, Sources};
 use sidecar_injector::inject::{self, Decision, Entry, Settings, Verdict};
 use sidecar_injector::workload::{PodTemplate, pod_templates};
 use sidecar_injector::{templates, values};
 
 type Files = BTreeMap<&'static str, String>;
 
-fn catalog(case: &Path) -> Catalog {
-    let mut sources = Sources::default();
+fn catalog(case: &Path, keys: Keys) -> Catalog {
+    let mut sources = Sources::with_rules(Rules::default(), keys);
     templates::read(&[case.join("templates")], &mut sources);
     let published = sources.catalog();
     let errors: Vec<String> = published.errors.iter().map(ToString::to_string).collect();
@@ -88,7 +89,7 @@ fn run(case: &Path) -> (String, Files) {
     let parsed = parts.map(|(lines, text)| templates::manifest("input.yaml", lines, text).expect("YAML"));
     let parsed: Vec<Value> = parsed.filter(|document| !document.is_null()).collect();
     let namespaces = Namespaces { watched: false, known: parsed.iter().filter_map(values::namespace).collect() };
-    let catalog = catalog(case).with_namespaces(Arc::new(namespaces));
+    let catalog = catalog(case, settings.keys()).with_namespaces(Arc::new(namespaces));
     let decider = Decider { catalog, entry: settings.entry(), settings: settings.settings() };
     for mut document in parsed {
         for pod in pod_templates(&document) {

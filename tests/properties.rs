@@ -17,6 +17,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use sidecar_injector::inject::catalog::Catalog;
 use sidecar_injector::inject::diagnostic::Source;
+use sidecar_injector::inject::keys::Keys;
 use sidecar_injector::inject::template::Template;
 use sidecar_injector::inject::{self, Entry, Settings, Verdict, review, review::Request};
 
@@ -168,7 +169,9 @@ fn name_of_own() -> impl Strategy<Value = String> {
 }
 
 fn catalog(texts: &[String]) -> Catalog {
-    let load = |text: &String| Template::load(&Source::new("t", text), "t").map(|loaded| Arc::new(loaded.template));
+    let load = |text: &String| {
+        Template::load(&Source::new("t", text), "t", &Keys::default()).map(|loaded| Arc::new(loaded.template))
+    };
     Catalog::new(texts.iter().map(|text| load(text).expect("a template")), BTreeMap::new())
 }
 

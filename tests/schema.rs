@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
+use sidecar_injector::inject::keys::Keys;
 use sidecar_injector::inject::schema;
 use sidecar_injector::templates;
 
@@ -29,7 +30,7 @@ fn every_template_that_loads_is_valid() {
     );
     let mut count = 0;
     for file in templates::read_files(&folders) {
-        for text in templates::found(&file).texts {
+        for text in templates::found(&file, &Keys::default()).texts {
             let template = document(&text.text);
             let errors: Vec<String> =
                 validator.iter_errors(&template).map(|error| format!("{}: {error}", error.instance_path)).collect();

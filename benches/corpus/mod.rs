@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sidecar_injector::inject::catalog::Catalog;
 use sidecar_injector::inject::diagnostic::Source;
+use sidecar_injector::inject::keys::Keys;
 use sidecar_injector::inject::template::Template;
 
 /// One sidecar, one init container, one volume.
@@ -30,7 +31,7 @@ volumes:
 
 /// The catalog with one template.
 pub fn catalog() -> Catalog {
-    let loaded = Template::load(&Source::new("bench", TEMPLATE), "fluent-bit").expect("a template");
+    let loaded = Template::load(&Source::new("bench", TEMPLATE), "fluent-bit", &Keys::default()).expect("a template");
     Catalog::new([Arc::new(loaded.template)], BTreeMap::new())
 }
 

@@ -7,6 +7,7 @@ mod common;
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 use sidecar_injector::inject::diagnostic::Source;
+use sidecar_injector::inject::keys::Keys;
 use sidecar_injector::inject::template::Template;
 
 fuzz_target!(|expression: &str| {
@@ -14,7 +15,7 @@ fuzz_target!(|expression: &str| {
         "parameters": {"p": {"type": "string", "default": "x"}, "m": {"type": "map", "default": {"a": "b"}}},
         "sidecars": [{"name": "a", "image": format!("${{{expression}}}"), "args": [format!("x${{{expression}}}")]}],
     });
-    if let Ok(loaded) = Template::load(&Source::new("fuzz", &template.to_string()), "fuzz") {
+    if let Ok(loaded) = Template::load(&Source::new("fuzz", &template.to_string()), "fuzz", &Keys::default()) {
         common::inject(loaded.template);
     }
 });

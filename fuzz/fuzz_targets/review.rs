@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use libfuzzer_sys::fuzz_target;
 use sidecar_injector::inject::catalog::Catalog;
 use sidecar_injector::inject::diagnostic::Source;
+use sidecar_injector::inject::keys::Keys;
 use sidecar_injector::inject::template::Template;
 use sidecar_injector::inject::{Entry, Settings, answer};
 
@@ -21,7 +22,7 @@ onProblem: Skip
 "#;
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
-    let loaded = Template::load(&Source::new("t", TEMPLATE), "t").expect("a template");
+    let loaded = Template::load(&Source::new("t", TEMPLATE), "t", &Keys::default()).expect("a template");
     Catalog::new([Arc::new(loaded.template)], BTreeMap::new())
 });
 

@@ -7,10 +7,11 @@ mod common;
 
 use libfuzzer_sys::fuzz_target;
 use sidecar_injector::inject::diagnostic::Source;
+use sidecar_injector::inject::keys::Keys;
 use sidecar_injector::inject::lint::{self, Limits};
 
 fuzz_target!(|text: &str| {
-    let (findings, template) = lint::template(&Source::new("fuzz", text), "fuzz", &Limits::default());
+    let (findings, template) = lint::template(&Source::new("fuzz", text), "fuzz", &Keys::default(), &Limits::default());
     for finding in &findings {
         let _ = finding.diagnostic.to_string();
     }

@@ -14,10 +14,11 @@ use super::Failure;
 use super::manifests::{self, Document};
 use super::settings::SettingsArgs;
 use crate::inject::catalog::Catalog;
+use crate::inject::keys::Keys;
 use crate::inject::namespaces::Namespaces;
 use crate::inject::pod::{Pod, Text};
 use crate::inject::review::{Request, Target};
-use crate::inject::sources::{Holder, Sources};
+use crate::inject::sources::{Holder, Rules, Sources};
 use crate::inject::{self, Decision, Entry, Settings, Verdict, defaults, yaml};
 use crate::templates;
 use crate::values;
@@ -86,7 +87,7 @@ pub(super) fn run(args: &InjectArgs) -> Result<(), Failure> {
     let parsed: Vec<Vec<Document<'_>>> = files.iter().map(|file| manifests::documents(file, &mut problems)).collect();
     let namespaces = parsed.iter().flatten().filter_map(|document| values::namespace(&document.value));
     let namespaces = Namespaces { watched: false, known: namespaces.collect() };
-    let catalog = load(&args.templates, &args.values)?.with_namespaces(Arc::new(namespaces));
+    let catalog = load(&args.templates, &args.values, &settings.keys)?.with_namespaces(Arc::new(namespaces));
     let mut injector =
         Injector { catalog, settings, entry, namespace: &args.namespace, problems, notes: String::new() };
     let (mut out, mut values) = (String::new(), Vec::new());
@@ -119,11 +120,11 @@ pub(super) fn run(args: &InjectArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn load(paths: &[PathBuf], values: &[PathBuf]) -> Result<Catalog, Failure> {
+fn load(paths: &[PathBuf], values: &[PathBuf], keys: &Keys) -> Result<Catalog, Failure> {
     if let Some(path) = paths.iter().chain(values).find(|path| !path.exists()) {
         return Err(Failure::Io(anyhow!("{}: no such file or folder", path.display())));
     }
-    let mut sources = Sources::default();
+    let mut sources = Sources::with_rules(Rules::default(), keys.clone());
     templates::read(paths, &mut sources);
     for path in values {
         let holder = Holder { created: String::new(), name: path.display().to_string() };
@@ -146,7 +147,7 @@ impl Injector<'_> {
         for pod in pod_templates(&document.value) {
             let decision = self.decide(&pod);
             let place = format!("{file}: {}", manifests::describe(&document.value, &pod));
-            if let Some(note) = manifests::on_the_wrong_object(&document.value, &pod) {
+            if let Some(note) = manifests::on_the_wrong_object(&document.value, &pod, &self.settings.keys.request) {
                 let _ = writeln!(self.notes, "warning: {place}: {note}");
             }
             for warning in &decision.warnings {

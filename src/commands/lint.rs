@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::manifests::{self, Document};
-use crate::inject::diagnostic::{Diagnostic, Severity, Source, nearest};
+use super::settings::KeysArgs;
+use crate::inject::diagnostic::{Diagnostic, Severity, nearest};
+use crate::inject::keys::Keys;
 use crate::inject::lint::{self, Finding, Limits, RULES};
 use crate::inject::quantity::quantity;
-use crate::inject::select::REQUEST;
-use crate::inject::sources::Sources;
+use crate::inject::sources::{Rules, Sources};
 use crate::inject::template::Template;
 use crate::templates;
 use crate::workload::{PodTemplate, pod_templates};
@@ -34,6 +35,8 @@ pub(super) struct LintArgs {
     /// Manifests that ask for templates, or - for stdin (repeatable)
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    keys: KeysArgs,
     /// Explain a rule, or all of them
     #[arg(long, value_name = "RULE", num_args = 0..=1, default_missing_value = "all")]
     explain: Option<String>,
@@ -130,17 +133,11 @@ fn templates_of(args: &LintArgs, limits: &Limits) -> (Vec<Finding>, Vec<(String,
     let (mut findings, mut templates) = (Vec::new(), Vec::new());
     let of_file = |rule, diagnostic| Finding { rule, diagnostic, template: String::new() };
     for file in templates::read_files(&args.templates) {
-        let found = templates::found(&file);
+        let found = templates::found(&file, &args.keys.keys);
         findings.extend(found.errors.into_iter().map(|error| of_file("invalid", error)));
         findings.extend(found.warnings.into_iter().map(|warning| of_file("wrong-place", warning)));
         for text in found.texts {
-            let source = Source {
-                origin: &text.origin,
-                text: &text.text,
-                lines_before: text.lines_before,
-                columns_before: text.columns_before,
-            };
-            let (of_template, template) = lint::template(&source, &text.default_name, limits);
+            let (of_template, template) = lint::template(&text.source(), &text.default_name, &args.keys.keys, limits);
             findings.extend(of_template);
             templates.extend(template.map(|template| (text.origin.clone(), template)));
         }
@@ -152,7 +149,8 @@ fn templates_of(args: &LintArgs, limits: &Limits) -> (Vec<Finding>, Vec<(String,
 
 /// What is wrong with the annotations of manifests.
 fn manifests_of(args: &LintArgs) -> Result<Vec<Finding>, Failure> {
-    let mut sources = Sources::default();
+    let keys = &args.keys.keys;
+    let mut sources = Sources::with_rules(Rules::default(), keys.clone());
     templates::read(&args.templates, &mut sources);
     let catalog = sources.catalog().catalog;
     let (mut findings, mut problems) = (Vec::new(), String::new());
@@ -167,12 +165,12 @@ fn manifests_of(args: &LintArgs) -> Result<Vec<Finding>, Failure> {
                     let diagnostic = if warns { diagnostic.warning() } else { diagnostic };
                     findings.push(Finding { rule, diagnostic, template: String::new() });
                 };
-                for message in misplaced(&document, &pod) {
+                for message in misplaced(&document, &pod, keys) {
                     find("wrong-place", message);
                 }
                 let metadata = pod_metadata(&document, &pod);
-                if let Some(request) = metadata["annotations"][REQUEST].as_str() {
-                    for message in lint::request(request, &catalog) {
+                if let Some(request) = metadata["annotations"][&keys.request].as_str() {
+                    for message in lint::request(&keys.request, request, &catalog) {
                         find("no-template", message);
                     }
                 }
@@ -187,19 +185,22 @@ fn pod_metadata(document: &Document<'_>, pod: &PodTemplate) -> Value {
 }
 
 /// Requests where they have no effect.
-fn misplaced(document: &Document<'_>, pod: &PodTemplate) -> Vec<String> {
-    let mut found: Vec<String> = manifests::on_the_wrong_object(&document.value, pod).into_iter().collect();
+fn misplaced(document: &Document<'_>, pod: &PodTemplate, keys: &Keys) -> Vec<String> {
+    let request = keys.request.as_str();
+    let wrong = manifests::on_the_wrong_object(&document.value, pod, request);
+    let mut found: Vec<String> = wrong.into_iter().collect();
     let metadata = pod_metadata(document, pod);
-    if !metadata["labels"][REQUEST].is_null() {
-        found.push(format!("{REQUEST} is a label, which asks for nothing; make it an annotation"));
+    if !metadata["labels"][request].is_null() {
+        found.push(format!("{request} is a label, which asks for nothing; make it an annotation"));
     }
-    let keys = metadata["annotations"].as_object().into_iter().flatten().map(|(key, _)| key.as_str());
+    let written = metadata["annotations"].as_object().into_iter().flatten().map(|(key, _)| key.as_str());
     let slip = |key: &&str| {
-        let reserved = [REQUEST, "sidecar.io/status", "sidecar.io/trace"].contains(key);
-        !reserved && !key.contains(".sidecar.io/") && nearest(key, [REQUEST]).is_some()
+        let known = [&keys.request, &keys.status, &keys.trace].into_iter().any(|known| known == key);
+        !known && keys.as_parameter(key).is_none() && nearest(key, [request]).is_some()
     };
-    found
-        .extend(keys.filter(slip).map(|key| format!("the annotation {key} asks for nothing; did you mean {REQUEST}?")));
+    found.extend(
+        written.filter(slip).map(|key| format!("the annotation {key} asks for nothing; did you mean {request}?")),
+    );
     found
 }
 

@@ -10,7 +10,6 @@ use serde_json::Value;
 
 use super::Failure;
 use crate::inject::diagnostic::shown;
-use crate::inject::select::REQUEST;
 use crate::templates;
 use crate::workload::PodTemplate;
 
@@ -100,13 +99,13 @@ pub(super) fn describe(document: &Value, pod: &PodTemplate) -> String {
     shown(&format!("{kind}/{name}"), 320)
 }
 
-/// A workload that carries the annotation that belongs on its pods: what to say about it.
-pub(super) fn on_the_wrong_object(document: &Value, pod: &PodTemplate) -> Option<String> {
+/// A workload that carries the annotation `request` that belongs on its pods: what to say about it.
+pub(super) fn on_the_wrong_object(document: &Value, pod: &PodTemplate, request: &str) -> Option<String> {
     if pod.object == pod.embedding.pointer {
         return None;
     }
     let object = document.pointer(&pod.object).unwrap_or(document);
     let outer = [&object["metadata"], &object["spec"]["jobTemplate"]["metadata"]];
-    let is_there = outer.iter().any(|metadata| !metadata["annotations"][REQUEST].is_null());
-    is_there.then(|| format!("{REQUEST} has no effect there; move it to the pod template's annotations"))
+    let is_there = outer.iter().any(|metadata| !metadata["annotations"][request].is_null());
+    is_there.then(|| format!("{request} has no effect there; move it to the pod template's annotations"))
 }

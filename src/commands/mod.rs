@@ -21,7 +21,7 @@ enum Command {
     /// Add sidecars to manifests, as the webhook would
     Inject(Box<inject::InjectArgs>),
     /// Check templates, and manifests that ask for them
-    Lint(lint::LintArgs),
+    Lint(Box<lint::LintArgs>),
     /// Print the JSON Schema of templates, for editors
     Schema,
     /// Run the webhook

@@ -37,7 +37,7 @@ pub(super) struct ServeArgs {
         required_unless_present = "namespace"
     )]
     templates: Vec<PathBuf>,
-    /// Namespace whose ConfigMaps labelled sidecar.io/template=true are the templates
+    /// Namespace whose ConfigMaps are the templates, those labelled sidecar.io/template=true
     #[arg(long, value_name = "NAMESPACE", env = "SIDECAR_INJECTOR_NAMESPACE", conflicts_with = "templates")]
     namespace: Option<String>,
     /// Address of the webhook, TLS

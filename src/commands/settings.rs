@@ -3,12 +3,29 @@
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 
-use crate::inject::select::{self, Item, Selection};
+use crate::inject::keys::{Keys, PREFIX};
+use crate::inject::select::{self, Dialect, Item, Selection};
 use crate::inject::{FOREIGN_SIDECARS, Settings};
+
+/// The flag that gives the keys of annotations and labels.
+#[derive(Args, Debug)]
+pub(super) struct KeysArgs {
+    /// What the keys of annotations and labels begin with, up to the slash
+    #[arg(
+        long = "annotation-prefix",
+        value_name = "DOMAIN",
+        value_parser = Keys::with_prefix,
+        default_value = PREFIX,
+        env = "SIDECAR_INJECTOR_ANNOTATION_PREFIX"
+    )]
+    pub(super) keys: Keys,
+}
 
 /// Flags that become [`Settings`].
 #[derive(Args, Debug)]
 pub(super) struct SettingsArgs {
+    #[command(flatten)]
+    keys: KeysArgs,
     /// What `true` in a request stands for (repeatable)
     #[arg(long, value_name = "NAME[@VERSION]", env = "SIDECAR_INJECTOR_DEFAULT_TEMPLATES", value_delimiter = ',')]
     default_templates: Vec<String>,
@@ -49,13 +66,14 @@ impl SettingsArgs {
     /// A default that is no name of a template.
     pub(super) fn settings(&self) -> anyhow::Result<Settings> {
         for default in &self.default_templates {
-            match select::parse("--default-templates", default) {
+            match select::parse("--default-templates", default, Dialect::Own) {
                 Ok(Selection::Templates(items)) if items.iter().all(|item| matches!(item, Item::Named(_))) => {}
                 Ok(_) => return Err(anyhow!("--default-templates {default}: name templates")),
                 Err(why) => return Err(anyhow!("{why}")),
             }
         }
         Ok(Settings {
+            keys: self.keys.keys.clone(),
             excluded_namespaces: self.exclude_namespace.clone(),
             default_templates: self.default_templates.clone(),
             request_annotations: self.request_annotation.clone(),

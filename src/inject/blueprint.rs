@@ -12,6 +12,7 @@ use super::compile::{Compiler, canonical, resolve};
 use super::diagnostic::{Source, Span, shown};
 use super::expr::{Expression, Names, Reads, Scope, Text};
 use super::item::{self, Item, Kind};
+use super::keys::Keys;
 use super::pod_level;
 use super::pod_types::{Checker, PENDING};
 use super::syntax;
@@ -21,8 +22,8 @@ use super::yaml::{Key, Node, Value};
 /// The lists and metadata of a template.
 #[derive(Debug, Default)]
 pub(super) struct Blueprint {
-    /// The template's name.
-    owner: String,
+    /// What the annotations begin with that carry its files.
+    files: String,
     entries: Vec<Entry>,
     labels: Pairs,
     annotations: Pairs,
@@ -74,15 +75,22 @@ impl Taken {
 
 impl Blueprint {
     /// Reads and compiles the lists and metadata of `document`.
-    pub(super) fn load(checker: &mut Checker<'_>, document: &Node, owner: &str, mode: Mode, names: &Names<'_>) -> Self {
+    pub(super) fn load(
+        checker: &mut Checker<'_>,
+        document: &Node,
+        owner: &str,
+        mode: Mode,
+        names: &Names<'_>,
+        keys: &Keys,
+    ) -> Self {
         let mut compiler = Compiler { checker, names: *names, reads: Reads::default() };
         let sidecar = if mode == Mode::Native { Kind::NativeSidecar } else { Kind::Sidecar };
-        let mut blueprint = Self { owner: owner.to_owned(), ..Self::default() };
+        let mut blueprint = Self { files: keys.files_of(owner), ..Self::default() };
         let mut names = Taken::default();
         for kind in [Kind::Init, sidecar, Kind::Volume, Kind::PullSecret] {
-            blueprint.entries.extend(compiler.list(document.get(kind.key()), kind, owner, names.of(kind)));
+            blueprint.entries.extend(compiler.list(document.get(kind.key()), kind, &blueprint.files, names.of(kind)));
         }
-        (blueprint.labels, blueprint.annotations) = compiler.metadata(document.get("metadata"));
+        (blueprint.labels, blueprint.annotations) = compiler.metadata(document.get("metadata"), keys);
         blueprint.app_containers = app_containers::load(&mut compiler, document.get("appContainers"));
         blueprint.pod = document.get("pod").map(|node| {
             let mut dynamic = false;
@@ -179,7 +187,7 @@ impl Blueprint {
         let (mut additions, mut problems) = (Additions::default(), Vec::new());
         let mut names = Taken::default();
         for entry in &self.entries {
-            match entry.evaluate(scope, &self.owner, names.of(entry.kind)) {
+            match entry.evaluate(scope, &self.files, names.of(entry.kind)) {
                 Ok(Some(item)) => additions.push(entry.kind, item),
                 Ok(None) => {}
                 Err(why) => problems.extend(why),
@@ -232,7 +240,7 @@ impl Entry {
     fn evaluate(
         &self,
         scope: &Scope<'_>,
-        owner: &str,
+        files: &str,
         names: &mut Vec<String>,
     ) -> Result<Option<Arc<Item>>, Vec<String>> {
         if let Some(condition) = &self.condition
@@ -247,7 +255,7 @@ impl Entry {
         let Some(node) = resolve(node, scope).map_err(|why| vec![why])? else { return Ok(None) };
         let source = Source::new("", "");
         let mut checker = Checker::of_results(&source);
-        let item = item::read(&mut checker, &node, self.kind, owner, path, names);
+        let item = item::read(&mut checker, &node, self.kind, files, path, names);
         if checker.errors.is_empty() {
             Ok(item.map(|item| Arc::new(Item { position: self.item.position.clone(), ..item })))
         } else {
@@ -294,13 +302,13 @@ fn words(pairs: &[(Key, Words)], what: &str, scope: &Scope<'_>, problems: &mut V
 }
 
 impl Compiler<'_, '_, '_> {
-    fn list(&mut self, node: Option<&Node>, kind: Kind, owner: &str, names: &mut Vec<String>) -> Vec<Entry> {
+    fn list(&mut self, node: Option<&Node>, kind: Kind, files: &str, names: &mut Vec<String>) -> Vec<Entry> {
         let items = self.checker.items(node, kind.key());
-        let entry = |(index, node)| self.entry(node, kind, owner, format!("{}[{index}]", kind.key()), names);
+        let entry = |(index, node)| self.entry(node, kind, files, format!("{}[{index}]", kind.key()), names);
         items.iter().enumerate().filter_map(entry).collect()
     }
 
-    fn entry(&mut self, node: &Node, kind: Kind, owner: &str, path: String, names: &mut Vec<String>) -> Option<Entry> {
+    fn entry(&mut self, node: &Node, kind: Kind, files: &str, path: String, names: &mut Vec<String>) -> Option<Entry> {
         let condition = node.get("if").and_then(|node| self.expression(node, "if"));
         let place = if kind.is_container() { position(self.checker, node.get("position")) } else { None };
         let mut dynamic = false;
@@ -316,12 +324,12 @@ impl Compiler<'_, '_, '_> {
             let help = "write the item, with expressions in its values and `if` beside them";
             self.checker.error(node.span, format!("{path} cannot be an expression as a whole"), help);
         }
-        let item = item::read(self.checker, &node, kind, owner, &path, names)?;
+        let item = item::read(self.checker, &node, kind, files, &path, names)?;
         let item = Arc::new(Item { position: place, ..item });
         Some(Entry { kind, item, condition, node: dynamic.then_some((node, path)) })
     }
 
-    fn metadata(&mut self, node: Option<&Node>) -> (Pairs, Pairs) {
+    fn metadata(&mut self, node: Option<&Node>, keys: &Keys) -> (Pairs, Pairs) {
         let (mut labels, mut annotations) = (Vec::new(), Vec::new());
         let Some(node) = node else { return (labels, annotations) };
         let Value::Map(entries) = &node.value else {
@@ -330,8 +338,8 @@ impl Compiler<'_, '_, '_> {
         };
         for (key, value) in entries {
             match key.name.as_str() {
-                "labels" => labels = self.pairs(value, true),
-                "annotations" => annotations = self.pairs(value, false),
+                "labels" => labels = self.pairs(value, true, keys),
+                "annotations" => annotations = self.pairs(value, false, keys),
                 other => {
                     let message = format!("metadata has no key \"{other}\"");
                     self.checker.error(key.span, message, "a template can add labels and annotations");
@@ -341,7 +349,7 @@ impl Compiler<'_, '_, '_> {
         (labels, annotations)
     }
 
-    fn pairs(&mut self, node: &Node, are_labels: bool) -> Pairs {
+    fn pairs(&mut self, node: &Node, are_labels: bool, keys: &Keys) -> Pairs {
         let path = if are_labels { "metadata.labels" } else { "metadata.annotations" };
         let node = self.strings(node, &mut false);
         self.checker.json(&node, "{}string", path);
@@ -353,7 +361,7 @@ impl Compiler<'_, '_, '_> {
         };
         let mut pairs = Vec::with_capacity(entries.len());
         for (key, value) in entries {
-            if key.name.starts_with("sidecar.io/") {
+            if keys.is_own(&key.name) {
                 self.checker.error(key.span, format!("{} is written by the injector alone", key.name), "");
             } else if !syntax::is_qualified_name(&key.name) {
                 let message = format!("\"{}\" is no key of a label or annotation", key.name);

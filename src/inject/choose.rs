@@ -12,7 +12,7 @@ use super::plan::Problem;
 use super::pod::Metadata;
 use super::reason::Reason;
 use super::review::Request;
-use super::select::{self, Item, Selection, TemplateRef};
+use super::select::{self, Dialect, Item, Selection, TemplateRef};
 use super::template::{AutoInject, Template};
 use super::view::View;
 use super::{Entry, Settings};
@@ -50,8 +50,12 @@ pub(super) struct Chooser<'p> {
 impl<'p> Chooser<'p> {
     /// The value of the request, from the first of its keys that the pod has.
     pub(super) fn request(&self) -> Option<(&'p str, &'p str)> {
-        let other = self.settings.request_annotations.iter().map(String::as_str);
-        [select::REQUEST].into_iter().chain(other).find_map(|key| Some((key, self.metadata.annotation(key)?)))
+        self.settings.request_keys().find_map(|key| Some((key, self.metadata.annotation(key)?)))
+    }
+
+    fn parse<'v>(&self, key: &str, value: &'v str) -> Result<Selection<'v>, String> {
+        let dialect = if key == self.settings.keys.request { Dialect::Own } else { Dialect::Foreign };
+        select::parse(key, value, dialect)
     }
 
     /// The templates for the pod.
@@ -60,9 +64,10 @@ impl<'p> Chooser<'p> {
     /// What is wrong with the request.
     pub(super) fn choose(&self) -> Result<(Choices<'p>, Option<Reason>), String> {
         let mut choices = Choices::default();
+        let request = &self.settings.keys.request;
         let selection = match self.request() {
             None => None,
-            Some((key, value)) => Some(select::parse(key, value)?),
+            Some((key, value)) => Some(self.parse(key, value)?),
         };
         // What is left if nothing is chosen.
         let mut nothing = Reason::NotRequested;
@@ -79,7 +84,7 @@ impl<'p> Chooser<'p> {
             }
             Some(Selection::OptedOut) => (nothing, only_required) = (Reason::OptedOut, true),
             Some(Selection::Empty) => {
-                let text = format!("{} is empty and asks for nothing", select::REQUEST);
+                let text = format!("{request} is empty and asks for nothing");
                 choices.warnings.push(decision::warning(&text, Reason::NotRequested));
                 if policy {
                     self.defaults(&mut choices, false);
@@ -98,8 +103,9 @@ impl<'p> Chooser<'p> {
     /// The defaults: the namespace's if it has valid ones, else the installation's.
     fn defaults(&self, choices: &mut Choices<'p>, asked_for: bool) {
         let namespace = self.request.namespace.as_str();
-        let own = self.catalog.namespaces().annotation(namespace, select::REQUEST);
-        let parsed = own.map(|value| select::parse(select::REQUEST, value));
+        let request = self.settings.keys.request.as_str();
+        let own = self.catalog.namespaces().annotation(namespace, request);
+        let parsed = own.map(|value| self.parse(request, value));
         let before = choices.refs.len();
         match parsed {
             Some(Ok(Selection::OptedOut | Selection::Empty)) => {}
@@ -112,21 +118,21 @@ impl<'p> Chooser<'p> {
                 }
             }
             Some(Err(_)) => {
-                let text = format!("{} of the namespace {namespace} is malformed and ignored", select::REQUEST);
+                let text = format!("{request} of the namespace {namespace} is malformed and ignored");
                 choices.warnings.push(decision::warning(&text, Reason::InvalidRequest));
                 self.installation(choices);
             }
             None => self.installation(choices),
         }
         if asked_for && choices.refs.len() == before {
-            let text = format!("{} asks for the defaults, and there are none", select::REQUEST);
+            let text = format!("{request} asks for the defaults, and there are none");
             choices.warnings.push(decision::warning(&text, Reason::NotRequested));
         }
     }
 
     fn installation(&self, choices: &mut Choices<'p>) {
         for default in &self.settings.default_templates {
-            if let Ok(Selection::Templates(items)) = select::parse("--default-templates", default) {
+            if let Ok(Selection::Templates(items)) = select::parse("--default-templates", default, Dialect::Own) {
                 for item in items {
                     if let Item::Named(wanted) = item {
                         choices.add(wanted, By::Default);
@@ -168,7 +174,7 @@ impl<'p> Chooser<'p> {
         let object = auto.paths.read(self.request.document, self.request.at).unwrap_or_default();
         let request = self.request.as_seen();
         // Wrong parameters are told when the template is evaluated.
-        let params = parameter::values(&template.name, &template.parameters, self.metadata).unwrap_or_default();
+        let params = parameter::values(&self.settings.keys, template, self.metadata).unwrap_or_default();
         let namespace = self.catalog.namespaces().object(self.request.namespace.as_str());
         let roots = Roots {
             object: &object,

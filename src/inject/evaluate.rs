@@ -9,6 +9,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::additions::Additions;
 use super::expr::{Roots, Scope};
+use super::keys::Keys;
 use super::parameter;
 use super::plan::{Problem, Ready};
 use super::pod::{Metadata, Spec};
@@ -22,6 +23,7 @@ use super::view::View;
 /// The request that templates are evaluated for.
 pub(super) struct Evaluation<'p> {
     pub(super) request: &'p Request<'p>,
+    pub(super) keys: &'p Keys,
     pub(super) metadata: &'p Metadata<'p>,
     pub(super) spec: &'p Spec<'p>,
     pub(super) catalog: View<'p>,
@@ -36,8 +38,8 @@ impl<'p> Evaluation<'p> {
         let problems = |reason, fix| {
             move |why: Vec<String>| why.into_iter().map(|what| Problem { reason, what, fix }).collect::<Vec<_>>()
         };
-        let params = parameter::values(&template.name, &template.parameters, self.metadata)
-            .map_err(problems(Reason::InvalidParameter, ""))?;
+        let params =
+            parameter::values(self.keys, template, self.metadata).map_err(problems(Reason::InvalidParameter, ""))?;
         if let Some(additions) = template.constant() {
             return self.ready(template, Arc::clone(additions), Cow::Borrowed(&template.hash));
         }

@@ -13,11 +13,11 @@ use super::yaml::{Node, Value};
 /// All annotations of a pod together have at most this many bytes, so neither may the files of a volume.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// Reads a volume with `files`.
+/// Reads a volume with `files`; `keys` is what the keys of their annotations begin with.
 pub(super) fn volume(
     checker: &mut Checker<'_>,
     node: &Node,
-    owner: &str,
+    keys: &str,
     path: &str,
     names: &mut Vec<String>,
 ) -> Option<Item> {
@@ -45,7 +45,7 @@ pub(super) fn volume(
         let text = json.as_str().unwrap_or_default();
         let text = if text == PENDING { "" } else { text };
         bytes += text.len();
-        let annotation = format!("{owner}.files.sidecar.io/{key}");
+        let annotation = format!("{keys}{key}");
         items.push(
             json!({"path": file.name, "fieldRef": {"fieldPath": format!("metadata.annotations['{annotation}']")}}),
         );

@@ -12,7 +12,7 @@ use memchr::memmem;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
 use super::pod::Text;
-use super::select;
+use super::{Settings, select};
 
 /// A pod create review whose pod carries no request.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,8 +22,8 @@ pub(super) struct NotRequested<'a> {
 }
 
 /// Tells whether the pod in `body` certainly asks for nothing; `None` means undecided.
-pub(super) fn not_requested(body: &[u8]) -> Option<NotRequested<'_>> {
-    let mut front = Front::default();
+pub(super) fn not_requested<'a>(body: &'a [u8], settings: &'a Settings) -> Option<NotRequested<'a>> {
+    let mut front = Front::new(settings);
     // The error is how the reading stops; what was found stands in `front`.
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let _ = Map(&mut Envelope(&mut front)).deserialize(&mut deserializer);
@@ -44,8 +44,8 @@ fn nowhere_annotations(body: &[u8]) -> bool {
 }
 
 /// What has been read so far.
-#[derive(Default)]
 struct Front<'a> {
+    settings: &'a Settings,
     /// Kind and apiVersion seen and right.
     is_review: [bool; 2],
     /// Group and resource, operation, no subresource before the object.
@@ -53,6 +53,13 @@ struct Front<'a> {
     uid: Option<Text<'a>>,
     namespace: Option<Text<'a>>,
     annotations: Annotations,
+}
+
+impl<'a> Front<'a> {
+    fn new(settings: &'a Settings) -> Self {
+        let annotations = Annotations::default();
+        Self { settings, is_review: [false; 2], is_pod_create: [false; 3], uid: None, namespace: None, annotations }
+    }
 }
 
 #[derive(Default)]
@@ -188,7 +195,7 @@ impl<'de> Level<'de> for Metadata<'_, 'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "annotations" => {
-                let mut keys = Keys::default();
+                let mut keys = Keys { settings: self.0.settings, matter: false };
                 map.next_value_seed(Map(&mut keys))?;
                 if !keys.matter {
                     self.0.annotations = Annotations::WithoutRequest;
@@ -221,14 +228,14 @@ impl<'de> Level<'de> for Strings {
     }
 }
 
-#[derive(Default)]
-struct Keys {
+struct Keys<'f> {
+    settings: &'f Settings,
     matter: bool,
 }
 
-impl<'de> Level<'de> for Keys {
+impl<'de> Level<'de> for Keys<'_> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        self.matter |= key == select::REQUEST || key == select::MIRROR;
+        self.matter |= key == select::MIRROR || self.settings.request_keys().any(|request| key == request);
         map.next_value_seed(AnyString)
     }
 }
@@ -267,13 +274,14 @@ mod tests {
     }
 
     fn decides(review: &str) -> bool {
-        not_requested(review.as_bytes()).is_some()
+        not_requested(review.as_bytes(), &Settings::default()).is_some()
     }
 
     #[test]
     fn decides_from_the_front_alone() {
         let whole = review(r#"{"name":"a","labels":{"x":"y"},"annotations":{"b":"c"},"managedFields":[{}]}"#);
-        let found = not_requested(whole.as_bytes()).expect("decided");
+        let settings = Settings::default();
+        let found = not_requested(whole.as_bytes(), &settings).expect("decided");
         assert_eq!((found.uid.as_str(), found.namespace.as_str()), ("u1", "ns"));
         let front = &whole[..whole.find("managedFields").expect("given")];
         assert!(decides(front), "what stands behind the annotations is not read");
@@ -295,6 +303,16 @@ mod tests {
         assert!(!decides(&review("[]")));
         assert!(!decides("{}"));
         assert!(!decides(""));
+    }
+
+    #[test]
+    fn every_key_that_can_ask_matters() {
+        let mut settings = Settings::default();
+        settings.request_annotations.push("other.io/inject".into());
+        let pod = review(r#"{"annotations":{"other.io/inject":"x"}}"#);
+        assert!(decides(&pod));
+        assert!(not_requested(pod.as_bytes(), &settings).is_none());
+        assert!(not_requested(review(r#"{"annotations":{"a":"x"}}"#).as_bytes(), &settings).is_some());
     }
 
     #[test]

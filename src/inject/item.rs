@@ -112,12 +112,13 @@ const LINUX_ONLY: [&str; 10] = [
 /// Fields that only containers which keep running may have.
 const SIDECAR_ONLY: [&str; 4] = ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"];
 
-/// Reads one item of the template `owner`. `path` names it in messages, `names` collects those that are taken.
+/// Reads one item. `files` begins the keys of annotations that carry files, `path` names it in messages, `names`
+/// collects those that are taken.
 pub(super) fn read(
     checker: &mut Checker<'_>,
     node: &Node,
     kind: Kind,
-    owner: &str,
+    files: &str,
     path: &str,
     names: &mut Vec<String>,
 ) -> Option<Item> {
@@ -127,7 +128,7 @@ pub(super) fn read(
     let shared =
         node.get("shared").is_some_and(|node| checker.json(node, "boolean", &format!("{path}.shared")) == true);
     if kind == Kind::Volume && node.get("files").is_some() {
-        return files::volume(checker, node, owner, path, names).map(|item| Item { shared, ..item });
+        return files::volume(checker, node, files, path, names).map(|item| Item { shared, ..item });
     }
     let (type_name, valid): (_, fn(&str) -> bool) =
         if kind == Kind::Volume { ("Volume", is_label) } else { ("LocalObjectReference", is_subdomain) };

@@ -28,6 +28,7 @@ mod view;
 pub mod catalog;
 pub mod defaults;
 pub mod diagnostic;
+pub mod keys;
 pub mod lint;
 pub mod namespaces;
 pub mod parameter;
@@ -52,6 +53,7 @@ pub use item::{Item, Port};
 
 use catalog::Catalog;
 use choose::Chooser;
+use keys::Keys;
 use pod::Spec;
 use reason::Reason;
 use resolve::{Case, Place};
@@ -60,6 +62,8 @@ use review::{Request, ReviewError};
 /// What does not depend on the request.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The keys of annotations.
+    pub keys: Keys,
     /// Namespaces whose pods are never touched.
     pub excluded_namespaces: Vec<String>,
     /// What `true` in a request stands for: requests of their own, e.g. `fluent-bit, vault-agent@2`.
@@ -76,6 +80,7 @@ impl Default for Settings {
     fn default() -> Self {
         let foreign_sidecars = FOREIGN_SIDECARS.iter().map(ToString::to_string).collect();
         Self {
+            keys: Keys::default(),
             excluded_namespaces: Vec::new(),
             default_templates: Vec::new(),
             request_annotations: Vec::new(),
@@ -153,8 +158,7 @@ pub enum Refused {
 /// See [`Refused`].
 pub fn answer<'a>(body: &'a [u8], entry: Entry, catalog: &Catalog, settings: &Settings) -> Result<Answer<'a>, Refused> {
     if entry == Entry::Requests
-        && settings.request_annotations.is_empty()
-        && let Some(front) = front::not_requested(body)
+        && let Some(front) = front::not_requested(body, settings)
         && !settings.excludes(front.namespace.as_str())
     {
         let decision = Decision::unchanged(Reason::NotRequested);
@@ -170,6 +174,11 @@ pub fn answer<'a>(body: &'a [u8], entry: Entry, catalog: &Catalog, settings: &Se
 }
 
 impl Settings {
+    /// The annotations that can hold a request, the injector's own first.
+    fn request_keys(&self) -> impl Iterator<Item = &str> {
+        [&self.keys.request].into_iter().chain(&self.request_annotations).map(String::as_str)
+    }
+
     fn excludes(&self, namespace: &str) -> bool {
         self.excluded_namespaces.iter().any(|excluded| excluded == namespace)
     }

@@ -10,7 +10,6 @@ use super::item::Item;
 use super::plan::{AppContainer, EnvAddition, Plan};
 use super::pod::{Metadata, Spec};
 use super::review::push_string;
-use super::status::STATUS;
 
 /// The lists and maps of the pod that a plan makes, because they are absent (or null, which to the
 /// API server is the same). Pointers relative to the pod.
@@ -40,12 +39,18 @@ pub(super) fn created(plan: &Plan<'_>, metadata: &Metadata<'_>, spec: &Spec<'_>)
     created
 }
 
-/// The patch for `plan` with the status annotation set to `status`. `root` is the pointer of the pod
+/// The patch for `plan` with the status annotation, key and value. `root` is the pointer of the pod
 /// in the document, empty for a pod.
-pub(super) fn write(plan: &Plan<'_>, status: &str, metadata: &Metadata<'_>, spec: &Spec<'_>, root: &str) -> Vec<u8> {
-    let mut patch = Patch::new(root, plan, status);
+pub(super) fn write(
+    plan: &Plan<'_>,
+    status: (&str, &str),
+    metadata: &Metadata<'_>,
+    spec: &Spec<'_>,
+    root: &str,
+) -> Vec<u8> {
+    let mut patch = Patch::new(root, plan, status.1);
     let annotations = plan.annotations.iter().map(|(key, value)| (*key, value.as_ref()));
-    let annotations: Vec<(&str, &str)> = annotations.chain([(STATUS, status)]).collect();
+    let annotations: Vec<(&str, &str)> = annotations.chain([status]).collect();
     patch.map("/metadata/labels", metadata.labels.is_some(), &plan.labels);
     patch.map("/metadata/annotations", metadata.annotations.is_some(), &annotations);
     for operation in plan.pod_level.iter().flat_map(|pod| &pod.operations) {

@@ -10,19 +10,23 @@ use super::choose::By;
 use super::decision::{self, Decision, Outcome, Verdict};
 use super::diagnostic::{self, nearest};
 use super::item::Item;
+use super::patch;
 use super::plan::{Placed, Plan, Problem};
 use super::pod::StringMap;
 use super::pod_level::Operation;
 use super::reason::Reason;
 use super::resolve::{Case, Chosen, Findings};
-use super::select::{self, TemplateRef};
+use super::select::TemplateRef;
 use super::status::{Added, Skipped, Status, Written, WrittenEntry};
 use super::syntax::is_label;
-use super::{parameter, patch};
 
 impl Case<'_> {
     pub(super) fn unknown(&self, wanted: TemplateRef<'_>, by: By, unknown: &Unknown<'_>) -> Problem {
-        let who = if by == By::Pod { format!("{} asks for", select::REQUEST) } else { "the defaults name".to_owned() };
+        let who = if by == By::Pod {
+            format!("{} asks for", self.settings.keys.request)
+        } else {
+            "the defaults name".to_owned()
+        };
         let asks = |what: String| format!("{who} \"{what}\", ");
         let what = match unknown {
             Unknown::Name { broken: Some(why) } => {
@@ -92,7 +96,7 @@ impl Case<'_> {
     fn stray_parameters(&self, refs: &[TemplateRef<'_>]) -> Vec<String> {
         let keys = self.metadata.annotations.iter().flat_map(StringMap::iter).map(|(key, _)| key);
         let stray = keys.filter_map(|key| {
-            let (template, _) = key.split_once(parameter::INFIX)?;
+            let (template, _) = self.settings.keys.as_parameter(key)?;
             let asked_for = refs.iter().any(|wanted| wanted.name == template);
             (is_label(template) && !asked_for).then_some((key, template))
         });

@@ -11,7 +11,7 @@ use super::pod::{Metadata, Spec};
 use super::reason::Reason;
 use super::review::Request;
 use super::select::TemplateRef;
-use super::status::{STATUS, Status};
+use super::status::Status;
 use super::template::{Clash, OnConflict, OnProblem, Template};
 use super::view::View;
 use super::{Embedding, Settings, patch};
@@ -85,7 +85,7 @@ impl<'p> Case<'p> {
     fn resolve(&self, choices: Choices<'p>) -> Decision {
         let Choices { refs, by, mut problems, .. } = choices;
         let refs = refs.as_slice();
-        let status_text = self.metadata.annotation(STATUS);
+        let status_text = self.metadata.annotation(&self.settings.keys.status);
         let status = Status::parse(status_text);
         let present = status.present(self.metadata, self.spec);
         // What a status lists counts as somebody's for sure only where a template has such a container.
@@ -143,7 +143,8 @@ impl<'p> Case<'p> {
         let new_status = self.status(refs, &status, &present, &chosen, &findings, &plan);
         if !plan.placed.is_empty() || left_out.is_some() && status_text != Some(new_status.as_str()) {
             let pointer = &self.place.embedding.pointer;
-            let patch = patch::write(&plan, &new_status, self.metadata, self.spec, pointer);
+            let status = (self.settings.keys.status.as_str(), new_status.as_str());
+            let patch = patch::write(&plan, status, self.metadata, self.spec, pointer);
             if let Some(too_large) = self.too_large(&chosen, &plan, &new_status, patch.len()) {
                 return self.outcome(too_large, refs, &chosen, &findings);
             }
@@ -164,7 +165,13 @@ impl<'p> Case<'p> {
     }
 
     fn evaluation(&self) -> Evaluation<'p> {
-        Evaluation { request: self.request, metadata: self.metadata, spec: self.spec, catalog: self.catalog }
+        Evaluation {
+            request: self.request,
+            keys: &self.settings.keys,
+            metadata: self.metadata,
+            spec: self.spec,
+            catalog: self.catalog,
+        }
     }
 
     fn target<'r>(&'r self, foreign: &'r [&'r str], listed: &'r [&'r str]) -> plan::Target<'r> {
@@ -264,11 +271,12 @@ impl<'p> Case<'p> {
 
     fn too_large(&self, chosen: &[Chosen<'_>], plan: &Plan<'_>, status: &str, patch: usize) -> Option<Decision> {
         let size = |pairs: &mut dyn Iterator<Item = (&str, &str)>| pairs.map(|(k, v)| k.len() + v.len()).sum::<usize>();
-        let own =
-            self.metadata.annotations.as_ref().map_or(0, |map| size(&mut map.iter().filter(|(key, _)| *key != STATUS)));
+        let key = self.settings.keys.status.as_str();
+        let own = self.metadata.annotations.as_ref();
+        let own = own.map_or(0, |map| size(&mut map.iter().filter(|(other, _)| *other != key)));
         let annotations = own
             + size(&mut plan.annotations.iter().map(|(key, value)| (*key, value.as_ref())))
-            + STATUS.len()
+            + key.len()
             + status.len();
         // Managed fields do not count: the API server drops them where they make an object too large.
         let managed = self.metadata.managed_fields.map_or(0, |fields| fields.get().len());

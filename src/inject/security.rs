@@ -187,11 +187,12 @@ fn hardened(container: &Json, pods: [&Json; 2]) -> Option<String> {
 mod tests {
     use super::*;
     use crate::inject::diagnostic::Source;
+    use crate::inject::keys::Keys;
     use crate::inject::template::Template;
     use serde_json::json;
 
     fn of(text: &str, profile: Profile, pod: &Json) -> Option<String> {
-        let template = Template::load(&Source::new("t", text), "a").expect("sound").template;
+        let template = Template::load(&Source::new("t", text), "a", &Keys::default()).expect("sound").template;
         violation(profile, template.constant().expect("constant"), pod)
     }
 

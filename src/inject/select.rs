@@ -4,8 +4,6 @@
 use super::diagnostic::shown;
 use super::syntax::is_label;
 
-/// The annotation that asks for templates.
-pub const REQUEST: &str = "sidecar.io/inject";
 /// The kubelet's mark of a mirror pod; changing its spec makes the kubelet delete it.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
 /// Most templates in one request.
@@ -44,12 +42,20 @@ pub enum Item<'a> {
     Defaults,
 }
 
-/// Reads the value of the request annotation `key`. In another system's key (not [`REQUEST`]) a version may also
-/// stand behind a colon.
+/// Whose annotation a request stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// The injector's own: `NAME@VERSION`.
+    Own,
+    /// Another system's, where `NAME:VERSION` means the same.
+    Foreign,
+}
+
+/// Reads a request, the value of the annotation `key`.
 ///
 /// # Errors
 /// What is wrong with it, as the first half of a message: the value is quoted, the grammar is shown.
-pub fn parse<'a>(key: &str, value: &'a str) -> Result<Selection<'a>, String> {
+pub fn parse<'a>(key: &str, value: &'a str, dialect: Dialect) -> Result<Selection<'a>, String> {
     let malformed = |problem: &str| malformed(key, value, problem);
     match value.trim_ascii() {
         "" => return Ok(Selection::Empty),
@@ -58,7 +64,7 @@ pub fn parse<'a>(key: &str, value: &'a str) -> Result<Selection<'a>, String> {
     }
     let mut items: Vec<Item<'a>> = Vec::with_capacity(4);
     for text in value.split(',') {
-        let item = parse_item(text.trim_ascii(), key != REQUEST).map_err(|problem| malformed(&problem))?;
+        let item = parse_item(text.trim_ascii(), dialect).map_err(|problem| malformed(&problem))?;
         let same_name = |known: &&Item<'a>| match (known, item) {
             (Item::Named(one), Item::Named(other)) => one.name == other.name,
             (known, item) => **known == item,
@@ -82,8 +88,8 @@ fn version_or_none(template: TemplateRef<'_>) -> String {
     template.version.map_or_else(|| "none given".to_owned(), |version| format!("@{version}"))
 }
 
-fn parse_item(item: &str, foreign: bool) -> Result<Item<'_>, String> {
-    let separator = if foreign && !item.contains('@') { ':' } else { '@' };
+fn parse_item(item: &str, dialect: Dialect) -> Result<Item<'_>, String> {
+    let separator = if dialect == Dialect::Foreign && !item.contains('@') { ':' } else { '@' };
     let (name, version) = match item.split_once(separator) {
         Some((name, version)) => (name, Some(version)),
         None => (item, None),
@@ -124,12 +130,16 @@ pub fn is_version(version: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn parse(value: &str) -> Result<Selection<'_>, String> {
+        super::parse("sidecar.io/inject", value, Dialect::Own)
+    }
+
     fn templates(value: &str) -> Vec<(&str, Option<&str>)> {
         let named = |item| match item {
             Item::Named(template) => (template.name, template.version),
             Item::Defaults => ("true", None),
         };
-        match parse(REQUEST, value).expect("well formed") {
+        match parse(value).expect("well formed") {
             Selection::Templates(list) => list.into_iter().map(named).collect(),
             other => panic!("{other:?}"),
         }
@@ -147,8 +157,8 @@ mod tests {
 
     #[test]
     fn empty_and_false() {
-        assert_eq!(parse(REQUEST, "  ").expect("ok"), Selection::Empty);
-        assert_eq!(parse(REQUEST, " false ").expect("ok"), Selection::OptedOut);
+        assert_eq!(parse("  ").expect("ok"), Selection::Empty);
+        assert_eq!(parse(" false ").expect("ok"), Selection::OptedOut);
     }
 
     #[test]
@@ -172,12 +182,12 @@ mod tests {
             ("ä", "is no name"),
             ("a:1", "is no name"),
         ] {
-            let error = parse(REQUEST, value).expect_err(value);
+            let error = parse(value).expect_err(value);
             assert!(error.contains(problem), "{value:?}: {error}");
             assert!(error.contains("fluent-bit, vault-agent@2"), "{error}");
         }
         let many = (0..33).map(|n| format!("t{n}")).collect::<Vec<_>>().join(",");
-        assert!(parse(REQUEST, &many).expect_err("too many").contains("at most 32"));
-        assert!(parse(REQUEST, &"x".repeat(100_000)).expect_err("too long").len() < 500);
+        assert!(parse(&many).expect_err("too many").contains("at most 32"));
+        assert!(parse(&"x".repeat(100_000)).expect_err("too long").len() < 500);
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::catalog::Catalog;
 use super::diagnostic::{Diagnostic, Source, shown};
+use super::keys::Keys;
 use super::security::Profile;
 use super::template::Template;
 
@@ -37,6 +38,15 @@ pub struct Text {
     pub columns_before: usize,
 }
 
+impl Text {
+    /// The document as it is read, with its place.
+    #[must_use]
+    pub fn source(&self) -> Source<'_> {
+        let Self { origin, text, lines_before, columns_before, .. } = self;
+        Source { origin, text, lines_before: *lines_before, columns_before: *columns_before }
+    }
+}
+
 #[derive(Debug)]
 struct Document {
     text: Text,
@@ -55,6 +65,7 @@ pub struct Sources {
     failed: Vec<String>,
     values: BTreeMap<Holder, BTreeMap<String, String>>,
     rules: Rules,
+    keys: Keys,
 }
 
 /// What the templates of a source must obey beyond being templates.
@@ -95,10 +106,16 @@ pub struct Published {
 }
 
 impl Sources {
-    /// Sources whose templates must obey `rules`.
+    /// Sources whose templates must obey `rules`, in an installation with these keys.
     #[must_use]
-    pub fn with_rules(rules: Rules) -> Self {
-        Self { rules, ..Self::default() }
+    pub fn with_rules(rules: Rules, keys: Keys) -> Self {
+        Self { rules, keys, ..Self::default() }
+    }
+
+    /// The keys of the installation.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// Replaces the shared values of `holder`; `None` removes it.
@@ -118,7 +135,7 @@ impl Sources {
                 Some(document) if document.text == text => document,
                 known => {
                     let last_good = known.and_then(|known| known.last_good);
-                    let document = Document::load(text, last_good, self.rules);
+                    let document = Document::load(text, last_good, self.rules, &self.keys);
                     self.failed.extend(document.current.is_err().then(|| document.name().to_owned()));
                     document
                 }
@@ -268,14 +285,8 @@ impl Document {
         self.last_good.as_ref().map_or(&self.text.default_name, |template| &template.name)
     }
 
-    fn load(text: Text, last_good: Option<Arc<Template>>, rules: Rules) -> Self {
-        let source = Source {
-            origin: &text.origin,
-            text: &text.text,
-            lines_before: text.lines_before,
-            columns_before: text.columns_before,
-        };
-        match Template::load(&source, &text.default_name) {
+    fn load(text: Text, last_good: Option<Arc<Template>>, rules: Rules, keys: &Keys) -> Self {
+        match Template::load(&text.source(), &text.default_name, keys) {
             Ok(loaded) => {
                 let broken = rules.broken_by(&loaded.template, &text.origin);
                 if !broken.is_empty() {

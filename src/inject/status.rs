@@ -10,9 +10,6 @@ use serde_json::value::RawValue;
 use super::pod::{Container, Metadata, Named, Spec, StringMap};
 use super::template::Template;
 
-/// The annotation's key.
-pub const STATUS: &str = "sidecar.io/status";
-
 /// What the annotation of a pod says, as far as it can be believed.
 #[derive(Debug, Default)]
 pub struct Status<'a> {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::decision::{Decision, Verdict};
 use super::diagnostic::{Severity, Source, shown};
+use super::keys::Keys;
 use super::lint::{self, Limits};
 use super::paths::Paths;
 use super::reason::Reason;
@@ -21,13 +22,17 @@ const MAX_WARNING: usize = 240;
 ///
 /// # Errors
 /// When the body is no review.
-pub fn config_map(body: &[u8], rules: impl FnOnce(&str) -> Rules) -> Result<(Vec<u8>, Decision), ReviewError> {
+pub fn config_map(
+    body: &[u8],
+    keys: &Keys,
+    rules: impl FnOnce(&str) -> Rules,
+) -> Result<(Vec<u8>, Decision), ReviewError> {
     let request = Request::parse(body)?;
-    let decision = decide(&request, rules(request.namespace.as_str()));
+    let decision = decide(&request, keys, rules(request.namespace.as_str()));
     Ok((review::response(request.uid.as_str(), &decision), decision))
 }
 
-fn decide(request: &Request<'_>, rules: Rules) -> Decision {
+fn decide(request: &Request<'_>, keys: &Keys, rules: Rules) -> Decision {
     let writes = matches!(request.target.operation.as_str(), "CREATE" | "UPDATE");
     if !writes || request.target.resource.as_str() != "configmaps" {
         return Decision::unchanged(Reason::NotAPodCreate);
@@ -36,7 +41,7 @@ fn decide(request: &Request<'_>, rules: Rules) -> Decision {
         Paths::new(&BTreeSet::from([vec!["data".to_owned()], vec!["metadata".to_owned(), "labels".to_owned()]]));
     let object = paths.read(request.document, request.at).unwrap_or_default();
     // Whoever takes the label off may write what they like.
-    if object["metadata"]["labels"]["sidecar.io/template"] != "true" {
+    if object["metadata"]["labels"][keys.template.as_str()] != "true" {
         return Decision::unchanged(Reason::NotRequested);
     }
     let (mut errors, mut decision) = (Vec::new(), Decision::unchanged(Reason::ValidTemplate));
@@ -47,7 +52,7 @@ fn decide(request: &Request<'_>, rules: Rules) -> Decision {
             continue;
         };
         let origin = format!("key {key}");
-        let (findings, template) = lint::template(&Source::new(&origin, text), name, &Limits::default());
+        let (findings, template) = lint::template(&Source::new(&origin, text), name, keys, &Limits::default());
         for finding in findings {
             match finding.diagnostic.severity {
                 Severity::Error => errors.push(finding.diagnostic),
@@ -92,9 +97,11 @@ mod tests {
                 "object": {"metadata": {"name": "c", "labels": {"sidecar.io/template": label}}, "data": data},
             },
         });
-        let (body, _) =
-            config_map(review.to_string().as_bytes(), |_| Rules { without_namespaces: true, ..Rules::default() })
-                .expect("a review");
+        let (body, _) = config_map(review.to_string().as_bytes(), &Keys::default(), |_| Rules {
+            without_namespaces: true,
+            ..Rules::default()
+        })
+        .expect("a review");
         serde_json::from_slice::<Json>(&body).expect("JSON")["response"].clone()
     }
 

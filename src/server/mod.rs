@@ -109,7 +109,8 @@ async fn policy(State(webhook): State<Arc<Webhook>>, request: Request) -> Respon
 
 async fn validate(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
     respond(&webhook, request, |body| {
-        match inject::validate::config_map(body, |namespace| webhook.trust.rules_of(namespace)) {
+        match inject::validate::config_map(body, &webhook.settings.keys, |namespace| webhook.trust.rules_of(namespace))
+        {
             Err(error) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),
             Ok((answer, decision)) => {
                 webhook.metrics.validated(&decision);

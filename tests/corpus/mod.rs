@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
+use sidecar_injector::inject::keys::{Keys, PREFIX};
 use sidecar_injector::inject::{Entry, Settings};
 
 /// The settings of a case; without a file the defaults.
@@ -29,8 +30,14 @@ impl CaseSettings {
         if self.json["policy"] == true { Entry::Policy } else { Entry::Requests }
     }
 
+    /// The keys of annotations.
+    pub(crate) fn keys(&self) -> Keys {
+        Keys::with_prefix(self.json["annotationPrefix"].as_str().unwrap_or(PREFIX)).expect("a prefix")
+    }
+
     pub(crate) fn settings(&self) -> Settings {
         Settings {
+            keys: self.keys(),
             default_templates: self.list("defaultTemplates"),
             request_annotations: self.list("requestAnnotations"),
             skip_unknown: self.json["unknownTemplate"] == "Skip",
@@ -48,6 +55,9 @@ impl CaseSettings {
             ("excludedNamespaces", "--exclude-namespace"),
         ] {
             arguments.extend(self.list(key).into_iter().flat_map(|value| [flag.to_owned(), value]));
+        }
+        if let Some(prefix) = self.json["annotationPrefix"].as_str() {
+            arguments.extend(["--annotation-prefix".to_owned(), prefix.to_owned()]);
         }
         if self.json["unknownTemplate"] == "Skip" {
             arguments.extend(["--unknown-template".to_owned(), "Skip".to_owned()]);
@@ -82,7 +92,7 @@ pub(crate) fn contains(before: &Value, after: &Value) -> bool {
         (Value::Null, _) => true,
         (Value::Object(before), Value::Object(after)) => before.iter().all(|(key, value)| {
             let kept = |after: &Value| contains(value, after) || may_become(key, value, after);
-            key == "sidecar.io/status" || after.get(key).is_some_and(kept)
+            key.ends_with("/status") || after.get(key).is_some_and(kept)
         }),
         (Value::Array(before), Value::Array(after)) => {
             let mut rest = after.iter();

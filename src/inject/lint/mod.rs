@@ -13,6 +13,7 @@ pub use rules::{RULES, Rule, rule};
 pub use set::{across, request};
 
 use super::diagnostic::{Diagnostic, Severity, Source, Span, nearest};
+use super::keys::Keys;
 use super::template::Template;
 use super::yaml::{self, Node, Value};
 
@@ -42,10 +43,15 @@ impl Default for Limits {
     }
 }
 
-/// The findings of one template document. A document that cannot be loaded has only errors of the rule `invalid`.
+/// The findings of one template document, in an installation with these `keys`. A document that cannot be loaded has only errors of the rule `invalid`.
 #[must_use]
-pub fn template(source: &Source<'_>, default_name: &str, limits: &Limits) -> (Vec<Finding>, Option<Template>) {
-    let loaded = match Template::load(source, default_name) {
+pub fn template(
+    source: &Source<'_>,
+    default_name: &str,
+    keys: &Keys,
+    limits: &Limits,
+) -> (Vec<Finding>, Option<Template>) {
+    let loaded = match Template::load(source, default_name, keys) {
         Ok(loaded) => loaded,
         Err(errors) => {
             let finding = |diagnostic| Finding { rule: "invalid", diagnostic, template: default_name.to_owned() };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Finding;
 use crate::inject::catalog::Catalog;
 use crate::inject::diagnostic::{Diagnostic, nearest};
-use crate::inject::select::{self, Item, Selection};
+use crate::inject::select::{self, Dialect, Item, Selection};
 use crate::inject::template::Template;
 
 /// Names that two templates of different names both add.
@@ -34,8 +34,8 @@ pub fn across(templates: &[(String, &Template)]) -> Vec<Finding> {
 
 /// What is wrong with a request in a manifest, before any pod is created.
 #[must_use]
-pub fn request(value: &str, catalog: &Catalog) -> Vec<String> {
-    match select::parse(select::REQUEST, value) {
+pub fn request(key: &str, value: &str, catalog: &Catalog) -> Vec<String> {
+    match select::parse(key, value, Dialect::Own) {
         Err(why) => vec![why],
         Ok(Selection::Templates(items)) => {
             let unknown = |item: Item<'_>| match item {

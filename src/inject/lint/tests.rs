@@ -2,7 +2,7 @@ use super::*;
 
 fn rules_of(text: &str) -> Vec<&'static str> {
     let limits = Limits { max_sidecars: 2, budget: BTreeMap::from([("cpu".to_owned(), 100_000_000)]) };
-    let (findings, _) = template(&Source::new("t", text), "a", &limits);
+    let (findings, _) = template(&Source::new("t", text), "a", &Keys::default(), &limits);
     let mut rules: Vec<&str> = findings.iter().map(|finding| finding.rule).collect();
     rules.dedup();
     rules
@@ -108,7 +108,9 @@ fn rules_are_silenced_with_a_reason_only() {
 
 #[test]
 fn names_that_two_templates_add_are_found() {
-    let load = |text: &str, name: &str| Template::load(&Source::new("t", text), name).expect("sound").template;
+    let load = |text: &str, name: &str| {
+        Template::load(&Source::new("t", text), name, &Keys::default()).expect("sound").template
+    };
     let (a, b) = (load("volumes: [{name: v, emptyDir: {}}]", "a"), load("volumes: [{name: v, emptyDir: {}}]", "b"));
     let shared = load("volumes: [{name: v, emptyDir: {}, shared: true}]", "c");
     let found = across(&[("a.yaml".to_owned(), &a), ("b.yaml".to_owned(), &b), ("c.yaml".to_owned(), &shared)]);

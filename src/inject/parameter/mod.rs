@@ -8,13 +8,13 @@ use regex::Regex;
 use serde_json::{Map, Number, Value as Json};
 
 use super::diagnostic::{nearest, shown};
+use super::keys::Keys;
 use super::pod::{Metadata, StringMap};
 use super::quantity;
+use super::template::Template;
 
 pub(super) use declare::{is_parameter_name, read};
 
-/// What stands between a template's name and a parameter's in an annotation.
-pub(super) const INFIX: &str = ".sidecar.io/";
 /// Most items of a list: expressions may run over them.
 const MAX_ITEMS: usize = 500;
 /// Longest string without a pattern or list of its own.
@@ -226,14 +226,14 @@ fn free(text: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// Every annotation that is wrong and every value that is missing, each a sentence without full stop.
-pub(super) fn values(template: &str, parameters: &[Parameter], metadata: &Metadata<'_>) -> Result<Json, Vec<String>> {
+pub(super) fn values(keys: &Keys, template: &Template, metadata: &Metadata<'_>) -> Result<Json, Vec<String>> {
+    let Template { name: template, parameters, .. } = template;
     let mut values: Map<String, Json> =
         parameters.iter().map(|parameter| (parameter.name.clone(), parameter.default.clone())).collect();
     let mut problems = Vec::new();
     let annotations = metadata.annotations.iter().flat_map(StringMap::iter);
-    let ours: Vec<(&str, &str, &str)> = annotations
-        .filter_map(|(key, text)| Some((key, key.strip_prefix(template)?.strip_prefix(INFIX)?, text)))
-        .collect();
+    let ours: Vec<(&str, &str, &str)> =
+        annotations.filter_map(|(key, text)| Some((key, keys.parameter_of(template, key)?, text))).collect();
     // What a pod says of a map replaces its default as a whole.
     for parameter in parameters.iter().filter(|parameter| parameter.is_map()) {
         if ours.iter().any(|(_, name, _)| name.split_once('.').is_some_and(|(word, _)| word == parameter.name)) {
@@ -247,7 +247,7 @@ pub(super) fn values(template: &str, parameters: &[Parameter], metadata: &Metada
     }
     for parameter in parameters.iter().filter(|parameter| parameter.required) {
         if values.get(&parameter.name).is_none_or(Json::is_null) {
-            let key = format!("{template}{INFIX}{}", parameter.name);
+            let key = keys.parameter(template, &parameter.name);
             problems.push(format!("the annotation {key} is missing; it is {}", article(&parameter.kind_in_words())));
         }
     }

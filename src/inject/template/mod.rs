@@ -13,6 +13,7 @@ use super::blueprint::Blueprint;
 use super::compile;
 use super::diagnostic::{Diagnostic, Source, nearest};
 use super::expr::{Expression, Names, Reads, Scope};
+use super::keys::Keys;
 use super::parameter::{self, Parameter};
 use super::paths::Paths;
 use super::pod_types::Checker;
@@ -113,14 +114,14 @@ const KEYS: [&str; 23] = [
     "lint",
 ];
 impl Template {
-    /// Reads one template document. `default_name` names it if the document does not.
+    /// Reads one template document. `default_name` names it if the document does not; `keys` are the installation's.
     ///
     /// # Errors
     /// Every problem found, each with its place; a document with any is not used.
-    pub fn load(source: &Source<'_>, default_name: &str) -> Result<Loaded, Vec<Diagnostic>> {
+    pub fn load(source: &Source<'_>, default_name: &str, keys: &Keys) -> Result<Loaded, Vec<Diagnostic>> {
         let node = yaml::parse(source).map_err(|error| vec![error])?;
         let mut checker = Checker::new(source);
-        let template = read(&mut checker, &node, default_name);
+        let template = read(&mut checker, &node, default_name, keys);
         if checker.errors.is_empty() {
             Ok(Loaded { template, warnings: checker.warnings })
         } else {
@@ -213,7 +214,7 @@ pub(super) fn hash(text: &str) -> String {
     Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn read(checker: &mut Checker<'_>, node: &Node, default_name: &str) -> Template {
+fn read(checker: &mut Checker<'_>, node: &Node, default_name: &str, keys: &Keys) -> Template {
     let Value::Map(entries) = &node.value else {
         checker.error(node.span, format!("a template is a map, not {}", node.value.kind()), "");
         return Template::empty(default_name);
@@ -233,7 +234,7 @@ fn read(checker: &mut Checker<'_>, node: &Node, default_name: &str) -> Template 
     let known: Vec<String> = variables.iter().map(|(name, _)| name.clone()).collect();
     let names = Names { parameters: &declared, variables: &known, container: false };
     let name = name(checker, get("name"), node, default_name);
-    let mut blueprint = Blueprint::load(checker, node, &name, mode, &names);
+    let mut blueprint = Blueprint::load(checker, node, &name, mode, &names, keys);
     for (_, expression) in &variables {
         blueprint.reads.merge(&expression.reads);
     }
