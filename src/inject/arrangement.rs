@@ -1,6 +1,8 @@
 //! The order of one list of containers: the pod's own stay as they are, new ones join where their template says.
 //! It knows names and places, not what containers are.
 
+use std::sync::Arc;
+
 use super::item::Item;
 use super::template::Position;
 
@@ -16,7 +18,7 @@ pub(super) enum Slot<'r> {
     /// An element of the pod, by name.
     Own(&'r str),
     /// A new one.
-    New(&'r Item),
+    New(Arc<Item>),
 }
 
 impl<'r> Arrangement<'r> {
@@ -26,7 +28,7 @@ impl<'r> Arrangement<'r> {
     }
 
     /// Puts `item` in its place. Of several that want the same place the earlier come first.
-    pub(super) fn insert(&mut self, item: &'r Item, position: &Position) {
+    pub(super) fn insert(&mut self, item: Arc<Item>, position: &Position) {
         let at = match position {
             Position::First => self.behind_new(0),
             Position::Last => self.slots.len(),
@@ -51,10 +53,10 @@ impl<'r> Arrangement<'r> {
     }
 
     /// The new elements with the index that each is to be inserted at, in this order; `None` is the end.
-    pub(super) fn insertions(&self) -> impl Iterator<Item = (Option<usize>, &'r Item)> {
+    pub(super) fn insertions(&self) -> impl Iterator<Item = (Option<usize>, &Item)> {
         let end = self.slots.iter().rposition(|slot| matches!(slot, Slot::Own(_))).map_or(0, |last| last + 1);
         self.slots.iter().enumerate().filter_map(move |(index, slot)| match slot {
-            Slot::New(item) => Some(((index < end).then_some(index), *item)),
+            Slot::New(item) => Some(((index < end).then_some(index), item.as_ref())),
             Slot::Own(_) => None,
         })
     }
@@ -65,7 +67,7 @@ impl<'r> Arrangement<'r> {
     }
 
     /// The new element that stands before all of the pod's own, and the first of those.
-    pub(super) fn new_first(&self) -> Option<(&'r Item, &'r str)> {
+    pub(super) fn new_first(&self) -> Option<(&Arc<Item>, &'r str)> {
         let Some(Slot::New(item)) = self.slots.first() else { return None };
         let own = self.slots.iter().find_map(|slot| match slot {
             Slot::Own(name) => Some(*name),

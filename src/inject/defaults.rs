@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::quantity::quantity;
+
 /// The pod with defaults where it has nothing. `claims` are volumes that its workload adds.
 #[must_use]
 pub fn fill(mut pod: Json, namespace: &str, claims: &[String]) -> Json {
@@ -41,6 +43,43 @@ pub fn fill(mut pod: Json, namespace: &str, claims: &[String]) -> Json {
     pod
 }
 
+/// Whether two environment variables, mounts or volumes mean the same once the API server has filled in its
+/// defaults. Quantities are compared by value.
+#[must_use]
+pub fn equal(one: &Json, other: &Json) -> bool {
+    plain(one) == plain(other)
+}
+
+/// The value without what the API server would put in itself, quantities in one spelling.
+fn plain(value: &Json) -> Json {
+    match value {
+        Json::Object(map) => {
+            let members = map.iter().map(|(key, value)| (key, plain_member(key, value)));
+            members.filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), value)).collect()
+        }
+        Json::Array(items) => items.iter().map(plain).collect(),
+        scalar => scalar.clone(),
+    }
+}
+
+fn plain_member(key: &str, value: &Json) -> Json {
+    let is_default = match (key, value) {
+        ("value" | "subPath" | "subPathExpr" | "prefix" | "medium" | "type", Json::String(text)) => text.is_empty(),
+        ("apiVersion", Json::String(text)) => text == "v1",
+        ("readOnly" | "optional", flag) => *flag == false,
+        ("defaultMode", mode) => *mode == 0o644,
+        ("expirationSeconds", seconds) => *seconds == 3600,
+        _ => false,
+    };
+    match (key, value.as_str().and_then(quantity)) {
+        _ if is_default => Json::Null,
+        // A divisor of zero is the default, one.
+        ("divisor", Some(0 | 1_000_000_000)) => Json::Null,
+        ("divisor" | "sizeLimit", Some(nano)) => Json::from(nano.to_string()),
+        _ => plain(value),
+    }
+}
+
 /// Sets members that are absent or null.
 fn set(object: &mut Json, defaults: &Json) {
     if object.is_null() {
@@ -57,6 +96,24 @@ fn set(object: &mut Json, defaults: &Json) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_means_the_same_is_equal() {
+        let memory = |divisor: &str| json!({"name": "M", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": divisor}}});
+        for (one, other) in [
+            (json!({"name": "A"}), json!({"name": "A", "value": ""})),
+            (memory("1Mi"), memory("1024Ki")),
+            (memory("1"), memory("0")),
+            (json!({"emptyDir": {"sizeLimit": "1Gi"}}), json!({"emptyDir": {"medium": "", "sizeLimit": "1024Mi"}})),
+            (json!({"emptyDir": {}}), json!({"emptyDir": {}, "name": null})),
+            (json!({"configMap": {"name": "c", "defaultMode": 420}}), json!({"configMap": {"name": "c"}})),
+        ] {
+            assert!(equal(&one, &other), "{one} {other}");
+        }
+        assert!(!equal(&memory("1Mi"), &memory("1M")));
+        assert!(!equal(&json!({"name": "A", "value": "1Gi"}), &json!({"name": "A", "value": "1024Mi"})));
+        assert!(!equal(&json!({"emptyDir": {}}), &json!({"hostPath": {}})));
+    }
 
     #[test]
     fn fills_what_is_absent_and_keeps_the_rest() {

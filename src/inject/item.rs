@@ -170,6 +170,20 @@ fn container(checker: &mut Checker<'_>, node: &Node, kind: Kind, path: &str, nam
     Some(container_item(name, value))
 }
 
+impl Item {
+    /// The container without these of its ports on the node.
+    pub(super) fn without_host_ports(&self, indexes: &[usize]) -> Self {
+        let mut value = self.value.clone();
+        for index in indexes {
+            if let Some(port) = value["ports"][*index].as_object_mut() {
+                port.shift_remove("hostPort");
+                port.shift_remove("hostIP");
+            }
+        }
+        Self { position: self.position.clone(), ..container_item(self.name.clone(), value) }
+    }
+}
+
 fn container_item(name: String, value: Json) -> Item {
     let named =
         |key: &str| array(&value[key]).filter_map(|item| item["name"].as_str()).map(str::to_owned).collect::<Vec<_>>();

@@ -106,6 +106,12 @@ pub(super) struct Operation {
 }
 
 impl Operation {
+    /// Whether it gave `field`, keys joined by dots, its value.
+    pub(super) fn gave(&self, field: &str) -> bool {
+        let own = self.path.join(".");
+        field.strip_prefix(own.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+
     /// The member's JSON pointer in the pod.
     pub(super) fn pointer(&self) -> String {
         let escaped = self.path.iter().map(|step| step.replace('~', "~0").replace('/', "~1"));

@@ -2,6 +2,7 @@
 //! template. It decides nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
@@ -193,12 +194,12 @@ impl Case<'_> {
 }
 
 /// What a placed template adds, for the status.
-fn added<'c>(placed: &Placed<'c>, created: Vec<String>) -> Added<'c> {
-    let names = |items: &[&'c Item]| items.iter().map(|item| item.name.as_str()).collect();
+fn added<'c>(placed: &'c Placed<'_>, created: Vec<String>) -> Added<'c> {
+    let names = |items: &'c [Arc<Item>]| items.iter().map(|item| item.name.as_str()).collect();
     let mut added = Added {
         containers: names(&placed.containers),
         init_containers: names(&placed.init_containers),
-        volumes: names(&placed.volumes),
+        volumes: placed.volumes.iter().map(|item| item.name.as_str()).collect(),
         image_pull_secrets: placed.image_pull_secrets.clone(),
         labels: placed.labels.clone(),
         annotations: placed.annotations.clone(),

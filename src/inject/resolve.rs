@@ -97,7 +97,7 @@ impl<'p> Case<'p> {
         let foreign: Vec<&str> = self.settings.foreign_sidecars.iter().map(String::as_str).chain(known).collect();
         let listed: Vec<&str> = status.containers().map(|(_, container)| container).collect();
         let (present, incomplete): (Vec<_>, Vec<_>) =
-            present.into_iter().partition(|(name, _)| self.is_complete(name, &foreign));
+            present.into_iter().partition(|(name, _)| self.is_complete(name, &status, &foreign));
         let is_present = |wanted: &TemplateRef<'p>| present.iter().any(|(name, _)| *name == wanted.name);
         // What an earlier round left out beside what it added would be judged on our own additions now.
         let settled = |wanted: &TemplateRef<'p>| {
@@ -123,7 +123,7 @@ impl<'p> Case<'p> {
         };
         let (chosen, problems): (Vec<Chosen<'p>>, Vec<Vec<Problem>>) = absent.map(choose).unzip();
         let mut findings = Findings { adds_nothing: vec![false; chosen.len()], problems };
-        let target = self.target(&foreign, &listed);
+        let target = self.target(&status, &foreign, &listed);
         let plan = Self::plan(&target, &chosen, &mut findings);
         Self::forgive(&chosen, &mut findings);
         let broken = |(_, problems): &(&Chosen<'p>, &Vec<Problem>)| !problems.is_empty();
@@ -155,11 +155,11 @@ impl<'p> Case<'p> {
 
     /// Whether everything is in the pod that it must have of a template that a status lists. A status can be forged, so
     /// of a required template nothing may be missing: every container, and all that it adds elsewhere.
-    fn is_complete(&self, name: &str, foreign: &[&str]) -> bool {
+    fn is_complete(&self, name: &str, status: &Status<'_>, foreign: &[&str]) -> bool {
         let wanted = TemplateRef { name, version: None };
         let Some(template) = self.catalog.get(wanted).ok().filter(|template| template.required) else { return true };
         let has = |name: &str| self.spec.container(name).is_some();
-        let target = self.target(foreign, &[]);
+        let target = self.target(status, foreign, &[]);
         let adds = |ready: &Ready<'_>| plan::would_add(ready, &target);
         template.literal_containers().all(has) && self.evaluation().of(template).is_ok_and(|ready| !adds(&ready))
     }
@@ -174,8 +174,10 @@ impl<'p> Case<'p> {
         }
     }
 
-    fn target<'r>(&'r self, foreign: &'r [&'r str], listed: &'r [&'r str]) -> plan::Target<'r> {
+    fn target<'r>(&'r self, status: &'r Status<'r>, foreign: &'r [&'r str], listed: &'r [&'r str]) -> plan::Target<'r> {
         plan::Target {
+            request: self.request,
+            status,
             metadata: self.metadata,
             spec: self.spec,
             foreign,

@@ -80,6 +80,11 @@ impl<'a> Status<'a> {
         found.map(|(_, raw)| *raw)
     }
 
+    /// The names of all volumes that are listed.
+    pub fn volumes(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().flat_map(|(entry, _)| &entry.added.volumes).map(String::as_str)
+    }
+
     /// The names of all containers that are listed, each with its template.
     pub fn containers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.entries.iter().flat_map(|(entry, _)| {

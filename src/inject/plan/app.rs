@@ -4,6 +4,7 @@
 use serde_json::{Value as Json, json};
 
 use super::super::app_containers::{AppChange, Append, Member, Mount, is_literal, matches};
+use super::super::defaults::equal;
 use super::super::diagnostic::shown;
 use super::super::pod::Container;
 use super::super::reason::Reason;
@@ -173,13 +174,13 @@ impl<'r> Outcome<'r> {
                     target.added_by.push((&member.name, &ready.template.name));
                     added.env.push(&member.name);
                 }
-                Some(own) if same(&own, &member.value) => {}
+                Some(own) if equal(&own, &member.value) => {}
                 Some(_) => clash(on_conflict.env, target.has("the variable", &member.name)),
             }
         }
         for member in &change.env_from {
             let own = target.own.env_from.iter().flatten().chain(target.env_from.iter().copied());
-            if !own.into_iter().any(|own| same(own, &member.value)) {
+            if !own.into_iter().any(|own| equal(own, &member.value)) {
                 target.env_from.push(&member.value);
                 added.env_from.push(&member.value);
             }
@@ -191,7 +192,7 @@ impl<'r> Outcome<'r> {
                     target.added_by.push((&mount.path, &ready.template.name));
                     added.mounts.push(mount);
                 }
-                Some(own) if same(own, &mount.value) => {}
+                Some(own) if equal(own, &mount.value) => {}
                 Some(_) => clash(on_conflict.mounts, target.has("a mount at", &mount.path)),
             }
         }
@@ -295,28 +296,4 @@ impl<'r> AppContainer<'r> {
         }
         Ok(Some(suffix))
     }
-}
-
-/// Whether two entries mean the same once the API server has filled in its defaults.
-fn same(one: &Json, other: &Json) -> bool {
-    fn plain(value: &Json) -> Json {
-        let Json::Object(map) = value else { return value.clone() };
-        let is_default = |key: &str, value: &Json| {
-            value.is_null()
-                || matches!(
-                    (key, value.as_str()),
-                    ("value" | "subPath" | "subPathExpr" | "prefix", Some(""))
-                        | ("apiVersion", Some("v1"))
-                        | ("divisor", Some("0"))
-                )
-                || matches!((key, value.as_bool()), ("readOnly" | "optional", Some(false)))
-        };
-        Json::Object(
-            map.iter()
-                .filter(|(key, value)| !is_default(key, value))
-                .map(|(key, value)| (key.clone(), plain(value)))
-                .collect(),
-        )
-    }
-    plain(one) == plain(other)
 }

@@ -2,6 +2,7 @@
 //! did before.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 
@@ -53,12 +54,10 @@ impl<'r> Plan<'r> {
 
     /// kubectl's default container stays the application's.
     fn keep_default_container(&mut self, pod: &Target<'r>) {
-        let Some((first, own)) = self.containers.new_first() else { return };
+        let Some((first, own)) = self.containers.new_first().map(|(item, own)| (Arc::clone(item), own)) else { return };
         let is_set = pod.metadata.annotation(DEFAULT_CONTAINER).is_some()
             || find(&self.annotations, DEFAULT_CONTAINER).is_some();
-        let by = |placed: &&mut Placed<'r>| {
-            placed.ready.additions.containers.iter().any(|item| std::ptr::eq(item.as_ref(), first))
-        };
+        let by = |placed: &&mut Placed<'r>| placed.containers.iter().any(|item| Arc::ptr_eq(item, &first));
         if !is_set && let Some(placed) = self.placed.iter_mut().find(by) {
             placed.annotations.push(DEFAULT_CONTAINER);
             self.annotations.push((DEFAULT_CONTAINER, Cow::Borrowed(own)));

@@ -1,17 +1,19 @@
 //! What of a template fits into the pod: names and ports that are taken, and what `onConflict` says about them. It
 //! changes nothing.
 
+use std::sync::Arc;
+
 use super::super::diagnostic::shown;
 use super::super::item::{Item, Port};
 use super::super::reason::Reason;
-use super::super::template::{Clash, HostNetwork};
-use super::{Placed, Plan, Problem, Ready, Target};
+use super::super::template::{Clash, HostNetwork, OnConflict};
+use super::{AppAdded, Placed, Plan, Problem, Ready, Target};
 
 /// What can be added of a template's lists.
 #[derive(Default)]
 pub(super) struct Fit<'r> {
-    pub(super) init_containers: Vec<&'r Item>,
-    pub(super) containers: Vec<&'r Item>,
+    pub(super) init_containers: Vec<Arc<Item>>,
+    pub(super) containers: Vec<Arc<Item>>,
     pub(super) volumes: Vec<&'r Item>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<(Reason, String)>,
@@ -28,33 +30,68 @@ impl<'r> Fit<'r> {
         let additions = ready.additions.as_ref();
         let on_conflict = ready.on_conflict;
         let mut left_out: Vec<&Item> = Vec::new();
-        for (init, item) in additions
-            .init_containers
-            .iter()
-            .map(|item| (true, item.as_ref()))
-            .chain(additions.containers.iter().map(|item| (false, item.as_ref())))
-        {
-            let name = fit.clashes(plan.taken_name(item, pod), on_conflict.containers);
-            if name || fit.clashes(plan.taken_port(item, pod), on_conflict.host_ports) {
-                left_out.push(item);
-            } else {
-                let list = if init { &mut fit.init_containers } else { &mut fit.containers };
-                list.push(item);
+        for (init, list) in [(true, &additions.init_containers), (false, &additions.containers)] {
+            for item in list {
+                match fit.container(plan, item, pod, on_conflict) {
+                    Some(item) if init => fit.init_containers.push(item),
+                    Some(item) => fit.containers.push(item),
+                    None => left_out.push(item),
+                }
             }
         }
-        let kept: Vec<&Item> = fit.init_containers.iter().chain(&fit.containers).copied().collect();
-        fit.warnings.extend(kept.into_iter().filter_map(|item| same_port(item, pod)));
+        let ports = fit.init_containers.iter().chain(&fit.containers).filter_map(|item| same_port(item, pod));
+        fit.warnings.extend(ports);
         for item in additions.volumes.iter().map(AsRef::as_ref) {
             let kept = || fit.init_containers.iter().chain(&fit.containers);
             let needed = kept().any(|container| container.mounts.contains(&item.name))
                 || additions.app_containers.iter().flat_map(|change| &change.mounts).any(|m| m.volume == item.name);
             // What only a container needed that is left out goes with it.
             let gone = !needed && left_out.iter().any(|container| container.mounts.contains(&item.name));
-            if !gone && !plan.is_shared(item) && !fit.clashes(plan.taken_volume(item, pod), on_conflict.volumes) {
+            let is_shared = plan.is_shared(item) || pod.shares(item);
+            if !gone && !is_shared && !fit.clashes(plan.taken_volume(item, pod), on_conflict.volumes) {
                 fit.volumes.push(item);
             }
         }
         fit
+    }
+
+    /// The container as it joins the pod, unless it is left out.
+    fn container(
+        &mut self,
+        plan: &Plan<'r>,
+        item: &'r Arc<Item>,
+        pod: &Target<'r>,
+        on_conflict: OnConflict,
+    ) -> Option<Arc<Item>> {
+        if self.clashes(plan.taken_name(item, pod), on_conflict.containers) {
+            return None;
+        }
+        let mut taken = Vec::new();
+        for (index, port) in item.ports.iter().enumerate() {
+            if self.clashes(plan.taken_port(port, pod), on_conflict.host_ports) {
+                taken.push(index);
+            }
+        }
+        if taken.is_empty() {
+            return Some(Arc::clone(item));
+        }
+        // On the node's own network the process would listen all the same, so the container goes as a whole.
+        let is_apart = pod.spec.host_network != Some(true);
+        is_apart.then(|| Arc::new(item.without_host_ports(&taken)))
+    }
+
+    /// Leaves out volumes that only those mounts needed which are left out.
+    pub(super) fn keep_mounted(&mut self, ready: &Ready<'_>, added: &[AppAdded<'_>]) {
+        let mentions = |volume: &Item| {
+            let changes = ready.additions.app_containers.iter().flat_map(|change| &change.mounts);
+            changes.into_iter().any(|mount| mount.volume == volume.name)
+        };
+        let (init_containers, containers) = (&self.init_containers, &self.containers);
+        let mounted = |volume: &Item| {
+            init_containers.iter().chain(containers).any(|item| item.mounts.contains(&volume.name))
+                || added.iter().flat_map(|added| &added.mounts).any(|mount| mount.volume == volume.name)
+        };
+        self.volumes.retain(|volume| !mentions(volume) || mounted(volume));
     }
 
     /// Whether something is taken and so cannot be added; says so as a problem or a warning.
@@ -98,19 +135,17 @@ impl Plan<'_> {
         item.shared && self.volumes.iter().any(|other| other.shared && other.value == item.value)
     }
 
-    fn taken_port(&self, item: &Item, pod: &Target<'_>) -> Taken {
+    fn taken_port(&self, wanted: &Port, pod: &Target<'_>) -> Taken {
         let on_host = pod.spec.host_network == Some(true);
-        item.ports.iter().find_map(|wanted| {
-            let number = wanted.taken(on_host)?;
-            let what = format!("it takes port {number}/{} of the node", wanted.protocol);
-            if let Some(owner) = owner_of_host_port(pod, wanted, number) {
-                let what = format!("{what}, but the pod's container \"{}\" has it", shown(owner, 63));
-                return Some((what, "Change one of the host ports"));
-            }
-            let clashes = |port: &Port| port.taken(on_host) == Some(number) && wanted.clashes(&port.protocol, &port.ip);
-            let other = self.placed_with(|placed| containers(placed).flat_map(|item| &item.ports).any(clashes))?;
-            Some((format!("{what}, and so does template {other}"), ASK_FOR_ONE))
-        })
+        let number = wanted.taken(on_host)?;
+        let what = || format!("it takes port {number}/{} of the node", wanted.protocol);
+        if let Some(owner) = owner_of_host_port(pod, wanted, number) {
+            let what = format!("{}, but the pod's container \"{}\" has it", what(), shown(owner, 63));
+            return Some((what, "Change one of the host ports"));
+        }
+        let clashes = |port: &Port| port.taken(on_host) == Some(number) && wanted.clashes(&port.protocol, &port.ip);
+        let other = self.placed_with(|placed| containers(placed).flat_map(|item| &item.ports).any(clashes))?;
+        Some((format!("{}, and so does template {other}", what()), ASK_FOR_ONE))
     }
 }
 
@@ -137,7 +172,7 @@ fn same_port(item: &Item, pod: &Target<'_>) -> Option<(Reason, String)> {
 }
 
 fn containers<'p>(placed: &'p Placed<'_>) -> impl Iterator<Item = &'p Item> {
-    placed.init_containers.iter().chain(&placed.containers).copied()
+    placed.init_containers.iter().chain(&placed.containers).map(AsRef::as_ref)
 }
 
 /// The container of the pod that holds a port of the node. On the host's network every declared port is one, also

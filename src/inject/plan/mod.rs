@@ -9,18 +9,22 @@ mod finish;
 mod fit;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
 use super::additions::Additions;
 use super::arrangement::Arrangement;
+use super::defaults;
 use super::diagnostic::shown;
 use super::item::Item;
+use super::paths::Paths;
 use super::pod::{Metadata, Spec};
 use super::pod_level::{Operation, PodLevel};
 use super::reason::Reason;
+use super::review::Request;
+use super::status::Status;
 use super::template::{Clash, Mode, OnConflict, Position, Template};
 
 pub(super) use app::{AppAdded, AppContainer, EnvAddition};
@@ -82,8 +86,8 @@ pub(super) struct Plan<'r> {
 #[derive(Debug)]
 pub(super) struct Placed<'r> {
     pub(super) ready: &'r Ready<'r>,
-    pub(super) init_containers: Vec<&'r Item>,
-    pub(super) containers: Vec<&'r Item>,
+    pub(super) init_containers: Vec<Arc<Item>>,
+    pub(super) containers: Vec<Arc<Item>>,
     pub(super) volumes: Vec<&'r Item>,
     pub(super) image_pull_secrets: Vec<&'r str>,
     pub(super) labels: Vec<&'r str>,
@@ -129,6 +133,8 @@ pub(super) struct Problem {
 /// The pod the plan is for.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'p> {
+    pub(super) request: &'p Request<'p>,
+    pub(super) status: &'p Status<'p>,
     pub(super) metadata: &'p Metadata<'p>,
     pub(super) spec: &'p Spec<'p>,
     /// Whether the pod is a Job's, which ends when its containers do.
@@ -154,58 +160,57 @@ impl<'r> Plan<'r> {
 
     /// Places a template, or tells everything that stands in its way.
     pub(super) fn place(&mut self, ready: &'r Ready<'r>, pod: &Target<'r>) -> Vec<Problem> {
-        let fit = Fit::of(self, ready, pod);
+        let mut fit = Fit::of(self, ready, pod);
         let app = app::change(self, ready, pod);
-        // A volume that only mounts needed which are left out goes with them.
-        let mentions = |volume: &&Item| {
-            let changes = ready.additions.app_containers.iter().flat_map(|change| &change.mounts);
-            changes.into_iter().any(|mount| mount.volume == volume.name)
-        };
-        let mounted = |volume: &&Item| {
-            fit.init_containers.iter().chain(&fit.containers).any(|item| item.mounts.contains(&volume.name))
-                || app.added.iter().flat_map(|added| &added.mounts).any(|mount| mount.volume == volume.name)
-        };
-        let volumes: Vec<&Item> =
-            fit.volumes.iter().copied().filter(|volume| !mentions(volume) || mounted(volume)).collect();
+        fit.keep_mounted(ready, &app.added);
+        let (pod_level, conflicts) = self.with_pod_level(ready, pod);
         let mut problems = fit.problems;
         problems.extend(app.problems);
         problems.extend(self.taken_metadata(ready, pod));
-        problems.extend(taken_file(&volumes, pod));
-        let (pod_level, conflicts) = self.with_pod_level(ready, pod);
-        let clash = ready.on_conflict.pod;
-        let taken = |field: &String| format!("it sets pod.{field}, which the pod has otherwise");
-        if clash == Clash::Fail {
-            let fix = "Change the pod's, or the template";
-            let problem = |field| Problem { reason: Reason::Conflict, what: taken(field), fix };
-            problems.extend(conflicts.iter().map(problem));
-        }
-        if problems.is_empty() {
-            let placed = Placed {
-                ready,
-                init_containers: fit.init_containers,
-                containers: fit.containers,
-                volumes,
-                image_pull_secrets: Vec::new(),
-                labels: Vec::new(),
-                annotations: Vec::new(),
-                app_containers: app.added,
-                pod: Vec::new(),
-                replaced: BTreeMap::new(),
-            };
-            self.app_containers = app.containers;
-            let kept =
-                conflicts.iter().map(|field| (Reason::Conflict, format!("kept what is there: {}", taken(field))));
-            let changes = ready.changes.iter().map(|what| (Reason::Injected, what.clone()));
-            for (reason, what) in fit.warnings.into_iter().chain(app.warnings).chain(kept).chain(changes) {
-                self.warn(ready, reason, what);
+        problems.extend(taken_file(&fit.volumes, pod));
+        let mut warnings = fit.warnings;
+        warnings.extend(app.warnings);
+        for what in conflicts.iter().map(|field| self.taken_field(field)) {
+            match ready.on_conflict.pod {
+                Clash::Fail => {
+                    let fix = "Change the pod's, or a template";
+                    problems.push(Problem { reason: Reason::Conflict, what, fix });
+                }
+                Clash::Keep => warnings.push((Reason::Conflict, format!("kept what is there: {what}"))),
             }
-            let before = self.pod_level.as_ref().map_or(0, |pod| pod.operations.len());
-            self.pod_level = pod_level;
-            let operations = self.pod_level.iter().flat_map(|pod| pod.operations.iter().skip(before).cloned());
-            let placed = Placed { pod: operations.collect(), ..placed };
-            self.add(placed, pod);
         }
+        if !problems.is_empty() {
+            return problems;
+        }
+        warnings.extend(ready.changes.iter().map(|what| (Reason::Injected, what.clone())));
+        for (reason, what) in warnings {
+            self.warn(ready, reason, what);
+        }
+        self.app_containers = app.containers;
+        let before = self.pod_level.as_ref().map_or(0, |pod| pod.operations.len());
+        self.pod_level = pod_level;
+        let operations = self.pod_level.iter().flat_map(|pod| pod.operations.iter().skip(before).cloned());
+        let placed = Placed {
+            ready,
+            init_containers: fit.init_containers,
+            containers: fit.containers,
+            volumes: fit.volumes,
+            image_pull_secrets: Vec::new(),
+            labels: Vec::new(),
+            annotations: Vec::new(),
+            app_containers: app.added,
+            pod: operations.collect(),
+            replaced: BTreeMap::new(),
+        };
+        self.add(placed, pod);
         problems
+    }
+
+    fn taken_field(&self, field: &str) -> String {
+        match self.placed_with(|placed| placed.pod.iter().any(|operation| operation.gave(field))) {
+            Some(other) => format!("it sets pod.{field}, which template {other} sets otherwise"),
+            None => format!("it sets pod.{field}, which the pod has otherwise"),
+        }
     }
 
     /// The pod-level fields with those of a template, and the fields that the pod has otherwise.
@@ -231,10 +236,10 @@ impl<'r> Plan<'r> {
         }
         let default = template.position.as_ref();
         for item in &placed.init_containers {
-            self.join(true, item, item.position.as_ref().or(default).unwrap_or(&Position::First), ready);
+            self.join(true, Arc::clone(item), item.position.as_ref().or(default).unwrap_or(&Position::First), ready);
         }
         for item in &placed.containers {
-            self.join(false, item, item.position.as_ref().or(default).unwrap_or(&Position::Last), ready);
+            self.join(false, Arc::clone(item), item.position.as_ref().or(default).unwrap_or(&Position::Last), ready);
         }
         if pod.of_job && template.mode == Mode::Container && !additions.containers.is_empty() {
             let name = &additions.containers[0].name;
@@ -280,13 +285,21 @@ impl<'r> Plan<'r> {
         });
         let (kind, key, ..) =
             labels.chain(annotations).find(|(.., value, own)| own.is_some_and(|own| own != *value))?;
-        let what = format!("it adds the {kind} {key}, but the pod has it with another value");
-        Some(Problem { reason: Reason::Conflict, what, fix: "Remove the pod's, or change the template" })
+        let by = self.placed_with(|placed| {
+            if kind == "label" {
+                placed.labels.contains(&key.as_str())
+            } else {
+                placed.annotations.contains(&key.as_str())
+            }
+        });
+        let owner = by.map_or("the pod".to_owned(), |other| format!("template {other}"));
+        let what = format!("it adds the {kind} {key}, but {owner} has it with another value");
+        Some(Problem { reason: Reason::Conflict, what, fix: "Remove the pod's, or change a template" })
     }
 
     /// Puts a container where it belongs. Where its anchor is missing (another webhook may add it later) it goes
     /// where it would without one.
-    fn join(&mut self, init: bool, item: &'r Item, position: &Position, ready: &'r Ready<'r>) {
+    fn join(&mut self, init: bool, item: Arc<Item>, position: &Position, ready: &'r Ready<'r>) {
         let list = if init { &mut self.init_containers } else { &mut self.containers };
         let missing = match position {
             Position::Before(anchor) | Position::After(anchor) if !list.has(anchor) => Some(anchor),
@@ -295,9 +308,9 @@ impl<'r> Plan<'r> {
         match missing {
             None => list.insert(item, position),
             Some(anchor) => {
-                list.insert(item, if init { &Position::First } else { &Position::Last });
                 let what =
                     format!("{} goes to its default place, there is no container {}", item.name, shown(anchor, 63));
+                list.insert(item, if init { &Position::First } else { &Position::Last });
                 self.warn(ready, Reason::Injected, what);
             }
         }
@@ -347,6 +360,20 @@ impl<'r> Plan<'r> {
 }
 
 impl Target<'_> {
+    /// Whether a template that is in the pod has added this very volume, and both mean to share it.
+    fn shares(&self, item: &Item) -> bool {
+        item.shared
+            && self.status.volumes().any(|name| name == item.name)
+            && self.volume(&item.name).is_some_and(|own| defaults::equal(&own, &item.value))
+    }
+
+    fn volume(&self, name: &str) -> Option<Json> {
+        let paths = Paths::new(&BTreeSet::from([vec!["spec".to_owned(), "volumes".to_owned()]]));
+        let mut pod = paths.read(self.request.document, self.request.at).ok()?;
+        let volumes = pod["spec"]["volumes"].as_array_mut()?;
+        volumes.iter_mut().find(|volume| volume["name"] == name).map(Json::take)
+    }
+
     fn has_volume(&self, name: &str) -> bool {
         self.spec.volumes.iter().flatten().any(|volume| volume.name.as_str() == name)
             || self.claims.iter().any(|claim| claim == name)
