@@ -58,13 +58,13 @@ enum Words {
 /// Names that are taken in a template. Containers share one set, each other list has its own.
 #[derive(Default)]
 struct Taken {
-    containers: Vec<String>,
-    volumes: Vec<String>,
-    secrets: Vec<String>,
+    containers: item::Names,
+    volumes: item::Names,
+    secrets: item::Names,
 }
 
 impl Taken {
-    fn of(&mut self, kind: Kind) -> &mut Vec<String> {
+    fn of(&mut self, kind: Kind) -> &mut item::Names {
         match kind {
             Kind::Volume => &mut self.volumes,
             Kind::PullSecret => &mut self.secrets,
@@ -241,7 +241,7 @@ impl Entry {
         &self,
         scope: &Scope<'_>,
         files: &str,
-        names: &mut Vec<String>,
+        names: &mut item::Names,
     ) -> Result<Option<Arc<Item>>, Vec<String>> {
         if let Some(condition) = &self.condition
             && !scope.holds(condition).map_err(|why| vec![why])?
@@ -249,8 +249,8 @@ impl Entry {
             return Ok(None);
         }
         let Some((node, path)) = &self.node else {
-            names.push(self.item.name.clone());
-            return Ok(Some(Arc::clone(&self.item)));
+            let twice = || vec![format!("two items of the template called \"{}\" apply to this pod", self.item.name)];
+            return if names.take(&self.item.name) { Ok(Some(Arc::clone(&self.item))) } else { Err(twice()) };
         };
         let Some(node) = resolve(node, scope).map_err(|why| vec![why])? else { return Ok(None) };
         let source = Source::new("", "");
@@ -302,13 +302,13 @@ fn words(pairs: &[(Key, Words)], what: &str, scope: &Scope<'_>, problems: &mut V
 }
 
 impl Compiler<'_, '_, '_> {
-    fn list(&mut self, node: Option<&Node>, kind: Kind, files: &str, names: &mut Vec<String>) -> Vec<Entry> {
+    fn list(&mut self, node: Option<&Node>, kind: Kind, files: &str, names: &mut item::Names) -> Vec<Entry> {
         let items = self.checker.items(node, kind.key());
         let entry = |(index, node)| self.entry(node, kind, files, format!("{}[{index}]", kind.key()), names);
         items.iter().enumerate().filter_map(entry).collect()
     }
 
-    fn entry(&mut self, node: &Node, kind: Kind, files: &str, path: String, names: &mut Vec<String>) -> Option<Entry> {
+    fn entry(&mut self, node: &Node, kind: Kind, files: &str, path: String, names: &mut item::Names) -> Option<Entry> {
         let condition = node.get("if").and_then(|node| self.expression(node, "if"));
         let place = if kind.is_container() { position(self.checker, node.get("position")) } else { None };
         let mut dynamic = false;
@@ -324,6 +324,7 @@ impl Compiler<'_, '_, '_> {
             let help = "write the item, with expressions in its values and `if` beside them";
             self.checker.error(node.span, format!("{path} cannot be an expression as a whole"), help);
         }
+        names.conditional = condition.is_some();
         let item = item::read(self.checker, &node, kind, files, &path, names)?;
         let item = Arc::new(Item { position: place, ..item });
         Some(Entry { kind, item, condition, node: dynamic.then_some((node, path)) })

@@ -86,7 +86,10 @@ impl<'p> Evaluation<'p> {
             return Err(vec![Problem { reason: Reason::NotAllowed, what, fix }]);
         }
         let on_conflict = template.on_conflict;
-        let fitted = read(self.spec.resources).and_then(|resources| pod_resources::fit(&additions, &resources));
+        let fitted = read(self.spec.resources).map(|resources| pod_resources::fit(&additions, &resources));
+        let fix = "Leave the resource out of the pod's own resources, or do without the template";
+        let exceeded = |what| vec![Problem { reason: Reason::ResourcesExceeded, what, fix }];
+        let fitted = fitted.transpose().map_err(exceeded)?.flatten();
         Ok(match fitted {
             Some((additions, changes)) => {
                 Ready { template, additions: Arc::new(additions), hash, changes, on_conflict, verifies: false }

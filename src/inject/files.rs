@@ -5,7 +5,7 @@
 use serde_json::{Value as Json, json};
 
 use super::diagnostic::shown;
-use super::item::{Item, plain, refuse_keys, required_name};
+use super::item::{Item, Names, plain, refuse_keys, required_name};
 use super::pod_types::{Checker, PENDING};
 use super::syntax::{is_label, is_label_value};
 use super::yaml::{Node, Value};
@@ -19,7 +19,7 @@ pub(super) fn volume(
     node: &Node,
     keys: &str,
     path: &str,
-    names: &mut Vec<String>,
+    names: &mut Names,
 ) -> Option<Item> {
     refuse_other_keys(checker, node);
     let found = json!({"name": node.get("name").map(|name| checker.json(name, "string", &format!("{path}.name")))});

@@ -64,6 +64,26 @@ impl Port {
     }
 }
 
+/// Names of a template's items that are taken. While a template is loaded, two items with conditions may have one name;
+/// in one pod they may not.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// With whether a condition decides on the item.
+    taken: Vec<(String, bool)>,
+    /// Whether a condition decides on the items that come.
+    pub(super) conditional: bool,
+}
+
+impl Names {
+    /// Takes a name, unless somebody has it.
+    pub(super) fn take(&mut self, name: &str) -> bool {
+        let clashes = |(taken, conditional): &(String, bool)| taken == name && !(*conditional && self.conditional);
+        let free = !self.taken.iter().any(clashes);
+        self.taken.push((name.to_owned(), self.conditional));
+        free
+    }
+}
+
 /// What an item of a template is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -120,7 +140,7 @@ pub(super) fn read(
     kind: Kind,
     files: &str,
     path: &str,
-    names: &mut Vec<String>,
+    names: &mut Names,
 ) -> Option<Item> {
     if kind.is_container() {
         return container(checker, node, kind, path, names);
@@ -141,7 +161,7 @@ pub(super) fn read(
     Some(Item { shared: shared && kind == Kind::Volume, ..plain(name, value) })
 }
 
-fn container(checker: &mut Checker<'_>, node: &Node, kind: Kind, path: &str, names: &mut Vec<String>) -> Option<Item> {
+fn container(checker: &mut Checker<'_>, node: &Node, kind: Kind, path: &str, names: &mut Names) -> Option<Item> {
     refuse_keys(checker, node, &["restartPolicy"], |_| match kind {
         Kind::Init => {
             "does not belong to an init container of a template; one that keeps running goes under `sidecars`"
@@ -231,7 +251,7 @@ pub(super) fn required_name(
     node: &Node,
     value: &Json,
     path: &str,
-    names: &mut Vec<String>,
+    names: &mut Names,
     valid: fn(&str) -> bool,
 ) -> Option<String> {
     let Some(name) = value["name"].as_str() else {
@@ -245,15 +265,14 @@ pub(super) fn required_name(
         let help = "use 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit";
         checker.error(key_span(node, "name"), format!("{path}.name is no valid name: \"{}\"", shown(name, 80)), help);
     }
-    if names.iter().any(|taken| taken == name) {
+    if !names.take(name) {
         let message = format!("the name \"{name}\" is taken by another item of the template");
         checker.error(
             key_span(node, "name"),
             message,
-            "names are unique: those of containers over sidecars and initContainers",
+            "names are unique, those of containers over sidecars and initContainers, unless each item has an `if`",
         );
     }
-    names.push(name.to_owned());
     Some(name.to_owned())
 }
 

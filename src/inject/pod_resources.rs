@@ -1,6 +1,7 @@
 //! Containers that join a pod with resources of its own (KEP-2837): the sum of the containers' requests may not
 //! exceed the pod's, and no limit may. Leaving requests out does not help: the API server defaults them from limits,
-//! and a LimitRange adds them back. So they become an explicit "0", and limits are capped.
+//! and a LimitRange adds them back. So they become an explicit "0", and limits are capped. Huge pages cannot be
+//! overcommitted: a request must equal its limit, so there a container that wants some does not fit.
 
 use std::sync::Arc;
 
@@ -10,8 +11,14 @@ use super::additions::Additions;
 use super::item::Item;
 use super::quantity::quantity;
 
+/// What the names of the resources begin with of which a request must equal its limit (`IsOvercommitAllowed`).
+const HUGE_PAGES: &str = "hugepages-";
+
 /// `additions` as they fit into a pod with these `resources`, with what was changed; `None` where nothing has to be.
-pub(super) fn fit(additions: &Additions, resources: &Json) -> Option<(Additions, Vec<String>)> {
+///
+/// # Errors
+/// What does not fit, a sentence without full stop.
+pub(super) fn fit(additions: &Additions, resources: &Json) -> Result<Option<(Additions, Vec<String>)>, String> {
     let member = |key: &str| resources[key].as_object().into_iter().flatten();
     let mut names: Vec<&str> = member("requests").chain(member("limits")).map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
@@ -27,6 +34,9 @@ pub(super) fn fit(additions: &Additions, resources: &Json) -> Option<(Additions,
             }
             let own = &value["resources"]["requests"][*name];
             let has_limit = !value["resources"]["limits"][*name].is_null();
+            if name.starts_with(HUGE_PAGES) && (has_limit || !own.is_null()) {
+                return Err(format!("its container \"{}\" needs {name}, which the pod shares out itself", item.name));
+            }
             if own != "0" && (!own.is_null() || has_limit) {
                 value["resources"]["requests"][*name] = json!("0");
                 parts.push(format!("request of {name}"));
@@ -37,7 +47,7 @@ pub(super) fn fit(additions: &Additions, resources: &Json) -> Option<(Additions,
             *item = Arc::new(Item { json: value.to_string(), value, ..Item::clone(item) });
         }
     }
-    (!changes.is_empty()).then_some((fitted, changes))
+    Ok((!changes.is_empty()).then_some((fitted, changes)))
 }
 
 /// Lowers the limit of a container to the pod's.

@@ -43,6 +43,8 @@ pub enum Reason {
     Conflict,
     /// The template mounts a volume that neither it nor the pod has.
     MissingVolume,
+    /// The pod has resources of its own, and a container of the template does not fit into them.
+    ResourcesExceeded,
     /// The pod would exceed a size limit of the API server.
     TooLarge,
     /// Nothing of the template is missing from the pod.
@@ -75,6 +77,7 @@ impl Reason {
             Self::WindowsPod => "WindowsPod",
             Self::Conflict => "Conflict",
             Self::MissingVolume => "MissingVolume",
+            Self::ResourcesExceeded => "ResourcesExceeded",
             Self::TooLarge => "TooLarge",
             Self::NothingToAdd => "NothingToAdd",
             Self::ValidTemplate => "ValidTemplate",

@@ -21,6 +21,9 @@ use super::select::TemplateRef;
 use super::status::{Added, Skipped, Status, Written, WrittenEntry};
 use super::syntax::is_label;
 
+/// A template that a status lists, and its entry.
+pub(super) type Listed<'a> = (&'a str, &'a RawValue);
+
 impl Case<'_> {
     pub(super) fn unknown(&self, wanted: TemplateRef<'_>, by: By, unknown: &Unknown<'_>) -> Problem {
         let who = if by == By::Pod {
@@ -110,11 +113,12 @@ impl Case<'_> {
     }
 
     /// The new status: the templates asked for in their order, then what else is present.
+    /// Of `incomplete` ones something was missing.
     pub(super) fn status(
         &self,
         refs: &[TemplateRef<'_>],
         old: &Status<'_>,
-        present: &[(&str, &RawValue)],
+        (present, incomplete): (&[Listed<'_>], &[Listed<'_>]),
         chosen: &[Chosen<'_>],
         findings: &Findings,
         plan: &Plan<'_>,
@@ -138,7 +142,11 @@ impl Case<'_> {
             if let Some(placed) = placed {
                 // What had to be created is undone with the first template that is.
                 let added = added(placed, std::mem::take(&mut created));
-                templates.push(WrittenEntry::of(template, hash, Some(added), None));
+                let entry = WrittenEntry::of(template, hash, Some(added), None);
+                templates.push(match incomplete.iter().find(|(name, _)| *name == wanted.name) {
+                    Some((_, older)) => entry.completing(older, self.spec),
+                    None => entry,
+                });
             } else if findings.adds_nothing[index] && !plan.placed.is_empty() {
                 // A later round would judge its conditions on what the others have added.
                 let skipped = Skipped { reason: Reason::NothingToAdd.as_str(), message: "" };

@@ -140,7 +140,7 @@ impl<'p> Case<'p> {
             decision.reason = Reason::NothingToAdd;
         }
         decision.warnings = self.warnings(refs, &chosen, &findings, &plan);
-        let new_status = self.status(refs, &status, &present, &chosen, &findings, &plan);
+        let new_status = self.status(refs, &status, (&present, &incomplete), &chosen, &findings, &plan);
         if !plan.placed.is_empty() || left_out.is_some() && status_text != Some(new_status.as_str()) {
             let pointer = &self.place.embedding.pointer;
             let status = (self.settings.keys.status.as_str(), new_status.as_str());

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
 use super::pod::{Container, Metadata, Named, Spec, StringMap};
@@ -42,7 +43,7 @@ struct Listed {
     /// Container -> variables.
     env: BTreeMap<String, Vec<String>>,
     /// Container -> entries.
-    env_from: BTreeMap<String, Vec<serde_json::Value>>,
+    env_from: BTreeMap<String, Vec<Json>>,
     /// Container -> variable -> what was appended.
     appended: BTreeMap<String, BTreeMap<String, String>>,
     /// Pointers below `/spec`.
@@ -137,7 +138,7 @@ fn has_members(spec: &Spec<'_>, name: &str, wanted: &[String], members: fn(&Cont
 }
 
 /// Whether the container of that name has these `envFrom` entries.
-fn has_env_from(spec: &Spec<'_>, name: &str, entries: &[serde_json::Value]) -> bool {
+fn has_env_from(spec: &Spec<'_>, name: &str, entries: &[Json]) -> bool {
     let Some(container) = spec.container(name) else { return false };
     let own = values(container.env_from);
     entries.iter().all(|entry| own.contains(entry))
@@ -157,9 +158,8 @@ fn has_appended(spec: &Spec<'_>, name: &str, suffixes: &BTreeMap<String, String>
 fn has_field(spec: &Spec<'_>, pointer: &str) -> bool {
     let Some(path) = pointer.strip_prefix("/spec/") else { return false };
     let (name, rest) = path.split_once('/').map_or((path, String::new()), |(name, rest)| (name, format!("/{rest}")));
-    let json = spec.field(name).and_then(|json| serde_json::from_str::<serde_json::Value>(json).ok());
-    let defaults =
-        [serde_json::json!(30), serde_json::json!("default"), serde_json::json!({}), serde_json::Value::Null];
+    let json = spec.field(name).and_then(|json| serde_json::from_str::<Json>(json).ok());
+    let defaults = [serde_json::json!(30), serde_json::json!("default"), serde_json::json!({}), Json::Null];
     json.and_then(|json| json.pointer(&rest).cloned()).is_some_and(|value| !defaults.contains(&value))
 }
 
@@ -179,7 +179,7 @@ fn strings(list: Option<&RawValue>, field: &str) -> Vec<String> {
 }
 
 /// The entries of a list. What is not readable counts as empty.
-fn values(list: Option<&RawValue>) -> Vec<serde_json::Value> {
+fn values(list: Option<&RawValue>) -> Vec<Json> {
     list.and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default()
 }
 
@@ -206,6 +206,8 @@ pub(super) enum WrittenEntry<'a> {
     Kept(&'a RawValue),
     /// Added or left out now.
     New(Box<NewEntry<'a>>),
+    /// Completed now.
+    Joined(Json),
 }
 
 impl<'a> WrittenEntry<'a> {
@@ -223,6 +225,43 @@ impl<'a> WrittenEntry<'a> {
             added,
             skipped,
         }))
+    }
+}
+
+impl WrittenEntry<'_> {
+    /// The entry of a template of which a part was in the pod: with what the older entry lists, but for containers that
+    /// are gone.
+    pub(super) fn completing(self, older: &RawValue, spec: &Spec<'_>) -> Self {
+        let (Ok(mut older), Ok(mut entry)) = (serde_json::from_str::<Json>(older.get()), serde_json::to_value(&self))
+        else {
+            return self;
+        };
+        let mut added = older["added"].take();
+        for list in ["containers", "initContainers"] {
+            if let Some(names) = added.get_mut(list).and_then(Json::as_array_mut) {
+                names.retain(|name| name.as_str().is_some_and(|name| spec.container(name).is_some()));
+            }
+        }
+        join(&mut added, &entry["added"]);
+        entry["added"] = added;
+        Self::Joined(entry)
+    }
+}
+
+/// Adds to `older` what `newer` has: lists grow, maps are joined; of a value that both have the older stays.
+fn join(older: &mut Json, newer: &Json) {
+    match (older, newer) {
+        (Json::Object(older), Json::Object(newer)) => {
+            for (key, value) in newer {
+                join(older.entry(key).or_insert(Json::Null), value);
+            }
+        }
+        (Json::Array(older), Json::Array(newer)) => {
+            let new: Vec<Json> = newer.iter().filter(|item| !older.contains(item)).cloned().collect();
+            older.extend(new);
+        }
+        (older @ Json::Null, newer) => *older = newer.clone(),
+        _ => {}
     }
 }
 
@@ -262,7 +301,7 @@ pub(super) struct Added<'a> {
     pub(super) env: BTreeMap<&'a str, Vec<&'a str>>,
     /// Container -> entries.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) env_from: BTreeMap<&'a str, Vec<&'a serde_json::Value>>,
+    pub(super) env_from: BTreeMap<&'a str, Vec<&'a Json>>,
     /// Container -> variable -> what was appended.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) appended: BTreeMap<&'a str, BTreeMap<&'a str, String>>,
@@ -271,7 +310,7 @@ pub(super) struct Added<'a> {
     pub(super) pod: Vec<String>,
     /// JSON pointer -> what stood there before.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) replaced: BTreeMap<String, serde_json::Value>,
+    pub(super) replaced: BTreeMap<String, Json>,
     /// Lists and maps that did not exist before. Those of a container have its name where a pointer has its index.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) created: Vec<String>,

@@ -103,6 +103,14 @@ struct Rules {
     max_length: Option<usize>,
 }
 
+impl Rules {
+    /// The value of the list that means the same.
+    fn known(&self, scalar: Scalar, value: &Json) -> Option<&Json> {
+        let order = scalar.order(value);
+        self.one_of.iter().find(|known| *known == value || order.is_some() && scalar.order(known) == order)
+    }
+}
+
 impl Parameter {
     /// Whether its value is a map.
     #[must_use]
@@ -163,13 +171,14 @@ impl Parameter {
             free(text)?;
         }
         self.obey(scalar, &value)?;
-        Ok(value)
+        // Expressions compare text, so 1024Mi reads as the 1Gi that the template has.
+        Ok(self.rules.known(scalar, &value).cloned().unwrap_or(value))
     }
 
     /// Whether a value obeys the rules; if not, which one it breaks.
     fn obey(&self, scalar: Scalar, value: &Json) -> Result<(), String> {
         let rules = &self.rules;
-        if !rules.one_of.is_empty() && !rules.one_of.contains(value) {
+        if !rules.one_of.is_empty() && rules.known(scalar, value).is_none() {
             let list: Vec<String> = rules.one_of.iter().take(20).map(plain).collect();
             return Err(format!("it must be one of {}", list.join(", ")));
         }
