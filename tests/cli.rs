@@ -201,6 +201,20 @@ fn lint_shows_findings_with_their_rule_and_fails_on_errors() {
         "{}",
         ran.stdout
     );
+    let parameter = ASKS.replace(
+        "inject: helper",
+        "inject: helper\n    helper.sidecar.io/sise: large\n    helpr.sidecar.io/size: large",
+    );
+    fs::write(folder.path().join("parameter.yaml"), parameter).unwrap();
+    let ran = lint(&["-f", "parameter.yaml"]);
+    assert_eq!(ran.code, Some(1));
+    for part in [
+        "the template helper has no parameter sise",
+        "helpr.sidecar.io/size is for a template that is not asked for; did you mean helper?",
+    ] {
+        assert!(ran.stdout.contains(part), "{}", ran.stdout);
+    }
+    assert!(ran.stderr.contains("(1 baseline)"), "{}", ran.stderr);
     let ran = run(folder.path(), &["lint", "--explain"], "");
     assert!(ran.code == Some(0) && ran.stdout.contains("volume-name (warning)\n"), "{}", ran.stdout);
 }
@@ -214,6 +228,20 @@ fn expressions_see_what_the_api_server_would_have_put_in() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stdout.contains("value: Always shop default"), "{}", ran.stdout);
     assert!(!ran.stdout.contains("restartPolicy: Always\n  serviceAccountName"), "the document has no defaults in it");
+}
+
+#[test]
+fn pull_secrets_in_a_manifest_are_warned_about() {
+    let folder = folder(&[("templates/p.yaml", "imagePullSecrets: [{name: registry}]\n")]);
+    let asks = ASKS.replace("helper", "p");
+    let ran = inject(&folder, &["-f", "-"], &asks);
+    assert!(
+        ran.stdout.contains("name: registry") && ran.stderr.contains("those of the ServiceAccount"),
+        "{}",
+        ran.stderr
+    );
+    let has = asks.replace("spec:\n", "spec:\n  imagePullSecrets: [{name: own}]\n");
+    assert_eq!(inject(&folder, &["-f", "-"], &has).stderr, "");
 }
 
 #[test]

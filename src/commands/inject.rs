@@ -159,6 +159,9 @@ impl Injector<'_> {
                 let patch: json_patch::Patch = serde_json::from_slice(patch).context("failed to read our own patch")?;
                 let changed = document.changed.get_or_insert_with(|| document.value.clone());
                 json_patch::patch(changed, &patch).context("failed to apply our own patch")?;
+                if brings_pull_secrets(&document.value, changed, &pod) {
+                    let _ = writeln!(self.notes, "warning: {place}: {PULL_SECRETS}");
+                }
                 let operations = patch.0.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>();
                 document.patch.extend(operations.context("failed to write the patch")?);
             }
@@ -188,6 +191,17 @@ impl Injector<'_> {
         };
         inject::decide(&request, self.entry, &self.catalog, &self.settings, &pod.embedding)
     }
+}
+
+/// The service account plugin adds its pull secrets only to pods that have none.
+const PULL_SECRETS: &str =
+    "with imagePullSecrets in the manifest those of the ServiceAccount are not added; list them too if they are needed";
+
+/// Whether the pod has pull secrets now and had none before.
+fn brings_pull_secrets(before: &Value, after: &Value, pod: &PodTemplate) -> bool {
+    let pointer = format!("{}/spec/imagePullSecrets", pod.embedding.pointer);
+    let has = |document: &Value| document.pointer(&pointer).and_then(Value::as_array).is_some_and(|l| !l.is_empty());
+    has(after) && !has(before)
 }
 
 impl Document<'_> {

@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::manifests::{self, Document};
-use super::settings::KeysArgs;
+use super::settings::{KeysArgs, Level};
 use crate::inject::diagnostic::{Diagnostic, Severity, nearest};
 use crate::inject::keys::Keys;
 use crate::inject::lint::{self, Finding, Limits, RULES};
 use crate::inject::quantity::quantity;
+use crate::inject::security::Profile;
 use crate::inject::sources::{Rules, Sources};
 use crate::inject::template::Template;
 use crate::templates;
@@ -35,6 +36,9 @@ pub(super) struct LintArgs {
     /// Manifests that ask for templates, or - for stdin (repeatable)
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// The level of the Pod Security Standards that templates should keep to
+    #[arg(long, value_enum, default_value_t = Level::Baseline)]
+    pod_security: Level,
     #[command(flatten)]
     keys: KeysArgs,
     /// Explain a rule, or all of them
@@ -78,10 +82,14 @@ pub(super) fn run(args: &LintArgs) -> Result<(), Failure> {
     if let Some(path) = args.templates.iter().find(|path| !path.exists()) {
         return Err(Failure::Io(anyhow!("{}: no such file or folder", path.display())));
     }
-    let limits = Limits { max_sidecars: args.max_sidecars, budget: budget(&args.budget)? };
-    let (mut findings, templates) = templates_of(args, &limits);
-    let count = templates.len();
-    findings.extend(manifests_of(args)?);
+    let limits = Limits {
+        max_sidecars: args.max_sidecars,
+        budget: budget(&args.budget)?,
+        pod_security: args.pod_security.into(),
+    };
+    let files = templates::read_files(&args.templates);
+    let (mut findings, templates) = templates_of(&files, &args.keys.keys, &limits);
+    findings.extend(manifests_of(&args.files, &files, &args.keys.keys)?);
     findings.sort_by(|one, other| place(one).cmp(&place(other)));
     match args.output {
         Output::Text => print!("{}", as_text(&findings)),
@@ -90,12 +98,29 @@ pub(super) fn run(args: &LintArgs) -> Result<(), Failure> {
     }
     let of = |severity| findings.iter().filter(|finding| finding.diagnostic.severity == severity).count();
     let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
-    let summary = format!("templates: {count}, errors: {errors}, warnings: {warnings}");
+    let summary =
+        format!("templates: {}{}, errors: {errors}, warnings: {warnings}", templates.len(), levels(&templates));
     if errors > 0 || warnings > 0 && args.fail_on == FailOn::Warning {
         return Err(Failure::Found(summary));
     }
     eprintln!("{summary}");
     Ok(())
+}
+
+/// How many templates keep to which level of the Pod Security Standards.
+fn levels(templates: &[(String, Template)]) -> String {
+    let level = |template: &Template| {
+        let within = |profile: &Profile| template.beyond(*profile).is_none();
+        [Profile::Restricted, Profile::Baseline].into_iter().find(within).unwrap_or(Profile::Privileged)
+    };
+    let of = |profile| templates.iter().filter(|(_, template)| level(template) == profile).count();
+    let counts = [Profile::Restricted, Profile::Baseline, Profile::Privileged].map(|profile| (of(profile), profile));
+    let shown: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, profile)| format!("{count} {}", profile.as_str()))
+        .collect();
+    if shown.is_empty() { String::new() } else { format!(" ({})", shown.join(", ")) }
 }
 
 fn explain(id: &str) -> Result<(), Failure> {
@@ -129,15 +154,15 @@ fn budget(items: &[String]) -> Result<BTreeMap<String, i128>, Failure> {
 }
 
 /// The findings of all templates, and the templates with their origins.
-fn templates_of(args: &LintArgs, limits: &Limits) -> (Vec<Finding>, Vec<(String, Template)>) {
+fn templates_of(files: &[templates::File], keys: &Keys, limits: &Limits) -> (Vec<Finding>, Vec<(String, Template)>) {
     let (mut findings, mut templates) = (Vec::new(), Vec::new());
-    let of_file = |rule, diagnostic| Finding { rule, diagnostic, template: String::new() };
-    for file in templates::read_files(&args.templates) {
-        let found = templates::found(&file, &args.keys.keys);
+    let of_file = |rule, diagnostic| Finding::new(rule, diagnostic, "");
+    for file in files {
+        let found = templates::found(file, keys);
         findings.extend(found.errors.into_iter().map(|error| of_file("invalid", error)));
         findings.extend(found.warnings.into_iter().map(|warning| of_file("wrong-place", warning)));
         for text in found.texts {
-            let (of_template, template) = lint::template(&text.source(), &text.default_name, &args.keys.keys, limits);
+            let (of_template, template) = lint::template(&text.source(), &text.default_name, keys, limits);
             findings.extend(of_template);
             templates.extend(template.map(|template| (text.origin.clone(), template)));
         }
@@ -148,31 +173,30 @@ fn templates_of(args: &LintArgs, limits: &Limits) -> (Vec<Finding>, Vec<(String,
 }
 
 /// What is wrong with the annotations of manifests.
-fn manifests_of(args: &LintArgs) -> Result<Vec<Finding>, Failure> {
-    let keys = &args.keys.keys;
+fn manifests_of(paths: &[PathBuf], files: &[templates::File], keys: &Keys) -> Result<Vec<Finding>, Failure> {
     let mut sources = Sources::with_rules(Rules::default(), keys.clone());
-    templates::read(&args.templates, &mut sources);
+    templates::load(files, &mut sources);
     let catalog = sources.catalog().catalog;
     let (mut findings, mut problems) = (Vec::new(), String::new());
-    for path in manifests::files(&args.files)? {
+    for path in manifests::files(paths)? {
         let file = manifests::read(&path).map_err(Failure::Io)?;
         for document in manifests::documents(&file, &mut problems) {
             for pod in pod_templates(&document.value) {
                 let origin = format!("{}: {}", file.name, manifests::describe(&document.value, &pod));
                 let mut find = |rule, message: String| {
-                    let diagnostic = Diagnostic::of_document(&origin, message);
-                    let warns = lint::rule(rule).is_some_and(|rule| rule.severity == Severity::Warning);
-                    let diagnostic = if warns { diagnostic.warning() } else { diagnostic };
-                    findings.push(Finding { rule, diagnostic, template: String::new() });
+                    findings.push(Finding::new(rule, Diagnostic::of_document(&origin, message), ""));
                 };
                 for message in misplaced(&document, &pod, keys) {
                     find("wrong-place", message);
                 }
                 let metadata = pod_metadata(&document, &pod);
-                if let Some(request) = metadata["annotations"][&keys.request].as_str() {
-                    for message in lint::request(&keys.request, request, &catalog) {
-                        find("no-template", message);
-                    }
+                let request = metadata["annotations"][&keys.request].as_str();
+                for message in request.iter().flat_map(|request| lint::request(&keys.request, request, &catalog)) {
+                    find("no-template", message);
+                }
+                let written = metadata["annotations"].as_object().into_iter().flatten().map(|(key, _)| key.as_str());
+                for message in lint::parameters(written, request, &catalog, keys) {
+                    find("no-parameter", message);
                 }
             }
         }

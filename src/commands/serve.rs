@@ -14,10 +14,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
-use super::settings::SettingsArgs;
+use super::settings::{Level, SettingsArgs};
 use crate::certs::{self, Certificate, Current};
 use crate::inject::Settings;
-use crate::inject::security::Profile;
 use crate::inject::sources::Rules;
 use crate::server::{self, Trust, Webhook, accept, admin};
 use crate::watch;
@@ -113,24 +112,6 @@ enum NamespaceTemplates {
     Allow,
     /// The namespace's wins, unless the central one is required or chooses pods itself
     Prefer,
-}
-
-/// A level of the Pod Security Standards.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Level {
-    Privileged,
-    Baseline,
-    Restricted,
-}
-
-impl From<Level> for Profile {
-    fn from(level: Level) -> Self {
-        match level {
-            Level::Privileged => Self::Privileged,
-            Level::Baseline => Self::Baseline,
-            Level::Restricted => Self::Restricted,
-        }
-    }
 }
 
 impl ServeArgs {

@@ -4,6 +4,7 @@ use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 
 use crate::inject::keys::{Keys, PREFIX};
+use crate::inject::security::Profile;
 use crate::inject::select::{self, Dialect, Item, Selection};
 use crate::inject::{FOREIGN_SIDECARS, Settings};
 
@@ -80,5 +81,23 @@ impl SettingsArgs {
             skip_unknown: self.unknown_template == Unknown::Skip,
             foreign_sidecars: self.foreign_sidecars.clone(),
         })
+    }
+}
+
+/// A level of the Pod Security Standards.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Level {
+    Privileged,
+    Baseline,
+    Restricted,
+}
+
+impl From<Level> for Profile {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Privileged => Self::Privileged,
+            Level::Baseline => Self::Baseline,
+            Level::Restricted => Self::Restricted,
+        }
     }
 }

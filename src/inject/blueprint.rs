@@ -152,6 +152,21 @@ impl Blueprint {
         })
     }
 
+    /// All that may be added, without what expressions give.
+    pub(super) fn known(&self) -> Additions {
+        let mut additions = Additions::default();
+        for entry in &self.entries {
+            let value = without_pending(&entry.item.value);
+            additions.push(entry.kind, Arc::new(Item { value, ..Item::clone(&entry.item) }));
+        }
+        if let Some((node, _)) = &self.pod {
+            let source = Source::new("", "");
+            let fields = Json::Object(pod_level::read(&mut Checker::new(&source), node));
+            additions.pod = without_pending(&fields).as_object().cloned().unwrap_or_default();
+        }
+        additions
+    }
+
     /// What is added, if it is the same for every pod.
     pub(super) fn constant(&self) -> Option<Additions> {
         let mut additions = Additions::default();
@@ -261,6 +276,18 @@ impl Entry {
         } else {
             Err(checker.errors.into_iter().map(|error| error.message).collect())
         }
+    }
+}
+
+/// The value without what only expressions give.
+fn without_pending(value: &Json) -> Json {
+    match value {
+        Json::Object(map) => {
+            let known = map.iter().filter(|(_, value)| **value != PENDING);
+            known.map(|(key, value)| (key.clone(), without_pending(value))).collect()
+        }
+        Json::Array(items) => items.iter().filter(|item| **item != PENDING).map(without_pending).collect(),
+        scalar => scalar.clone(),
     }
 }
 

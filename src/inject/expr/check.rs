@@ -58,7 +58,11 @@ impl Check<'_> {
             let help = "move parts of it into `variables`";
             return Err(Fault::new("the expression is too large", help));
         }
+        let asks = matches!(&node.expr, Expr::Select(select) if select.test);
         if let Some((root, path)) = self.path(node, around)? {
+            if root == "object" && !self.is_bound(&root) {
+                self.note(&path, asks);
+            }
             return self.name(&root, &path);
         }
         match &mut node.expr {
@@ -120,10 +124,40 @@ impl Check<'_> {
         }
     }
 
+    fn is_bound(&self, root: &str) -> bool {
+        self.bound.iter().any(|name| name == root)
+    }
+
+    /// Notes that a path of the pod is read, or asked about with `has`, which reads what stands around it.
+    fn note(&mut self, path: &[String], asks: bool) {
+        match path.split_last() {
+            Some((_, around)) if asks => {
+                self.reads.guards.insert(path.to_vec());
+                self.reads.direct.insert(around.to_vec());
+            }
+            _ => drop(self.reads.direct.insert(path.to_vec())),
+        }
+    }
+
+    /// `'key' in object.path` asks about that key.
+    fn note_membership(&mut self, call: &mut CallExpr, around: Around) -> Result<(), Fault> {
+        let [key, map] = &mut call.args[..] else { return Ok(()) };
+        let Expr::Literal(LiteralValue::String(key)) = &key.expr else { return Ok(()) };
+        let key = key.inner().to_owned();
+        if let Some((root, mut path)) = self.path(map, around)?
+            && root == "object"
+            && !self.is_bound(&root)
+        {
+            path.push(key);
+            self.reads.guards.insert(path);
+        }
+        Ok(())
+    }
+
     fn name(&mut self, root: &str, path: &[String]) -> Result<(), Fault> {
-        let is_bound = self.bound.iter().any(|name| name == root);
+        let is_bound = self.is_bound(root);
         self.reads.loops.wide |= !self.bound.is_empty() && !is_bound && !root.starts_with("@result");
-        if self.bound.iter().any(|name| name == root) || root.starts_with('@') {
+        if is_bound || root.starts_with('@') {
             return Ok(());
         }
         match root {
@@ -173,6 +207,9 @@ impl Check<'_> {
         let is_operator = call.func_name.starts_with(['_', '@', '!', '-']);
         if !is_operator {
             self.function(call)?;
+        }
+        if call.func_name == operators::IN {
+            self.note_membership(call, around.inside())?;
         }
         let sorted = call.func_name == "sort";
         if let Some(target) = &mut call.target

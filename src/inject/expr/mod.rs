@@ -10,6 +10,7 @@ mod value;
 
 use std::collections::BTreeSet;
 
+use kube_cel::cel::common::ast::Expr;
 use kube_cel::cel::{IdedExpr, Program};
 use serde_json::Value as Json;
 
@@ -52,6 +53,9 @@ pub(super) struct Reads {
     pub(super) namespace: bool,
     /// The container an `if` is about.
     pub(super) container: bool,
+    /// Paths in the pod that make the expression fail where they are missing, and those it asks about first.
+    direct: BTreeSet<Vec<String>>,
+    guards: BTreeSet<Vec<String>>,
     loops: Loops,
 }
 
@@ -77,6 +81,12 @@ impl Reads {
             "container" => self.container,
             _ => !self.object.is_empty(),
         }
+    }
+
+    /// The paths in the pod that are read without asking whether they are there.
+    pub(super) fn unguarded(&self) -> impl Iterator<Item = &[String]> {
+        let guarded = |path: &[String]| self.guards.iter().any(|guard| path.starts_with(guard));
+        self.direct.iter().map(Vec::as_slice).filter(move |path| !guarded(path))
     }
 
     /// Adds what another expression reads.
@@ -141,6 +151,11 @@ impl Expression {
     pub(super) fn source(&self) -> &str {
         &self.source
     }
+
+    /// Whether its result is that of a function.
+    pub(super) fn is_call_of(&self, function: &str) -> bool {
+        matches!(&self.tree.expr, Expr::Call(call) if call.func_name == function && call.target.is_none())
+    }
 }
 
 /// What must hold before the parser may see it: it descends once per bracket and prefix, on the stack.
@@ -200,7 +215,7 @@ pub struct Text {
 #[derive(Debug)]
 enum Part {
     Literal(String),
-    Expression(Expression),
+    Expression(Box<Expression>),
 }
 
 /// What a string of a template is.
@@ -228,9 +243,11 @@ pub(super) fn compile(text: &str, names: &Names<'_>) -> Result<Compiled, Fault> 
     for piece in pieces {
         parts.push(match piece {
             text::Piece::Literal(text) => Part::Literal(text),
-            text::Piece::Expression(source, offset) => Part::Expression(
-                Expression::compile(source, names).map_err(|fault| Fault { offset: offset + fault.offset, ..fault })?,
-            ),
+            text::Piece::Expression(source, offset) => {
+                let compiled = Expression::compile(source, names);
+                let at = |fault: Fault| Fault { offset: offset + fault.offset, ..fault };
+                Part::Expression(Box::new(compiled.map_err(at)?))
+            }
         });
     }
     if let [Part::Literal(text)] = &parts[..] {
@@ -240,10 +257,18 @@ pub(super) fn compile(text: &str, names: &Names<'_>) -> Result<Compiled, Fault> 
 }
 
 impl Text {
+    /// Its pieces in order: text, or an expression.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = Result<&str, &Expression>> {
+        self.parts.iter().map(|part| match part {
+            Part::Literal(text) => Ok(text.as_str()),
+            Part::Expression(expression) => Err(expression.as_ref()),
+        })
+    }
+
     /// Its expressions.
     pub(super) fn expressions(&self) -> impl Iterator<Item = &Expression> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Expression(expression) => Some(expression),
+            Part::Expression(expression) => Some(expression.as_ref()),
             Part::Literal(_) => None,
         })
     }

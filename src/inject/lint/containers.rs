@@ -166,14 +166,18 @@ fn totals(linter: &mut Linter<'_>, containers: &[&Node]) {
         linter.find("max-sidecars", linter.node.span, message);
     }
     for (name, limit) in linter.limits.budget.clone() {
-        let request = |container: &&Node| -> Option<i128> {
-            let resources = container.get("resources")?;
-            let value = |kind: &str| resources.get(kind)?.get(&name);
-            let node = value("requests").or_else(|| value("limits"))?;
-            let written = node.written.as_deref().map(|text| text.trim_matches(['"', '\'']));
-            quantity(written?)
-        };
-        let total: i128 = containers.iter().filter_map(request).sum();
+        let mut total: i128 = 0;
+        for container in containers {
+            let value = |kind: &str| container.get("resources")?.get(kind)?.get(&name);
+            let Some(node) = value("requests").or_else(|| value("limits")) else { continue };
+            match largest(linter, node) {
+                Some(request) => total += request,
+                None => {
+                    let message = "nothing says how much this may become; give the parameter a maximum";
+                    linter.find("budget", node.span, message);
+                }
+            }
+        }
         if total > limit {
             let shown = |nano: i128| {
                 if name == "cpu" {
@@ -186,4 +190,23 @@ fn totals(linter: &mut Linter<'_>, containers: &[&Node]) {
             linter.find("budget", linter.node.span, message);
         }
     }
+}
+
+/// The most that a request can be: what is written, or what its expression allows.
+fn largest(linter: &Linter<'_>, node: &Node) -> Option<i128> {
+    let written = match &node.value {
+        Value::String(text) => text.as_str(),
+        _ => node.written.as_deref()?,
+    };
+    let Some(text) = linter.compiled(written) else { return quantity(written) };
+    let mut most = 0;
+    for expression in text.expressions() {
+        let of_parameter = expression.source().strip_prefix("params.").and_then(|name| {
+            let parameter = linter.template.parameters.iter().find(|parameter| parameter.name == name)?;
+            parameter.most()
+        });
+        let quoted = || expression.source().split(['\'', '"']).skip(1).step_by(2).filter_map(quantity).max();
+        most = most.max(of_parameter.or_else(quoted)?);
+    }
+    Some(most)
 }

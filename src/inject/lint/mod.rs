@@ -10,10 +10,11 @@ mod set;
 use std::collections::BTreeMap;
 
 pub use rules::{RULES, Rule, rule};
-pub use set::{across, request};
+pub use set::{across, parameters, request};
 
 use super::diagnostic::{Diagnostic, Severity, Source, Span, nearest};
 use super::keys::Keys;
+use super::security::Profile;
 use super::template::Template;
 use super::yaml::{self, Node, Value};
 
@@ -28,6 +29,16 @@ pub struct Finding {
     pub template: String,
 }
 
+impl Finding {
+    /// A finding as severe as its rule is.
+    #[must_use]
+    pub fn new(id: &'static str, diagnostic: Diagnostic, template: &str) -> Self {
+        let warns = rule(id).is_some_and(|rule| rule.severity == Severity::Warning);
+        let diagnostic = if warns { diagnostic.warning() } else { diagnostic };
+        Self { rule: id, diagnostic, template: template.to_owned() }
+    }
+}
+
 /// Limits that installations set.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -35,11 +46,13 @@ pub struct Limits {
     pub max_sidecars: usize,
     /// Most cpu and memory, in 10^-9 units, that its containers may request together.
     pub budget: BTreeMap<String, i128>,
+    /// The level of the Pod Security Standards that templates should keep to.
+    pub pod_security: Profile,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_sidecars: 4, budget: BTreeMap::new() }
+        Self { max_sidecars: 4, budget: BTreeMap::new(), pod_security: Profile::Baseline }
     }
 }
 
@@ -54,7 +67,7 @@ pub fn template(
     let loaded = match Template::load(source, default_name, keys) {
         Ok(loaded) => loaded,
         Err(errors) => {
-            let finding = |diagnostic| Finding { rule: "invalid", diagnostic, template: default_name.to_owned() };
+            let finding = |diagnostic| Finding::new("invalid", diagnostic, default_name);
             return (errors.into_iter().map(finding).collect(), None);
         }
     };
@@ -65,8 +78,18 @@ pub fn template(
     }
     containers::check(&mut linter);
     expressions::check(&mut linter);
+    pod_security(&mut linter);
     let findings = linter.silenced();
     (findings, Some(loaded.template))
+}
+
+/// What keeps the template out of namespaces that enforce the level asked for. Expressions are left aside.
+fn pod_security(linter: &mut Linter<'_>) {
+    let level = linter.limits.pod_security;
+    if let Some(why) = linter.template.beyond(level) {
+        let message = format!("namespaces that enforce the level {} refuse its pods: {why}", level.as_str());
+        linter.find("pod-security", linter.node.span, message);
+    }
 }
 
 /// One template on the way through the rules.
@@ -85,21 +108,16 @@ impl Linter<'_> {
     }
 
     fn push(&mut self, id: &'static str, diagnostic: Diagnostic) {
-        let warns = rule(id).is_some_and(|rule| rule.severity == Severity::Warning);
-        let diagnostic = if warns { diagnostic.warning() } else { diagnostic };
-        self.findings.push(Finding { rule: id, diagnostic, template: self.template.name.clone() });
+        self.findings.push(Finding::new(id, diagnostic, &self.template.name));
     }
 
     /// The findings without those that the template's `lint` silences with a reason.
     fn silenced(mut self) -> Vec<Finding> {
         let Some(Value::Map(entries)) = self.node.get("lint").map(|node| &node.value) else { return self.findings };
-        let mut silent = Vec::new();
         for (key, reason) in entries {
             let known = RULES.iter().map(|rule| rule.id);
             match (&reason.value, rule(&key.name)) {
-                (Value::String(reason), Some(rule)) if !reason.trim().is_empty() && rule.id != "invalid" => {
-                    silent.push(rule.id);
-                }
+                (Value::String(reason), Some(rule)) if !reason.trim().is_empty() && rule.id != "invalid" => {}
                 (_, Some(_)) => self.find("invalid", key.span, format!("lint.{} needs a reason", key.name)),
                 (_, None) => {
                     let hint = nearest(&key.name, known).map(|id| format!(", did you mean \"{id}\"?"));
@@ -108,7 +126,7 @@ impl Linter<'_> {
                 }
             }
         }
-        self.findings.retain(|finding| !silent.contains(&finding.rule));
+        self.findings.retain(|finding| !self.template.silences(finding.rule));
         self.findings
     }
 }

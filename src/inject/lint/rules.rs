@@ -22,10 +22,10 @@ const fn warning(id: &'static str, explanation: &'static str) -> Rule {
 }
 
 /// All rules, by id.
-pub const RULES: [Rule; 24] = [
+pub const RULES: [Rule; 26] = [
     error(
         "budget",
-        "The containers of the template together ask for more than --budget allows. What a sidecar requests is requested once for every pod, so small numbers become whole nodes. Lower the requests, or raise the budget.",
+        "The containers of the template together may ask for more than --budget allows; where an expression says how much, the maximum or enum of its parameter counts, else the largest quantity that is written in it. What a sidecar requests is requested once for every pod, so small numbers become whole nodes. Lower the requests, or raise the budget.",
     ),
     warning(
         "duplicate-env",
@@ -59,6 +59,10 @@ pub const RULES: [Rule; 24] = [
         "mount-without-volume",
         "A container mounts a volume that the template does not bring. Every pod that asks for the template must have it, or is refused with MissingVolume. Add the volume, or say in the description that pods bring it.",
     ),
+    error(
+        "no-parameter",
+        "The manifest gives a parameter to a template that it does not ask for, which does nothing, or one that the template does not declare. The webhook refuses pods with the latter.",
+    ),
     warning(
         "no-probe",
         "A sidecar that keeps running has no probe. When it hangs nobody notices: the pod stays ready, and its logs, tokens or proxy are silently gone. Add a livenessProbe or a readinessProbe.",
@@ -70,6 +74,10 @@ pub const RULES: [Rule; 24] = [
     error(
         "no-template",
         "The manifest asks for a template that does not exist, or in a version that does not. The webhook will refuse its pods.",
+    ),
+    warning(
+        "pod-security",
+        "A namespace that enforces the level of the Pod Security Standards named with --pod-security (baseline unless said) refuses every pod with this template; the finding says why. Harden the container: for restricted that is runAsNonRoot, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]} and seccompProfile: {type: RuntimeDefault}. What expressions give is not looked at.",
     ),
     warning(
         "port-clash",
@@ -85,7 +93,7 @@ pub const RULES: [Rule; 24] = [
     ),
     error(
         "shell-expression",
-        "An expression stands in the text of a shell command without shellQuote. A value with a quote or a semicolon becomes a command of its own, run in every pod. Write ${shellQuote(…)}, or pass the value in an environment variable.",
+        "An expression stands in the text of a shell command without shellQuote, or with it inside quotes, which it ends. A value with a quote or a semicolon becomes a command of its own, run in every pod. Write ${shellQuote(…)} outside of quotes, or pass the value in an environment variable.",
     ),
     warning(
         "startup-waits",

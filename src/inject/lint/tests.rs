@@ -1,7 +1,8 @@
 use super::*;
 
 fn rules_of(text: &str) -> Vec<&'static str> {
-    let limits = Limits { max_sidecars: 2, budget: BTreeMap::from([("cpu".to_owned(), 100_000_000)]) };
+    let limits =
+        Limits { max_sidecars: 2, budget: BTreeMap::from([("cpu".to_owned(), 100_000_000)]), ..Limits::default() };
     let (findings, _) = template(&Source::new("t", text), "a", &Keys::default(), &limits);
     let mut rules: Vec<&str> = findings.iter().map(|finding| finding.rule).collect();
     rules.dedup();
@@ -48,6 +49,7 @@ fn each_rule_finds_what_it_is_about() {
         ("mount-without-volume", sidecar(", volumeMounts: [{name: logs, mountPath: /l}]")),
         ("no-probe", sidecar("").replace("livenessProbe: {exec: {command: [\"true\"]}}", "tty: true")),
         ("no-resources", sidecar("").replace("limits: {memory: 32Mi}", "limits: {}")),
+        ("pod-security", sidecar(", securityContext: {privileged: true}")),
         (
             "port-clash",
             format!(
@@ -78,9 +80,12 @@ fn each_rule_finds_what_it_is_about() {
         ),
     ];
     for (rule, text) in &cases {
-        assert_eq!(rules_of(text), [*rule], "{text}");
+        // A probe of the node is beyond the level baseline as well.
+        let found = rules_of(text);
+        let others = found.iter().filter(|found| **found != "pod-security" || *rule == **found);
+        assert_eq!(others.collect::<Vec<_>>(), [rule], "{text}");
     }
-    let elsewhere = ["duplicate-name", "no-template", "wrong-place"];
+    let elsewhere = ["duplicate-name", "no-parameter", "no-template", "wrong-place"];
     for rule in &RULES {
         assert!(cases.iter().any(|(id, _)| *id == rule.id) || elsewhere.contains(&rule.id), "{}", rule.id);
     }
@@ -98,6 +103,65 @@ fn quoted_expressions_and_guarded_accesses_are_fine() {
     assert_eq!(rules_of(&text), [""; 0]);
 }
 
+/// What an expression in a field comes to: the rule that finds it, or none.
+#[test]
+fn what_expressions_may_become_counts() {
+    let parameters = "parameters: {cpu: {type: quantity, maximum: 1}, few: {type: quantity, enum: [10m, 20m]}, free: {type: quantity}, image: {type: string}, x: {type: string}}\nlint: {unused-parameter: a test}\n";
+    let cpu = |request: &str| sidecar("").replace("cpu: 10m", &format!("cpu: \"{request}\""));
+    let exec = "{exec: {command: [sh, -c, \"echo ${params.x}\"]}}";
+    let script = |text: &str| sidecar(&format!(", command: [sh, -c, \"{text}\"]"));
+    for (text, expected) in [
+        (cpu("${params.cpu}"), &["budget"][..]),
+        (cpu("${params.few}"), &[]),
+        (cpu("${params.free}"), &["budget"]),
+        (cpu("${params.x == 'a' ? '20m' : '200m'}"), &["budget"]),
+        (cpu("${params.x == 'a' ? '20m' : '50m'}"), &[]),
+        (sidecar(&format!(", readinessProbe: {exec}")), &["shell-expression"]),
+        (sidecar(&format!(", lifecycle: {{preStop: {exec}}}")), &["shell-expression"]),
+        (script("echo ${shellQuote(params.x)}"), &[]),
+        (script("echo ${shellQuote(params.x) + params.x}"), &["shell-expression"]),
+        (script("echo 'it is ${shellQuote(params.x)}'"), &["shell-expression"]),
+        (script("echo 'it is '${shellQuote(params.x)}"), &[]),
+        (sidecar(", if: object.spec.hostNetwork"), &["unguarded-access"]),
+        (sidecar(", if: has(object.spec.hostNetwork) && object.spec.hostNetwork"), &[]),
+        (sidecar(", if: \"has(object.spec.os.name)\""), &["unguarded-access"]),
+        (
+            sidecar(
+                ", if: \"has(object.metadata.labels) && 'a' in object.metadata.labels && object.metadata.labels.a == 'b'\"",
+            ),
+            &[],
+        ),
+        (
+            format!("variables: [{{name: v, expression: object.spec.hostNetwork}}]\n{}", sidecar("")),
+            &["unguarded-access"],
+        ),
+        (
+            format!(
+                "variables: [{{name: v, expression: params.image}}]\n{}",
+                sidecar("").replace("'i:1'", "\"${variables.v}\"")
+            ),
+            &["free-image"],
+        ),
+        (sidecar(", securityContext: {capabilities: {add: [\"${params.x}\"]}}"), &[]),
+    ] {
+        assert_eq!(rules_of(&format!("{parameters}{text}")), expected, "{text}");
+    }
+}
+
+#[test]
+fn the_level_of_pod_security_is_chosen() {
+    let text = sidecar("");
+    let rules = |pod_security| {
+        let limits = Limits { pod_security, ..Limits::default() };
+        let (findings, _) = template(&Source::new("t", &text), "a", &Keys::default(), &limits);
+        findings.iter().map(|finding| finding.diagnostic.message.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(rules(Profile::Baseline), [""; 0]);
+    let found = rules(Profile::Restricted);
+    let expected = "namespaces that enforce the level restricted refuse its pods: the container a does not set allowPrivilegeEscalation: false";
+    assert_eq!(found, [expected]);
+}
+
 #[test]
 fn rules_are_silenced_with_a_reason_only() {
     let without = sidecar("").replace("'i:1'", "i");
@@ -112,8 +176,14 @@ fn names_that_two_templates_add_are_found() {
         Template::load(&Source::new("t", text), name, &Keys::default()).expect("sound").template
     };
     let (a, b) = (load("volumes: [{name: v, emptyDir: {}}]", "a"), load("volumes: [{name: v, emptyDir: {}}]", "b"));
+    let silent = load("lint: {duplicate-name: never together}\nvolumes: [{name: v, emptyDir: {}}]", "d");
     let shared = load("volumes: [{name: v, emptyDir: {}, shared: true}]", "c");
-    let found = across(&[("a.yaml".to_owned(), &a), ("b.yaml".to_owned(), &b), ("c.yaml".to_owned(), &shared)]);
+    let found = across(&[
+        ("a.yaml".to_owned(), &a),
+        ("b.yaml".to_owned(), &b),
+        ("c.yaml".to_owned(), &shared),
+        ("d.yaml".to_owned(), &silent),
+    ]);
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].diagnostic.one_line(), "b.yaml: the volume v is added by the template a too");
 }

@@ -135,6 +135,18 @@ impl Parameter {
         scalar == Scalar::String && self.rules.pattern.is_none() && self.rules.one_of.is_empty()
     }
 
+    /// The largest quantity that it can be, in 10^-9 units, if there is a largest.
+    pub(super) fn most(&self) -> Option<i128> {
+        let Kind::One(scalar @ (Scalar::Quantity | Scalar::Integer)) = self.kind else { return None };
+        let exact = |order| match order {
+            Order::Exact(value) if scalar == Scalar::Integer => value.checked_mul(1_000_000_000),
+            Order::Exact(value) => Some(value),
+            Order::Float(_) => None,
+        };
+        let listed = self.rules.one_of.iter().filter_map(|value| exact(scalar.order(value)?)).max();
+        listed.or_else(|| exact(self.rules.maximum.as_ref()?.0))
+    }
+
     fn parse(&self, text: &str) -> Result<Json, String> {
         match self.kind {
             Kind::One(scalar) | Kind::Map(scalar) => self.scalar(scalar, text),

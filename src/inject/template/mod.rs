@@ -17,7 +17,7 @@ use super::keys::Keys;
 use super::parameter::{self, Parameter};
 use super::paths::Paths;
 use super::pod_types::Checker;
-use super::security::Profile;
+use super::security::{self, Profile};
 use super::selector::Selector;
 use super::yaml::{self, Node, Value};
 
@@ -59,6 +59,8 @@ pub struct Template {
     constant: Option<Arc<Additions>>,
     /// What its source is held to.
     pub profile: Profile,
+    /// Rules of lint that it breaks on purpose.
+    silenced: Vec<String>,
     /// Expressions where a profile other than privileged allows none.
     pub(super) sensitive: Vec<Diagnostic>,
     /// Identifies everything above that affects a pod: 16 hexadecimal digits.
@@ -141,6 +143,18 @@ impl Template {
     /// What its expressions read.
     pub(super) fn reads(&self) -> &Reads {
         &self.blueprint.reads
+    }
+
+    /// Whether it breaks a rule of lint on purpose, and says why.
+    #[must_use]
+    pub fn silences(&self, rule: &str) -> bool {
+        self.silenced.iter().any(|silenced| silenced == rule)
+    }
+
+    /// The first thing in it, expressions left aside, that a level of the Pod Security Standards does not allow.
+    #[must_use]
+    pub fn beyond(&self, profile: Profile) -> Option<String> {
+        security::violation(profile, &self.blueprint.known(), &Json::Null)
     }
 
     /// Whether it chooses the pod's ServiceAccount.
@@ -267,6 +281,7 @@ fn read(checker: &mut Checker<'_>, node: &Node, default_name: &str, keys: &Keys)
         profile: Profile::Privileged,
         sensitive: blueprint.sensitive().map(|(span, what)| checker.sensitive(span, what)).collect(),
         paths: Paths::new(&blueprint.reads.object),
+        silenced: silenced(get("lint")),
         parameters,
         variables,
         blueprint,
@@ -294,12 +309,21 @@ impl Template {
             variables: Vec::new(),
             blueprint: Blueprint::default(),
             profile: Profile::Privileged,
+            silenced: Vec::new(),
             sensitive: Vec::new(),
             paths: Paths::default(),
             constant: None,
             hash: String::new(),
         }
     }
+}
+
+/// The rules that `lint` silences: those that have a reason.
+fn silenced(node: Option<&Node>) -> Vec<String> {
+    let Some(Value::Map(entries)) = node.map(|node| &node.value) else { return Vec::new() };
+    let has_reason = |node: &Node| matches!(&node.value, Value::String(reason) if !reason.trim().is_empty());
+    let rules = entries.iter().filter(|(key, reason)| has_reason(reason) && key.name != "invalid");
+    rules.map(|(key, _)| key.name.clone()).collect()
 }
 
 fn auto_inject(checker: &mut Checker<'_>, node: &Node, variables: &[(String, Expression)]) -> AutoInject {
