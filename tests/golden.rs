@@ -60,7 +60,7 @@ impl Decider {
         if pod.embedding.pointer.is_empty() {
             let answer =
                 inject::answer(review.as_bytes(), self.entry, &self.catalog, &self.settings).expect("a review");
-            assert_eq!(answer.body, review::response("golden", &decision));
+            assert_eq!(answer.body, review::response(review::Version::V1, "golden", &decision));
         }
         decision
     }

@@ -107,3 +107,64 @@ async fn the_uid_is_echoed_and_unknown_templates_are_named() {
         "{message}"
     );
 }
+
+/// Sends the captured review with a method to a path; what comes back.
+async fn sent(method: &str, path: &str, body: &str, settings: Settings) -> (StatusCode, String) {
+    let webhook = Webhook::new(settings);
+    webhook.catalog.store(Arc::new(Some(Catalog::new([], BTreeMap::new()))));
+    let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    let request = request.body(Body::from(body.to_owned())).expect("a request");
+    let response = router(Arc::clone(&webhook)).oneshot(request).await.expect("an answer");
+    let status = response.status();
+    let bytes = response.into_body().collect().await.expect("a body").to_bytes();
+    let page = webhook.metrics.text();
+    let decided = page.lines().any(|line| line.starts_with("sidecar_injector_admission_requests_total{"));
+    assert_eq!(decided, status == StatusCode::OK, "only answers are counted as decisions: {page}");
+    (status, String::from_utf8(bytes.to_vec()).expect("text"))
+}
+
+#[tokio::test]
+async fn reviews_of_the_old_version_are_answered_in_it() {
+    let old = REVIEW.replace("admission.k8s.io/v1", "admission.k8s.io/v1beta1");
+    let (status, answer) = sent("POST", "/mutate", &old, Settings::default()).await;
+    assert_eq!(status, StatusCode::OK);
+    let (_, new) = sent("POST", "/mutate", REVIEW, Settings::default()).await;
+    assert_eq!(answer, new.replace("admission.k8s.io/v1", "admission.k8s.io/v1beta1"));
+}
+
+#[tokio::test]
+async fn unknown_paths_and_other_methods_are_told_what_there_is() {
+    for (method, path, expected, part) in [
+        ("POST", "/", StatusCode::NOT_FOUND, "/mutate/policy"),
+        ("POST", "/mutate/pods", StatusCode::NOT_FOUND, "/mutate/policy"),
+        ("GET", "/mutate", StatusCode::METHOD_NOT_ALLOWED, "POST"),
+        ("PUT", "/validate/templates", StatusCode::METHOD_NOT_ALLOWED, "POST"),
+    ] {
+        let (status, body) = sent(method, path, REVIEW, Settings::default()).await;
+        assert!(status == expected && body.contains(part), "{method} {path}: {status} {body}");
+    }
+}
+
+#[tokio::test]
+async fn an_observer_decides_and_changes_nothing() {
+    let settings = Settings { observe: true, ..Settings::default() };
+    let (status, answer) = sent("POST", "/mutate", REVIEW, settings).await;
+    let answer: Value = serde_json::from_str(&answer).expect("JSON");
+    assert_eq!(status, StatusCode::OK);
+    let response = answer["response"].as_object().expect("an object");
+    assert_eq!(response.keys().collect::<Vec<_>>(), ["uid", "allowed"]);
+    assert_eq!(response["allowed"], true);
+}
+
+#[tokio::test]
+async fn the_audit_log_gets_what_is_decided_once() {
+    let audit = async |body: &str| {
+        let (_, answer) = sent("POST", "/mutate", body, Settings::default()).await;
+        serde_json::from_str::<Value>(&answer).expect("JSON")["response"]["auditAnnotations"].clone()
+    };
+    assert_eq!(audit(REVIEW).await, serde_json::json!({"decision": "Denied", "reason": "UnknownTemplate"}));
+    let annotations = "/request/object/metadata/annotations";
+    let again = with(annotations, serde_json::json!({"sidecar.io/inject": "x", "sidecar.io/status": "{}"}));
+    assert_eq!(audit(&again).await, Value::Null, "a value that changes in the second round is an error there");
+    assert_eq!(audit(&with(annotations, serde_json::json!({}))).await, Value::Null);
+}

@@ -193,7 +193,7 @@ proptest! {
         let answer = inject::answer(body.as_bytes(), Entry::default(), &catalog, &Settings::default()).expect("a review");
         let request = Request::parse(body.as_bytes()).expect("a review");
         let whole = inject::decide(&request, Entry::default(), &catalog, &Settings::default(), &inject::Embedding::default());
-        prop_assert_eq!(&answer.body, &review::response("u", &whole), "the early exit disagrees");
+        prop_assert_eq!(&answer.body, &review::response(review::Version::V1, "u", &whole), "the early exit disagrees");
         prop_assert!(whole.message.len() <= 1_000);
         prop_assert!(whole.warnings.iter().all(|w| w.chars().count() <= 120 && !w.contains('\n')));
         if whole.verdict == Verdict::Denied {

@@ -17,7 +17,7 @@ use crate::inject::catalog::Catalog;
 use crate::inject::keys::Keys;
 use crate::inject::namespaces::Namespaces;
 use crate::inject::pod::{Pod, Text};
-use crate::inject::review::{Request, Target};
+use crate::inject::review::{Request, Target, Version};
 use crate::inject::sources::{Holder, Rules, Sources};
 use crate::inject::{self, Decision, Entry, Settings, Verdict, defaults, yaml};
 use crate::templates;
@@ -176,6 +176,7 @@ impl Injector<'_> {
         let filled = serde_json::from_str(&pod.pod).unwrap_or_default();
         let filled = defaults::fill(filled, namespace, &pod.embedding.claims).to_string();
         let request = Request {
+            version: Version::default(),
             uid: Text::default(),
             target: Target {
                 operation: text("CREATE"),

@@ -18,7 +18,7 @@ use super::settings::{Level, SettingsArgs};
 use crate::certs::{self, Certificate, Current};
 use crate::inject::Settings;
 use crate::inject::sources::Rules;
-use crate::server::{self, Trust, Webhook, accept, admin};
+use crate::server::{self, Limits, Trust, Webhook, accept, admin};
 use crate::watch;
 
 /// How often certificate files are compared.
@@ -86,6 +86,18 @@ pub(super) struct ServeArgs {
     /// Watch namespaces: their defaults, and templates that depend on their labels, need it
     #[arg(long, env = "SIDECAR_INJECTOR_WATCH_NAMESPACES")]
     watch_namespaces: bool,
+    /// Decide, log and count, but neither change nor refuse anything
+    #[arg(long, env = "SIDECAR_INJECTOR_OBSERVE")]
+    observe: bool,
+    /// Most requests at once; others are told to come again in a second, which the API server does
+    #[arg(long, value_name = "NUMBER", default_value_t = 1024, env = "SIDECAR_INJECTOR_MAX_REQUESTS")]
+    max_requests: usize,
+    /// Memory for the bodies of all requests together, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 64, env = "SIDECAR_INJECTOR_BODY_MEMORY")]
+    body_memory: usize,
+    /// Seconds that a request may take, unless the API server waits for less
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, env = "SIDECAR_INJECTOR_REQUEST_TIMEOUT")]
+    request_timeout: u64,
     /// Seconds to go on serving after SIGTERM, until no more requests are sent here
     #[arg(long, value_name = "SECONDS", default_value_t = 5, env = "SIDECAR_INJECTOR_SHUTDOWN_DELAY")]
     shutdown_delay: u64,
@@ -131,10 +143,19 @@ impl ServeArgs {
 /// Runs the command until SIGTERM or SIGINT.
 pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
     log_to_stderr(args.log_format, args.log_level);
+    log_panics();
     let settings = args.settings.settings().map_err(|error| Failure::Usage(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start")?;
     runtime.block_on(serve(args, settings))?;
     Ok(())
+}
+
+/// Tells where a panic happened and not what it says, which may be a piece of a pod.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panic: a bug of the injector; please report it");
+    }));
 }
 
 fn log_to_stderr(format: LogFormat, level: tracing::Level) {
@@ -158,7 +179,10 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     };
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
-    let webhook = Webhook::with_trust(settings, args.trust());
+    let settings = Settings { observe: args.observe, ..settings };
+    let timeout = Duration::from_secs(args.request_timeout);
+    let limits = Limits { requests: args.max_requests, body_memory: args.body_memory, timeout };
+    let webhook = Webhook::with(settings, args.trust(), limits);
     webhook.metrics.certificate(certificate.not_after());
     let tls = certs::server_config(Arc::clone(&certificate))?;
     let listener = bind(args.listen, "--listen").await?;

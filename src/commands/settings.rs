@@ -80,6 +80,7 @@ impl SettingsArgs {
             request_annotations: self.request_annotation.clone(),
             skip_unknown: self.unknown_template == Unknown::Skip,
             foreign_sidecars: self.foreign_sidecars.clone(),
+            observe: false,
         })
     }
 }

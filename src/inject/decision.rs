@@ -42,6 +42,9 @@ pub struct Decision {
     pub patch: Option<Vec<u8>>,
     /// What became of each template, in the order of the request.
     pub templates: Vec<Outcome>,
+    /// Whether the API server's audit log records it: where it changes what is stored, and only in the first round, since a
+    /// value that changes in the second is an error in the API server's log.
+    pub audited: bool,
 }
 
 /// What became of one template.
@@ -57,6 +60,17 @@ pub struct Outcome {
     pub reason: Reason,
     /// Whether this is why the pod was refused.
     pub denied: bool,
+}
+
+impl Outcome {
+    /// `NAME` or `NAME@VERSION`.
+    #[must_use]
+    pub fn display(&self) -> String {
+        match &self.version {
+            Some(version) => format!("{}@{version}", self.name),
+            None => self.name.clone(),
+        }
+    }
 }
 
 /// Longest message, in bytes.
@@ -75,6 +89,7 @@ impl Decision {
             warnings: Vec::new(),
             patch: None,
             templates: Vec::new(),
+            audited: false,
         }
     }
 

@@ -57,7 +57,7 @@ use keys::Keys;
 use pod::Spec;
 use reason::Reason;
 use resolve::{Case, Place};
-use review::{Request, ReviewError};
+use review::{Request, ReviewError, Version};
 
 /// What does not depend on the request.
 #[derive(Clone, Debug)]
@@ -74,6 +74,8 @@ pub struct Settings {
     pub skip_unknown: bool,
     /// Names of containers that other injectors add: no glob of `appContainers` is about them.
     pub foreign_sidecars: Vec<String>,
+    /// Whether answers neither change nor refuse anything, whatever is decided.
+    pub observe: bool,
 }
 
 impl Default for Settings {
@@ -86,6 +88,7 @@ impl Default for Settings {
             request_annotations: Vec::new(),
             skip_unknown: false,
             foreign_sidecars,
+            observe: false,
         }
     }
 }
@@ -162,7 +165,8 @@ pub fn answer<'a>(body: &'a [u8], entry: Entry, catalog: &Catalog, settings: &Se
         && !settings.excludes(front.namespace.as_str())
     {
         let decision = Decision::unchanged(Reason::NotRequested);
-        return Ok(Answer { body: review::response(front.uid.as_str(), &decision), decision, request: None });
+        let body = review::response(Version::V1, front.uid.as_str(), &decision);
+        return Ok(Answer { body, decision, request: None });
     }
     let request = Request::parse(body)?;
     let namespace = request.namespace.as_str();
@@ -170,7 +174,9 @@ pub fn answer<'a>(body: &'a [u8], entry: Entry, catalog: &Catalog, settings: &Se
         return Err(Refused::NamespacePending(diagnostic::shown(namespace, 63)));
     }
     let decision = decide(&request, entry, catalog, settings, &Embedding::default());
-    Ok(Answer { body: review::response(request.uid.as_str(), &decision), decision, request: Some(request) })
+    let observed = settings.observe.then(|| Decision::unchanged(decision.reason));
+    let body = review::response(request.version, request.uid.as_str(), observed.as_ref().unwrap_or(&decision));
+    Ok(Answer { body, decision, request: Some(request) })
 }
 
 impl Settings {
@@ -184,9 +190,24 @@ impl Settings {
     }
 }
 
-/// Decides one request: phase 1, whether the pod is to be touched at all.
+/// Decides one request.
 #[must_use]
 pub fn decide(
+    request: &Request<'_>,
+    entry: Entry,
+    catalog: &Catalog,
+    settings: &Settings,
+    embedding: &Embedding,
+) -> Decision {
+    let mut decision = judge(request, entry, catalog, settings, embedding);
+    let metadata = request.pod.as_ref().and_then(|pod| pod.metadata.as_ref().ok());
+    let is_first = metadata.is_none_or(|metadata| metadata.annotation(&settings.keys.status).is_none());
+    decision.audited = is_first && (decision.patch.is_some() || decision.verdict == Verdict::Denied);
+    decision
+}
+
+/// Phase 1: whether the pod is to be touched at all.
+fn judge(
     request: &Request<'_>,
     entry: Entry,
     catalog: &Catalog,

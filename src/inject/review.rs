@@ -1,4 +1,4 @@
-//! The AdmissionReview envelope, `admission.k8s.io/v1`, in and out: exactly the fields that are used.
+//! The AdmissionReview envelope, `admission.k8s.io/v1` and `v1beta1`, in and out: exactly the fields that are used.
 //!
 //! Our own because the usual types write the patch as an array of numbers where the contract is base64
 //! (kube-rs/kube#1781), and read the pod into a tree. What must hold for an answer is checked by the
@@ -11,12 +11,15 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Decision;
-use super::decision::Verdict;
+use super::decision::{Outcome, Verdict};
 use super::pod::{Pod, SoundPod, Text};
+use super::reason::Reason;
 
 /// The request of a review, borrowed from its bytes.
 #[derive(Debug)]
 pub struct Request<'a> {
+    /// The version of the review, which the answer has too.
+    pub version: Version,
     /// Identifies the call; echoed byte for byte.
     pub uid: Text<'a>,
     /// What is being done.
@@ -31,6 +34,29 @@ pub struct Request<'a> {
     pub document: &'a str,
     /// The keys that lead to it there.
     pub at: &'static [&'static str],
+}
+
+/// A version of the review. Both look the same; which the API server sends is chosen by `admissionReviewVersions`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// `admission.k8s.io/v1`.
+    #[default]
+    V1,
+    /// `admission.k8s.io/v1beta1`.
+    V1beta1,
+}
+
+impl Version {
+    const ALL: [Self; 2] = [Self::V1, Self::V1beta1];
+
+    /// The review's `apiVersion`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "admission.k8s.io/v1",
+            Self::V1beta1 => "admission.k8s.io/v1beta1",
+        }
+    }
 }
 
 /// The operation and the resource it is on.
@@ -70,7 +96,7 @@ pub enum ReviewError {
     NotAReview(String),
     /// Another kind or version.
     #[error(
-        "expected kind AdmissionReview of admission.k8s.io/v1, got kind {kind:?} of {api_version:?}; list only v1 in admissionReviewVersions"
+        "expected kind AdmissionReview of admission.k8s.io/v1 or v1beta1, got kind {kind:?} of {api_version:?}; list v1 in admissionReviewVersions"
     )]
     WrongVersion {
         /// The `apiVersion` given.
@@ -161,18 +187,20 @@ impl<'a> Request<'a> {
         document: &'a str,
         pod: impl FnOnce(O) -> Pod<'a>,
     ) -> Result<Self, ReviewError> {
-        if envelope.kind.as_str() != "AdmissionReview" || envelope.api_version.as_str() != "admission.k8s.io/v1" {
+        let known = Version::ALL.into_iter().find(|version| version.as_str() == envelope.api_version.as_str());
+        let Some(version) = known.filter(|_| envelope.kind.as_str() == "AdmissionReview") else {
             return Err(ReviewError::WrongVersion {
                 api_version: super::diagnostic::shown(envelope.api_version.as_str(), 60),
                 kind: super::diagnostic::shown(envelope.kind.as_str(), 60),
             });
-        }
+        };
         let body = envelope.request.ok_or(ReviewError::NoRequest)?;
         if body.uid.as_str().is_empty() {
             return Err(ReviewError::NoUid);
         }
         let (group, resource) = body.resource.map(|r| (r.group, r.resource)).unwrap_or_default();
         Ok(Self {
+            version,
             uid: body.uid,
             target: Target {
                 operation: body.operation,
@@ -191,10 +219,12 @@ impl<'a> Request<'a> {
 
 /// The answer's bytes: a review with a response.
 #[must_use]
-pub fn response(uid: &str, decision: &Decision) -> Vec<u8> {
+pub fn response(version: Version, uid: &str, decision: &Decision) -> Vec<u8> {
     let patch = decision.patch.as_deref().unwrap_or_default();
     let mut out = Vec::with_capacity(384 + patch.len() * 4 / 3 + decision.message.len());
-    out.extend_from_slice(br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"#);
+    out.extend_from_slice(br#"{"apiVersion":""#);
+    out.extend_from_slice(version.as_str().as_bytes());
+    out.extend_from_slice(br#"","kind":"AdmissionReview","response":{"uid":"#);
     push_string(&mut out, uid);
     if decision.verdict == Verdict::Denied {
         // The API server prints the message and reports the code; the reason is for machines.
@@ -212,6 +242,9 @@ pub fn response(uid: &str, decision: &Decision) -> Vec<u8> {
             out.push(b'"');
         }
     }
+    if decision.audited {
+        push_audit(&mut out, decision);
+    }
     if !decision.warnings.is_empty() {
         out.extend_from_slice(br#","warnings":["#);
         for (index, warning) in decision.warnings.iter().enumerate() {
@@ -224,6 +257,21 @@ pub fn response(uid: &str, decision: &Decision) -> Vec<u8> {
     }
     out.extend_from_slice(b"}}");
     out
+}
+
+/// What the audit log records, under the webhook's name.
+fn push_audit(out: &mut Vec<u8>, decision: &Decision) {
+    let added = decision.templates.iter().filter(|template| template.reason == Reason::Injected);
+    let templates: Vec<String> = added.map(Outcome::display).collect();
+    out.extend_from_slice(br#","auditAnnotations":{"decision":"#);
+    push_string(out, decision.verdict.as_str());
+    out.extend_from_slice(br#","reason":"#);
+    push_string(out, decision.reason.as_str());
+    if !templates.is_empty() {
+        out.extend_from_slice(br#","templates":"#);
+        push_string(out, &templates.join(","));
+    }
+    out.push(b'}');
 }
 
 /// Appends `text` as a JSON string.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::Settings;
 use super::decision::{Decision, Verdict};
 use super::diagnostic::{Severity, Source, shown};
 use super::keys::Keys;
@@ -24,12 +25,14 @@ const MAX_WARNING: usize = 240;
 /// When the body is no review.
 pub fn config_map(
     body: &[u8],
-    keys: &Keys,
+    settings: &Settings,
     rules: impl FnOnce(&str) -> Rules,
 ) -> Result<(Vec<u8>, Decision), ReviewError> {
     let request = Request::parse(body)?;
-    let decision = decide(&request, keys, rules(request.namespace.as_str()));
-    Ok((review::response(request.uid.as_str(), &decision), decision))
+    let decision = decide(&request, &settings.keys, rules(request.namespace.as_str()));
+    let observed = settings.observe.then(|| Decision::unchanged(decision.reason));
+    let body = review::response(request.version, request.uid.as_str(), observed.as_ref().unwrap_or(&decision));
+    Ok((body, decision))
 }
 
 fn decide(request: &Request<'_>, keys: &Keys, rules: Rules) -> Decision {
@@ -97,7 +100,7 @@ mod tests {
                 "object": {"metadata": {"name": "c", "labels": {"sidecar.io/template": label}}, "data": data},
             },
         });
-        let (body, _) = config_map(review.to_string().as_bytes(), &Keys::default(), |_| Rules {
+        let (body, _) = config_map(review.to_string().as_bytes(), &Settings::default(), |_| Rules {
             without_namespaces: true,
             ..Rules::default()
         })

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tower_http::normalize_path::NormalizePath;
 use tower_service::Service as _;
 
 use super::Webhook;
@@ -25,6 +26,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const MAX_HANDSHAKES: usize = 1024;
 /// Also ends idle connections in hyper, and the API server keeps those for 90 s.
 const HEADER_READ: Duration = Duration::from_secs(120);
+/// What one connection may have read ahead: a body comes in many such pieces.
+const READ_BUFFER: usize = 64 * 1024;
 /// After an accept error (out of file descriptors) there is no use in trying at once.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long a new connection may take, once the end is announced, to send the request it was made for.
@@ -36,7 +39,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 struct Shared {
     tls: TlsAcceptor,
-    router: Router,
+    router: NormalizePath<Router>,
     webhook: Arc<Webhook>,
     handshakes: Arc<Semaphore>,
     draining: watch::Receiver<bool>,
@@ -51,6 +54,8 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) {
     let (announce, draining) = watch::channel(false);
+    // Some callers join a base address and a path to `//mutate`.
+    let router = NormalizePath::trim_trailing_slash(router);
     let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
     let shared = Shared { tls: TlsAcceptor::from(tls), router, webhook, handshakes, draining };
     let mut connections = JoinSet::new();
@@ -104,6 +109,7 @@ async fn connection(stream: TcpStream, shared: Shared) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_READ)
+        .max_buf_size(READ_BUFFER)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     // A client that goes away is no event: errors are dropped.

@@ -6,30 +6,23 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::inject::catalog::Catalog;
+use crate::inject::quantity::duration;
 use crate::inject::sources::Rules;
 use crate::inject::{self, Answer, Entry, Refused, Settings, Verdict};
 use crate::metrics::Metrics;
+use body::{Places, Received};
 
 pub mod accept;
 pub mod admin;
-
-/// Largest body: a review can hold two objects of 3 MiB and its envelope.
-const MAX_BODY: usize = 7 * 1024 * 1024;
-/// The API server sends a body in one go; who takes longer holds memory that others need.
-const MAX_DURATION: Duration = Duration::from_secs(10);
-/// Memory for bodies that are being read, in KiB. Who finds none is told to come again, which the API
-/// server does.
-const MAX_BODIES: usize = 256 * 1024;
+mod body;
 
 /// What requests are answered from.
 #[derive(Debug)]
@@ -42,8 +35,58 @@ pub struct Webhook {
     pub trust: Trust,
     /// The metrics.
     pub metrics: Metrics,
-    /// One permit for each KiB.
+    limits: Limits,
+    places: Places,
+    /// One permit for each KiB of bodies.
     bodies: Semaphore,
+}
+
+/// How much is done at once, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Requests at once. Who comes when there are more is told to come again, which the API server does.
+    pub requests: usize,
+    /// Memory for all bodies together, in MiB.
+    pub body_memory: usize,
+    /// How long a request may take, unless whoever sent it waits for less.
+    pub timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { requests: 1024, body_memory: 64, timeout: Duration::from_secs(10) }
+    }
+}
+
+/// Why a request is not answered with a review.
+#[derive(Debug)]
+struct Refusal {
+    status: StatusCode,
+    why: String,
+    /// Whether the API server is asked to come again, which it does within its timeout where Retry-After is an integer
+    /// (client-go, `rest/with_retry.go`).
+    again: bool,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, why: impl Into<String>) -> Self {
+        Self { status, why: why.into(), again: false }
+    }
+
+    fn later(why: &str) -> Self {
+        Self { again: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, why) }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        tracing::debug!(status = self.status.as_u16(), why = self.why, "refused a request");
+        let mut response = (self.status, format!("{}\n", self.why)).into_response();
+        if self.again {
+            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+        }
+        response
+    }
 }
 
 /// What templates must obey, by where they come from.
@@ -72,89 +115,123 @@ impl Webhook {
     /// A webhook without a catalog yet.
     #[must_use]
     pub fn new(settings: Settings) -> Arc<Self> {
-        Self::with_trust(settings, Trust::default())
+        Self::with(settings, Trust::default(), Limits::default())
     }
 
-    /// The same with rules for templates.
+    /// The same with rules for templates, and limits.
     #[must_use]
-    pub fn with_trust(settings: Settings, trust: Trust) -> Arc<Self> {
+    pub fn with(settings: Settings, trust: Trust, limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             catalog: ArcSwap::from_pointee(None),
             settings,
             trust,
             metrics: Metrics::default(),
-            bodies: Semaphore::new(MAX_BODIES),
+            limits,
+            places: Places::new(limits.requests),
+            bodies: Semaphore::new(limits.body_memory * 1024),
         })
     }
 }
 
 /// The routes of the TLS port. Needs no socket, so tests can call it.
 pub fn router(webhook: Arc<Webhook>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/mutate", post(requests))
         .route("/mutate/policy", post(policy))
         .route("/validate/templates", post(validate))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(CatchPanicLayer::new())
-        .with_state(webhook)
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(unknown_path);
+    guarded(routes, webhook)
+}
+
+/// `routes` of which a panic takes down one request: the webhook's failurePolicy decides on it.
+fn guarded(routes: Router<Arc<Webhook>>, webhook: Arc<Webhook>) -> Router {
+    let counted = Arc::clone(&webhook);
+    let panicked = move |_: Box<dyn std::any::Any + Send>| {
+        // What it says may hold a piece of a pod; the panic hook tells the place.
+        counted.metrics.refused(StatusCode::INTERNAL_SERVER_ERROR.as_u16());
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "a bug of the injector; see its log").into_response()
+    };
+    routes.layer(CatchPanicLayer::custom(panicked)).with_state(webhook)
 }
 
 async fn requests(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
-    mutate(&webhook, Entry::Requests, request).await
+    respond(&webhook, request, |body| answer(&webhook, Entry::Requests, body)).await
 }
 
 async fn policy(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
-    mutate(&webhook, Entry::Policy, request).await
+    respond(&webhook, request, |body| answer(&webhook, Entry::Policy, body)).await
 }
 
 async fn validate(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
     respond(&webhook, request, |body| {
-        match inject::validate::config_map(body, &webhook.settings.keys, |namespace| webhook.trust.rules_of(namespace))
-        {
-            Err(error) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+        let rules = |namespace: &str| webhook.trust.rules_of(namespace);
+        match inject::validate::config_map(body, &webhook.settings, rules) {
+            Err(error) => Err(Refusal::new(StatusCode::BAD_REQUEST, error.to_string())),
             Ok((answer, decision)) => {
                 webhook.metrics.validated(&decision);
-                ([(header::CONTENT_TYPE, "application/json")], answer).into_response()
+                Ok(answer)
             }
         }
     })
     .await
 }
 
-async fn mutate(webhook: &Webhook, entry: Entry, request: Request) -> Response {
-    respond(webhook, request, |body| answer(webhook, entry, body)).await
+async fn unknown_path(State(webhook): State<Arc<Webhook>>) -> Response {
+    let why = "there is nothing here; reviews are answered at /mutate, /mutate/policy and /validate/templates";
+    refused(&webhook, Refusal::new(StatusCode::NOT_FOUND, why))
+}
+
+async fn wrong_method(State(webhook): State<Arc<Webhook>>) -> Response {
+    refused(&webhook, Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "send an AdmissionReview with POST"))
+}
+
+fn refused(webhook: &Webhook, refusal: Refusal) -> Response {
+    webhook.metrics.refused(refusal.status.as_u16());
+    refusal.into_response()
 }
 
 /// Reads a review within the limits and answers it.
-async fn respond(webhook: &Webhook, request: Request, answer: impl FnOnce(&Bytes) -> Response) -> Response {
+async fn respond(
+    webhook: &Webhook,
+    request: Request,
+    answer: impl FnOnce(&[u8]) -> Result<Vec<u8>, Refusal>,
+) -> Response {
     let _in_flight = webhook.metrics.in_flight();
-    let response = match read(webhook, request).await {
-        Ok((body, _permit)) => answer(&body),
-        Err(response) => response,
+    let deadline = tokio::time::Instant::now() + webhook.limits.timeout.min(timeout_of(request.uri()));
+    let result = async {
+        let (body, _place) = read(webhook, request, deadline).await?;
+        if tokio::time::Instant::now() >= deadline {
+            return Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, "whoever asked does not wait any longer"));
+        }
+        answer(&body.bytes)
     };
-    if !response.status().is_success() {
-        webhook.metrics.refused(response.status().as_u16());
+    match result.await {
+        Ok(answer) => ([(header::CONTENT_TYPE, "application/json")], answer).into_response(),
+        Err(refusal) => refused(webhook, refusal),
     }
-    response
 }
 
-async fn read(webhook: &Webhook, request: Request) -> Result<(Bytes, SemaphorePermit<'_>), Response> {
+async fn read(
+    webhook: &Webhook,
+    request: Request,
+    deadline: tokio::time::Instant,
+) -> Result<(Received<'_>, SemaphorePermit<'_>), Refusal> {
     if !is_json(request.headers()) {
         let why = "send an AdmissionReview as application/json";
-        return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
     }
-    // A body of unknown length may become as large as any.
-    let length = text(request.headers(), header::CONTENT_LENGTH).parse().unwrap_or(MAX_BODY).min(MAX_BODY);
-    let kib = u32::try_from(length / 1024 + 1).unwrap_or(u32::MAX);
-    let Ok(permit) = webhook.bodies.try_acquire_many(kib) else { return Err(later("too many reviews at once")) };
-    match timeout(MAX_DURATION, Bytes::from_request(request, &())).await {
-        Ok(Ok(body)) => Ok((body, permit)),
-        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 7 MiB"))
-        }
-        Ok(Err(_)) => Err(refuse(StatusCode::BAD_REQUEST, "the body ended early")),
-        Err(_) => Err(refuse(StatusCode::REQUEST_TIMEOUT, "the body did not come within 10 s")),
-    }
+    let length = text(request.headers(), header::CONTENT_LENGTH).parse().ok();
+    webhook.places.read(request.into_body(), length, &webhook.bodies, deadline).await
+}
+
+/// How long whoever sends the request waits: the API server says so in `?timeout=5s`.
+fn timeout_of(uri: &Uri) -> Duration {
+    let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let nanos = pairs.filter(|(key, _)| *key == "timeout").find_map(|(_, text)| duration(text));
+    nanos
+        .filter(|nanos| *nanos > 0)
+        .map_or(Duration::MAX, |nanos| Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> &str {
@@ -166,18 +243,18 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
 }
 
-fn answer(webhook: &Webhook, entry: Entry, body: &Bytes) -> Response {
+fn answer(webhook: &Webhook, entry: Entry, body: &[u8]) -> Result<Vec<u8>, Refusal> {
     let catalog = webhook.catalog.load();
-    let Some(catalog) = catalog.as_ref() else { return later("the templates are not read yet") };
+    let Some(catalog) = catalog.as_ref() else { return Err(Refusal::later("the templates are not read yet")) };
     let started = Instant::now();
     match inject::answer(body, entry, catalog, &webhook.settings) {
-        Err(Refused::NamespacePending(_)) => later("the namespace is not known yet"),
-        Err(error) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(Refused::NamespacePending(_)) => Err(Refusal::later("the namespace is not known yet")),
+        Err(error) => Err(Refusal::new(StatusCode::BAD_REQUEST, error.to_string())),
         Ok(answer) => {
             let took = started.elapsed();
             webhook.metrics.decided(&answer.decision, took);
             log(&answer, took.as_micros());
-            ([(header::CONTENT_TYPE, "application/json")], answer.body).into_response()
+            Ok(answer.body)
         }
     }
 }
@@ -203,12 +280,48 @@ fn log(answer: &Answer<'_>, micros: u128) {
     }
 }
 
-fn refuse(status: StatusCode, why: &str) -> Response {
-    tracing::debug!(status = status.as_u16(), why, "refused a request");
-    (status, format!("{why}\n")).into_response()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use tower::ServiceExt as _;
 
-/// The API server retries within its timeout when an integer Retry-After is given.
-fn later(why: &'static str) -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], format!("{why}\n")).into_response()
+    #[tokio::test]
+    async fn a_panic_takes_down_one_request() {
+        let webhook = Webhook::new(Settings::default());
+        async fn bug(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
+            respond(&webhook, request, |_| panic!("a piece of a pod")).await
+        }
+        let routes = Router::new().route("/bug", post(bug)).route("/mutate", post(requests));
+        let router = guarded(routes, Arc::clone(&webhook));
+        let post = |path: &str| {
+            let request = Request::post(path).header("content-type", "application/json").body(Body::from("{}"));
+            router.clone().oneshot(request.expect("a request"))
+        };
+        for _ in 0..3 {
+            let response = post("/bug").await.expect("an answer");
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        }
+        assert_eq!(post("/mutate").await.expect("an answer").status(), StatusCode::SERVICE_UNAVAILABLE);
+        let page = webhook.metrics.text();
+        assert!(page.contains("http_refusals_total{code=\"500\"} 3"), "{page}");
+        assert!(page.contains("in_flight_requests 0"), "{page}");
+        assert_eq!(webhook.places.available(), webhook.limits.requests, "places are given back");
+    }
+
+    #[test]
+    fn the_callers_patience_is_read_from_the_query() {
+        for (query, expected) in [
+            ("timeout=5s", Duration::from_secs(5)),
+            ("a=b&timeout=1m30s", Duration::from_secs(90)),
+            ("timeout=", Duration::MAX),
+            ("timeout=-5s", Duration::MAX),
+            ("timeout=0s", Duration::MAX),
+            ("timeout=soon&x", Duration::MAX),
+            ("", Duration::MAX),
+        ] {
+            let uri = format!("/mutate?{query}").parse().expect("an address");
+            assert_eq!(timeout_of(&uri), expected, "{query}");
+        }
+    }
 }

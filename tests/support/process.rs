@@ -40,6 +40,11 @@ impl Process {
         assert!(status.is_ok_and(|status| status.success()), "send SIGTERM");
     }
 
+    /// Its number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// All it has printed so far.
     pub(crate) fn output(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

@@ -1,0 +1,197 @@
+//! The webhook under load and under clients that mean no good, as a process on loopback. Traffic is bounded; times are
+//! printed and only generous bounds hold them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(dead_code, reason = "the support module serves several test programs")]
+#![cfg(feature = "cluster")]
+
+mod support;
+
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::tls_client::TlsClient;
+use support::wait;
+use support::webhook::Webhook;
+
+const REVIEW: &str = include_str!("reviews/deployment-pod.json");
+const TEMPLATE: &str = "sidecars: [{name: fluent-bit, image: fluent-bit:4.1}]\n";
+
+struct Bench {
+    folder: tempfile::TempDir,
+    webhook: Webhook,
+}
+
+impl Bench {
+    fn start(more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let templates = folder.path().join("templates");
+        fs::create_dir(&templates).unwrap();
+        fs::write(templates.join("fluent-bit.yaml"), TEMPLATE).unwrap();
+        let authority = folder.path().join("ca.crt");
+        let mut webhook = Webhook::start_with(folder.path(), "serve", |command| {
+            command.args(["--tls-self-signed", "127.0.0.1", "--shutdown-delay", "0", "--tls-write-ca"]).arg(&authority);
+            command.arg("--templates").arg(&templates).args(more);
+        });
+        webhook.authority = fs::read_to_string(authority).expect("written");
+        Self { folder, webhook }
+    }
+
+    fn connect(&self) -> TlsClient {
+        TlsClient::connect(self.webhook.listen(), &self.webhook.authority).expect("connect")
+    }
+
+    /// A client that has sent half of its review.
+    fn half_way(&self) -> TlsClient {
+        let mut client = self.connect();
+        client.send(TlsClient::head(REVIEW.len()).as_bytes()).unwrap();
+        client.send(&REVIEW.as_bytes()[..REVIEW.len() / 2]).unwrap();
+        client
+    }
+
+    fn is_normal(&self) {
+        let (_, took) = wait::until("a normal answer", || match self.connect().post(REVIEW) {
+            Ok(answer) if answer.status == 200 && answer.body.contains("\"patch\"") => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+        println!("normal after {took:?}");
+    }
+}
+
+#[test]
+fn slow_clients_starve_nobody() {
+    let bench = Bench::start(&["--max-requests", "8"]);
+    let unspoken: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(bench.webhook.listen()).unwrap()).collect();
+    let mut garbled = Vec::new();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(bench.webhook.listen()).unwrap();
+        // The front of a ClientHello that never comes whole.
+        stream.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]).unwrap();
+        garbled.push(stream);
+    }
+    let mut slow: Vec<TlsClient> = (0..64).map(|_| bench.half_way()).collect();
+    bench.is_normal();
+    let mut good = bench.connect();
+    for _ in 0..100 {
+        assert_eq!(good.post(REVIEW).expect("an answer").status, 200, "the slow have no place of the quick");
+    }
+    // They are answered all the same once they finish, if they still had a place.
+    let mut last = slow.pop().expect("a slow client");
+    last.send(&REVIEW.as_bytes()[REVIEW.len() / 2..]).unwrap();
+    assert!([200, 503].contains(&last.answer().expect("an answer").status));
+    drop((unspoken, garbled));
+}
+
+#[test]
+fn who_finds_no_place_is_told_to_come_again() {
+    let bench = Bench::start(&["--max-requests", "1"]);
+    let (mut slow, _) = wait::until("a request to be told to come again", || {
+        let slow = bench.half_way();
+        let answer = bench.connect().post(REVIEW).map_err(|error| error.to_string())?;
+        let again = answer.status == 503 && answer.headers.lines().any(|line| line == "retry-after: 1");
+        if again { Ok(slow) } else { Err(answer.headers) }
+    });
+    slow.send(&REVIEW.as_bytes()[REVIEW.len() / 2..]).unwrap();
+    assert!([200, 503].contains(&slow.answer().expect("an answer").status));
+    bench.is_normal();
+}
+
+#[test]
+fn the_smaller_deadline_counts() {
+    let bench = Bench::start(&["--request-timeout", "600"]);
+    let mut client = bench.connect();
+    let head = TlsClient::head(REVIEW.len()).replace("timeout=10s", "timeout=1s");
+    client.send(head.as_bytes()).unwrap();
+    assert_eq!(client.answer().expect("an answer").status, 408, "nothing came within the second the caller waits");
+    bench.is_normal();
+}
+
+#[test]
+fn a_burst_of_new_connections_is_answered() {
+    let bench = Bench::start(&[]);
+    let (good, started) = (AtomicUsize::new(0), Instant::now());
+    thread::scope(|scope| {
+        for _ in 0..500 {
+            scope.spawn(|| {
+                if bench.connect().post(REVIEW).is_ok_and(|answer| answer.status == 200) {
+                    good.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    println!("500 connections in {:?}", started.elapsed());
+    assert_eq!(good.into_inner(), 500);
+}
+
+/// Many more clients than there are places, each with its next request at once, for 20 s.
+#[test]
+fn an_overload_passes() {
+    let bench = Bench::start(&["--max-requests", "4"]);
+    let (answered, turned_away, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let end = Instant::now() + Duration::from_secs(20);
+    thread::scope(|scope| {
+        for number in 0..32 {
+            let (bench, answered, turned_away, failed) = (&bench, &answered, &turned_away, &failed);
+            scope.spawn(move || {
+                let mut client = bench.connect();
+                while Instant::now() < end {
+                    // A quarter takes a new connection for each request, as the API server does beyond 25.
+                    if number % 4 == 0 {
+                        client = bench.connect();
+                    }
+                    let counter = match client.post(REVIEW) {
+                        Ok(answer) if answer.status == 200 => answered,
+                        Ok(answer) if answer.status == 503 => turned_away,
+                        _ => {
+                            client = bench.connect();
+                            failed
+                        }
+                    };
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    println!("{answered:?} answered, {turned_away:?} turned away, {failed:?} failed");
+    assert_eq!(failed.into_inner(), 0, "everybody gets an answer");
+    assert!(answered.into_inner() > 1000);
+    bench.is_normal();
+}
+
+/// The most memory that a process has had resident, in MiB.
+fn peak(pid: u32) -> u64 {
+    let status = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).expect("of Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") / 1024
+}
+
+#[test]
+fn large_bodies_take_bounded_memory() {
+    let bench = Bench::start(&["--body-memory", "64"]);
+    let mut review: serde_json::Value = serde_json::from_str(REVIEW).unwrap();
+    review["request"]["object"]["spec"]["containers"][0]["command"] = serde_json::json!(["x".repeat(6 << 20)]);
+    let review = review.to_string();
+    let (refused, told, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..200 {
+            scope.spawn(|| {
+                let counter = match bench.connect().post(&review) {
+                    Ok(answer) if answer.body.contains("[TooLarge]") => &refused,
+                    Ok(answer) if answer.status == 503 => &told,
+                    _ => &failed,
+                };
+                counter.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+    });
+    let peak = peak(bench.webhook.pid());
+    println!("peak {peak} MiB; {refused:?} answered, {told:?} told to come again, {failed:?} cut off");
+    assert!(refused.into_inner() >= 8, "as many as fit are answered");
+    assert!(peak < 192, "200 bodies of 6 MiB took {peak} MiB");
+    bench.is_normal();
+}
