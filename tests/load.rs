@@ -55,7 +55,7 @@ impl Bench {
     }
 
     fn is_normal(&self) {
-        let (_, took) = wait::until("a normal answer", || match self.connect().post(REVIEW) {
+        let ((), took) = wait::until("a normal answer", || match self.connect().post(REVIEW) {
             Ok(answer) if answer.status == 200 && answer.body.contains("\"patch\"") => Ok(()),
             other => Err(format!("{other:?}")),
         });

@@ -286,17 +286,18 @@ mod tests {
     use axum::body::Body;
     use tower::ServiceExt as _;
 
+    async fn bug(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
+        respond(&webhook, request, |_| panic!("a piece of a pod")).await
+    }
+
     #[tokio::test]
     async fn a_panic_takes_down_one_request() {
         let webhook = Webhook::new(Settings::default());
-        async fn bug(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
-            respond(&webhook, request, |_| panic!("a piece of a pod")).await
-        }
         let routes = Router::new().route("/bug", post(bug)).route("/mutate", post(requests));
-        let router = guarded(routes, Arc::clone(&webhook));
+        let server = guarded(routes, Arc::clone(&webhook));
         let post = |path: &str| {
             let request = Request::post(path).header("content-type", "application/json").body(Body::from("{}"));
-            router.clone().oneshot(request.expect("a request"))
+            server.clone().oneshot(request.expect("a request"))
         };
         for _ in 0..3 {
             let response = post("/bug").await.expect("an answer");

@@ -1,14 +1,160 @@
-//! When the API server cannot trust us: a certificate that its `caBundle` does not cover.
+//! What becomes of pods when something is wrong: with us, with the way to us, or with a template. The webhook's
+//! failurePolicy decides on calls that fail, and on nothing else.
 
-use serde_json::json;
+use std::fs;
+
+use serde_json::{Value, json};
 
 use crate::Entry;
 use crate::objects::{names, pod, status};
 use crate::scenario::{Hook, Scenario};
+use crate::support::cluster::Refusal;
 use crate::support::credentials::Credentials;
+use crate::support::process::free_port;
+use crate::support::tls_client::TlsClient;
 use crate::support::wait;
+use crate::support::webhook::Webhook;
 
-pub(crate) const SCENARIOS: &[Entry] = &[("wrong_certificate_refuses_pods_or_leaves_them_bare", wrong_certificate)];
+pub(crate) const SCENARIOS: &[Entry] = &[
+    ("wrong_certificate_refuses_pods_or_leaves_them_bare", wrong_certificate),
+    ("calls_that_fail_are_the_failure_policys", failed_calls),
+    ("decisions_are_not_the_failure_policys", decisions),
+    ("template_that_is_left_out_shows_everywhere", left_out),
+    ("api_server_comes_again_when_told_to", come_again),
+    ("observer_changes_nothing", observer),
+];
+
+/// What the API server makes of a pod under both failure policies: its refusal, or the names of its init containers.
+fn under_both(scenario: &Scenario<'_>, hook: &Hook, pod: &Value, first: impl Fn(&Outcome) -> bool) -> [Outcome; 2] {
+    ["Fail", "Ignore"].map(|policy| {
+        scenario.register(&[hook.clone().with("failurePolicy", json!(policy))]);
+        let (outcome, _) = wait::until("the webhook configuration to take effect", || {
+            let outcome = scenario.dry_run(pod);
+            let outcome = outcome.map(|pod| names(&pod, "initContainers").into_iter().map(str::to_owned).collect());
+            if first(&outcome) || policy == "Ignore" && outcome.is_ok() {
+                Ok(outcome)
+            } else {
+                Err(format!("{outcome:?}"))
+            }
+        });
+        outcome
+    })
+}
+
+type Outcome = Result<Vec<String>, Refusal>;
+
+fn failed_calls(scenario: &Scenario<'_>) {
+    let webhook = scenario.serve("webhook", &[("fluent-bit.yaml", crate::templates::FLUENT_BIT)]);
+    let sleeper = scenario.endpoint(|_| {
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        json!({})
+    });
+    let nobody = format!("https://127.0.0.1:{}/mutate", free_port().expect("a port"));
+    let ours = |url: &str| Hook::new("inject.sidecar.io", url, &webhook.authority);
+    let asking = pod("asking", Some("fluent-bit"));
+    for (what, hook, part) in [
+        ("nobody listens", ours(&nobody), "connection refused"),
+        ("no answer in time", Hook::theirs("inject.sidecar.io", &sleeper).with("timeoutSeconds", json!(1)), "deadline"),
+        ("an answer that is none", ours(&webhook.at("/nothing")), "could not find the requested resource"),
+    ] {
+        let is_it = |outcome: &Outcome| outcome.as_ref().is_err_and(|refusal| refusal.message.contains(part));
+        let [fail, ignore] = under_both(scenario, &hook, &asking, is_it);
+        assert_eq!(fail.expect_err(what).code, 500, "{what}");
+        assert_eq!(ignore.expect(what), [""; 0], "{what}: the pod gets in as it is");
+    }
+}
+
+fn decisions(scenario: &Scenario<'_>) {
+    let templates = [
+        ("broken.yaml", "sidecars: [{name: broken}]\n"),
+        ("fails.yaml", "sidecars: [{name: fails, image: \"${object.spec.nothing}\"}]\n"),
+        // Nothing that can be known before: the API server's own rules change.
+        ("invalid.yaml", "sidecars: [{name: invalid, image: i, imagePullPolicy: Sometimes}]\n"),
+    ];
+    let webhook = scenario.serve("webhook", &templates);
+    for (template, code, part) in [
+        ("absent", 403, "[UnknownTemplate]"),
+        ("broken", 403, "whose template is broken"),
+        ("fails", 403, "[ExpressionFailed]"),
+        ("invalid", 422, "imagePullPolicy"),
+    ] {
+        let is_it = |outcome: &Outcome| outcome.as_ref().is_err_and(|refusal| refusal.message.contains(part));
+        for outcome in under_both(scenario, &Hook::ours(&webhook), &pod("asking", Some(template)), is_it) {
+            assert_eq!(outcome.expect_err(template).code, code, "{template}: under Ignore as well");
+        }
+    }
+}
+
+/// A problem that does not refuse the pod shows in its status, the log and the metrics (the warning is the client's).
+fn left_out(scenario: &Scenario<'_>) {
+    let fails = "onProblem: Skip\nsidecars: [{name: fails, image: \"${object.spec.nothing}\"}]\n";
+    let webhook =
+        scenario.serve("webhook", &[("fluent-bit.yaml", crate::templates::FLUENT_BIT), ("fails.yaml", fails)]);
+    scenario.register(&[Hook::ours(&webhook)]);
+    scenario.until_injected();
+    let stored = scenario.create(&pod("asking", Some("fails, fluent-bit"))).expect("admitted");
+    let entry = &status(&stored).expect("a status")["templates"][0];
+    assert!(entry["skipped"]["reason"] == "ExpressionFailed", "{entry}");
+    assert!(entry["skipped"]["message"].as_str().unwrap().contains("object.spec.nothing"), "{entry}");
+    assert!(webhook.log().contains("injected in part") && webhook.log().contains("[ExpressionFailed]"));
+    let line =
+        "template_outcomes_total{template=\"fails\",version=\"\",outcome=\"skipped\",reason=\"ExpressionFailed\"} 1";
+    assert!(webhook.metrics().1.contains(line), "{}", webhook.metrics().1);
+}
+
+/// Integer Retry-After: the pod's creator notices nothing.
+fn come_again(scenario: &Scenario<'_>) {
+    let folder = scenario.folder.join("templates");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("fluent-bit.yaml"), crate::templates::FLUENT_BIT).unwrap();
+    let authority = scenario.folder.join("ca.crt");
+    let mut webhook = Webhook::start_with(&scenario.folder, "narrow", |command| {
+        command.args([
+            "--tls-self-signed",
+            "127.0.0.1",
+            "--shutdown-delay",
+            "0",
+            "--max-requests",
+            "1",
+            "--tls-write-ca",
+        ]);
+        command.arg(&authority).arg("--templates").arg(&folder);
+    });
+    webhook.authority = fs::read_to_string(authority).unwrap();
+    scenario.register(&[Hook::ours(&webhook)]);
+    scenario.until_injected();
+    wait::until("the API server to be turned away, and to come again", || {
+        // Takes the only place for half a second.
+        let mut slow = TlsClient::connect(webhook.listen(), &webhook.authority).expect("connect");
+        slow.send(TlsClient::head(1000).as_bytes()).expect("sent");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let pod = scenario.dry_run(&pod("asking", Some("fluent-bit"))).expect("admitted all the same");
+        assert!(names(&pod, "initContainers").contains(&"fluent-bit"));
+        if webhook.metrics().1.contains("http_refusals_total{code=\"503\"}") { Ok(()) } else { Err("never".to_owned()) }
+    });
+}
+
+fn observer(scenario: &Scenario<'_>) {
+    let authority = scenario.folder.join("ca.crt");
+    let folder = scenario.folder.join("templates");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("fluent-bit.yaml"), crate::templates::FLUENT_BIT).unwrap();
+    let mut webhook = Webhook::start_with(&scenario.folder, "observer", |command| {
+        command.args(["--observe", "--tls-self-signed", "127.0.0.1", "--shutdown-delay", "0", "--tls-write-ca"]);
+        command.arg(&authority).arg("--templates").arg(&folder);
+    });
+    webhook.authority = fs::read_to_string(authority).unwrap();
+    scenario.register(&[Hook::ours(&webhook)]);
+    wait::until("both decisions to be counted", || {
+        for asks in ["fluent-bit", "absent"] {
+            let admitted = scenario.dry_run(&pod("asking", Some(asks))).expect("admitted");
+            assert!(names(&admitted, "initContainers").is_empty() && status(&admitted).is_none());
+        }
+        let counted = |labels: &str| webhook.answered(labels) > 0;
+        let both = counted("decision=\"Injected\"") && counted("reason=\"UnknownTemplate\"");
+        both.then_some(()).ok_or_else(|| webhook.metrics().1)
+    });
+}
 
 fn wrong_certificate(scenario: &Scenario<'_>) {
     let webhook = scenario.serve("webhook", &[("fluent-bit.yaml", crate::templates::FLUENT_BIT)]);
