@@ -139,6 +139,25 @@ impl Blueprint {
         names.filter(|name| *name != PENDING)
     }
 
+    fn containers(&self) -> impl Iterator<Item = &Item> {
+        self.entries.iter().filter(|entry| entry.kind.is_container()).map(|entry| entry.item.as_ref())
+    }
+
+    /// The names of containers that are spelt out.
+    pub(super) fn container_names(&self) -> impl Iterator<Item = &str> {
+        self.containers().map(|item| item.name.as_str()).filter(|name| *name != PENDING)
+    }
+
+    /// Whether an expression names a container.
+    pub(super) fn names_containers_by_expression(&self) -> bool {
+        self.containers().any(|item| item.name == PENDING)
+    }
+
+    /// Whether the volume of that name is meant to be shared.
+    pub(super) fn shares(&self, volume: &str) -> bool {
+        self.entries.iter().any(|entry| entry.item.shared && entry.item.name == volume)
+    }
+
     /// Kind and name of everything with a name of its own that pods may get; volumes that are meant to be shared are
     /// not among it.
     pub(super) fn literal_names(&self) -> impl Iterator<Item = (&'static str, String)> {
@@ -234,6 +253,7 @@ impl Blueprint {
     pub(super) fn parts(&self) -> Json {
         let entry = |entry: &Entry| {
             let text = entry.node.as_ref().map_or_else(|| entry.item.value.clone(), |(node, _)| canonical(node));
+            let text = serde_json::json!([text, entry.item.files, entry.item.shared]);
             let condition = entry.condition.as_ref().map(Expression::source);
             serde_json::json!([entry.kind.key(), text, format!("{:?}", entry.item.position), condition])
         };

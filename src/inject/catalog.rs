@@ -164,6 +164,12 @@ impl Catalog {
         })
     }
 
+    /// All versions of a template.
+    pub(super) fn versions(&self, name: &str) -> impl Iterator<Item = &Template> {
+        let versions = self.templates.get(name);
+        versions.into_iter().flat_map(|all| all.versioned.iter().chain(&all.unversioned)).map(Arc::as_ref)
+    }
+
     /// Whether there is a template of that name, in any version.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {

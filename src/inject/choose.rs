@@ -31,6 +31,8 @@ pub(super) enum By {
 /// The templates chosen, in the order in which they are added.
 #[derive(Debug, Default)]
 pub(super) struct Choices<'p> {
+    /// The annotation that asks, if one does.
+    pub(super) key: Option<&'p str>,
     pub(super) refs: Vec<TemplateRef<'p>>,
     pub(super) by: Vec<By>,
     pub(super) warnings: Vec<String>,
@@ -64,8 +66,10 @@ impl<'p> Chooser<'p> {
     /// What is wrong with the request.
     pub(super) fn choose(&self) -> Result<(Choices<'p>, Option<Reason>), String> {
         let mut choices = Choices::default();
-        let request = &self.settings.keys.request;
-        let selection = match self.request() {
+        let asks = self.request();
+        choices.key = asks.map(|(key, _)| key);
+        let request = choices.key.unwrap_or(&self.settings.keys.request);
+        let selection = match asks {
             None => None,
             Some((key, value)) => Some(self.parse(key, value)?),
         };

@@ -56,6 +56,16 @@ impl Port {
         self.host_port.or(on_host_network.then_some(self.container_port))
     }
 
+    /// What of it another port, of `number`, `protocol` and `name`, has too.
+    #[must_use]
+    pub fn same(&self, number: u16, protocol: &str, name: &str) -> Option<String> {
+        if self.container_port == number && self.protocol == protocol {
+            Some(format!("port {number}"))
+        } else {
+            (!name.is_empty() && self.name == name).then(|| format!("the port name {name}"))
+        }
+    }
+
     /// Whether both cannot be had on one node, given that the numbers are equal.
     #[must_use]
     pub fn clashes(&self, protocol: &str, ip: &str) -> bool {

@@ -191,6 +191,9 @@ pub struct Spec<'a> {
     /// Whether the pod shares the node's network.
     #[serde(default)]
     pub host_network: Option<bool>,
+    /// Whether the pod shares the node's processes.
+    #[serde(default, rename = "hostPID")]
+    pub host_pid: Option<bool>,
     /// Read only where a template has a field of that name, like those that follow.
     #[serde(borrow, default)]
     pub security_context: Option<&'a RawValue>,

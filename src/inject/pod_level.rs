@@ -160,12 +160,12 @@ impl PodLevel {
 
     fn append(&mut self, name: &str, wanted: &Json) {
         let own = self.state.get(name).and_then(Json::as_array).cloned();
-        let new: Vec<&Json> = wanted
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|item| own.as_ref().is_none_or(|own| !own.contains(item)))
-            .collect();
+        let mut new: Vec<&Json> = Vec::new();
+        for item in wanted.as_array().into_iter().flatten() {
+            if own.as_ref().is_none_or(|own| !own.contains(item)) && !new.contains(&item) {
+                new.push(item);
+            }
+        }
         if new.is_empty() {
             return;
         }

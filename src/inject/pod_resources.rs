@@ -53,8 +53,10 @@ pub(super) fn fit(additions: &Additions, resources: &Json) -> Result<Option<(Add
 /// Lowers the limit of a container to the pod's.
 fn cap(container: &mut Json, name: &str, limit: &Json) -> bool {
     let own = container["resources"]["limits"][name].as_str().and_then(quantity);
-    let (Some(own), Some(text)) = (own, limit.as_str()) else { return false };
-    let above = quantity(text).is_some_and(|limit| own > limit);
+    // A manifest may have a number.
+    let text = limit.as_str().map(str::to_owned).or_else(|| limit.as_number().map(ToString::to_string));
+    let (Some(own), Some(text)) = (own, text) else { return false };
+    let above = quantity(&text).is_some_and(|limit| own > limit);
     if above {
         container["resources"]["limits"][name] = json!(text);
     }

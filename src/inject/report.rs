@@ -25,12 +25,8 @@ use super::syntax::is_label;
 pub(super) type Listed<'a> = (&'a str, &'a RawValue);
 
 impl Case<'_> {
-    pub(super) fn unknown(&self, wanted: TemplateRef<'_>, by: By, unknown: &Unknown<'_>) -> Problem {
-        let who = if by == By::Pod {
-            format!("{} asks for", self.settings.keys.request)
-        } else {
-            "the defaults name".to_owned()
-        };
+    pub(super) fn unknown(&self, key: &str, wanted: TemplateRef<'_>, by: By, unknown: &Unknown<'_>) -> Problem {
+        let who = if by == By::Pod { format!("{key} asks for") } else { "the defaults name".to_owned() };
         let asks = |what: String| format!("{who} \"{what}\", ");
         let what = match unknown {
             Unknown::Name { broken: Some(why) } => {
@@ -138,15 +134,18 @@ impl Case<'_> {
             let Some(template) = chosen[index].template else { continue };
             let ready = chosen[index].ready.as_ref();
             let hash = ready.map_or(template.hash.as_str(), |ready| &ready.hash);
+            let older = incomplete.iter().find(|(name, _)| *name == wanted.name);
             let placed = plan.placed.iter().find(|placed| ready.is_some_and(|ready| std::ptr::eq(placed.ready, ready)));
             if let Some(placed) = placed {
                 // What had to be created is undone with the first template that is.
                 let added = added(placed, std::mem::take(&mut created));
                 let entry = WrittenEntry::of(template, hash, Some(added), None);
-                templates.push(match incomplete.iter().find(|(name, _)| *name == wanted.name) {
-                    Some((_, older)) => entry.completing(older, self.spec),
+                templates.push(match older {
+                    Some((_, older)) => entry.completing(older, &placed.ready.additions, self.spec),
                     None => entry,
                 });
+            } else if let (Some((_, raw)), None) = (older, findings.first(index)) {
+                templates.push(WrittenEntry::Kept(raw));
             } else if findings.adds_nothing[index] && !plan.placed.is_empty() {
                 // A later round would judge its conditions on what the others have added.
                 let skipped = Skipped { reason: Reason::NothingToAdd.as_str(), message: "" };

@@ -83,21 +83,21 @@ impl<'p> Case<'p> {
     }
 
     fn resolve(&self, choices: Choices<'p>) -> Decision {
-        let Choices { refs, by, mut problems, .. } = choices;
+        let Choices { key, refs, by, mut problems, .. } = choices;
+        let key = key.unwrap_or(&self.settings.keys.request);
         let refs = refs.as_slice();
         let status_text = self.metadata.annotation(&self.settings.keys.status);
         let status = Status::parse(status_text);
         let present = status.present(self.metadata, self.spec);
-        // What a status lists counts as somebody's for sure only where a template has such a container.
-        let is_known = |(template, container): &(&str, &str)| {
-            let known = self.catalog.get(TemplateRef { name: template, version: None });
-            known.is_ok_and(|known| known.literal_containers().any(|name| name == *container))
-        };
+        // What a status lists counts as somebody's for sure only where a template adds such a container.
+        let is_known = |(template, container): &(&str, &str)| self.adds_container(template, container);
         let known = status.containers().filter(is_known).map(|(_, container)| container);
         let foreign: Vec<&str> = self.settings.foreign_sidecars.iter().map(String::as_str).chain(known).collect();
+        let shared: Vec<&str> =
+            status.volumes().filter(|listed| self.is_shared(*listed)).map(|(_, name)| name).collect();
         let listed: Vec<&str> = status.containers().map(|(_, container)| container).collect();
         let (present, incomplete): (Vec<_>, Vec<_>) =
-            present.into_iter().partition(|(name, _)| self.is_complete(name, &status, &foreign));
+            present.into_iter().partition(|(name, _)| self.is_complete(name, &shared, &foreign));
         let is_present = |wanted: &TemplateRef<'p>| present.iter().any(|(name, _)| *name == wanted.name);
         // What an earlier round left out beside what it added would be judged on our own additions now.
         let settled = |wanted: &TemplateRef<'p>| {
@@ -110,7 +110,7 @@ impl<'p> Case<'p> {
         }
         let absent = refs.iter().zip(&by).filter(|(wanted, _)| !is_present(wanted) && !settled(wanted));
         let choose = |(wanted, by): (&TemplateRef<'p>, &By)| {
-            let (mut chosen, mut found) = self.choose(*wanted, *by);
+            let (mut chosen, mut found) = self.choose(key, *wanted, *by);
             if let Some(ready) =
                 chosen.ready.as_mut().filter(|_| incomplete.iter().any(|(name, _)| *name == wanted.name))
             {
@@ -123,7 +123,7 @@ impl<'p> Case<'p> {
         };
         let (chosen, problems): (Vec<Chosen<'p>>, Vec<Vec<Problem>>) = absent.map(choose).unzip();
         let mut findings = Findings { adds_nothing: vec![false; chosen.len()], problems };
-        let target = self.target(&status, &foreign, &listed);
+        let target = self.target(&shared, &foreign, &listed);
         let plan = Self::plan(&target, &chosen, &mut findings);
         Self::forgive(&chosen, &mut findings);
         let broken = |(_, problems): &(&Chosen<'p>, &Vec<Problem>)| !problems.is_empty();
@@ -155,13 +155,31 @@ impl<'p> Case<'p> {
 
     /// Whether everything is in the pod that it must have of a template that a status lists. A status can be forged, so
     /// of a required template nothing may be missing: every container, and all that it adds elsewhere.
-    fn is_complete(&self, name: &str, status: &Status<'_>, foreign: &[&str]) -> bool {
+    fn is_complete(&self, name: &str, shared: &[&str], foreign: &[&str]) -> bool {
         let wanted = TemplateRef { name, version: None };
         let Some(template) = self.catalog.get(wanted).ok().filter(|template| template.required) else { return true };
         let has = |name: &str| self.spec.container(name).is_some();
-        let target = self.target(status, foreign, &[]);
+        let target = self.target(shared, foreign, &[]);
         let adds = |ready: &Ready<'_>| plan::would_add(ready, &target);
         template.literal_containers().all(has) && self.evaluation().of(template).is_ok_and(|ready| !adds(&ready))
+    }
+
+    /// Whether the template, in some version, adds a container so called to this pod.
+    fn adds_container(&self, template: &str, container: &str) -> bool {
+        self.catalog.versions(template).any(|template| {
+            template.container_names().any(|name| name == container)
+                || template.names_containers_by_expression()
+                    && self
+                        .evaluation()
+                        .of(template)
+                        .is_ok_and(|ready| ready.additions.all_containers().any(|item| item.name == container))
+        })
+    }
+
+    /// Whether the template that a status says has brought a volume shares it; of one that is gone nobody knows.
+    fn is_shared(&self, (template, volume): (&str, &str)) -> bool {
+        let mut versions = self.catalog.versions(template).peekable();
+        versions.peek().is_none() || versions.any(|template| template.shares(volume))
     }
 
     fn evaluation(&self) -> Evaluation<'p> {
@@ -174,10 +192,10 @@ impl<'p> Case<'p> {
         }
     }
 
-    fn target<'r>(&'r self, status: &'r Status<'r>, foreign: &'r [&'r str], listed: &'r [&'r str]) -> plan::Target<'r> {
+    fn target<'r>(&'r self, shared: &'r [&'r str], foreign: &'r [&'r str], listed: &'r [&'r str]) -> plan::Target<'r> {
         plan::Target {
             request: self.request,
-            status,
+            shared,
             metadata: self.metadata,
             spec: self.spec,
             foreign,
@@ -227,11 +245,11 @@ impl<'p> Case<'p> {
         Some(Problem { reason: Reason::NotAllowed, what, fix: "" })
     }
 
-    fn choose(&self, wanted: TemplateRef<'p>, by: By) -> (Chosen<'p>, Vec<Problem>) {
+    fn choose(&self, key: &str, wanted: TemplateRef<'p>, by: By) -> (Chosen<'p>, Vec<Problem>) {
         let template = match self.catalog.get(wanted) {
             Ok(template) => template,
             Err(unknown) => {
-                let problems = vec![self.unknown(wanted, by, &unknown)];
+                let problems = vec![self.unknown(key, wanted, by, &unknown)];
                 return (Chosen { wanted, by, template: None, ready: None }, problems);
             }
         };

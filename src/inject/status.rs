@@ -2,12 +2,15 @@
 //! nothing and an undo is possible. Read as untrusted text: pod authors can write it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
+use super::additions::Additions;
+use super::item::Item;
 use super::pod::{Container, Metadata, Named, Spec, StringMap};
 use super::template::Template;
 
@@ -29,7 +32,7 @@ struct Entry {
     skipped: Option<IgnoredAny>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Listed {
     containers: Vec<String>,
@@ -81,9 +84,11 @@ impl<'a> Status<'a> {
         found.map(|(_, raw)| *raw)
     }
 
-    /// The names of all volumes that are listed.
-    pub fn volumes(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().flat_map(|(entry, _)| &entry.added.volumes).map(String::as_str)
+    /// The names of all volumes that are listed, each with its template.
+    pub fn volumes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries
+            .iter()
+            .flat_map(|(entry, _)| entry.added.volumes.iter().map(|name| (entry.name.as_str(), name.as_str())))
     }
 
     /// The names of all containers that are listed, each with its template.
@@ -229,22 +234,69 @@ impl<'a> WrittenEntry<'a> {
 }
 
 impl WrittenEntry<'_> {
-    /// The entry of a template of which a part was in the pod: with what the older entry lists, but for containers that
-    /// are gone.
-    pub(super) fn completing(self, older: &RawValue, spec: &Spec<'_>) -> Self {
-        let (Ok(mut older), Ok(mut entry)) = (serde_json::from_str::<Json>(older.get()), serde_json::to_value(&self))
+    /// The entry of a template of which a part was in the pod: with what the older entry lists and the template does add.
+    /// The rest of it is gone, or was never ours.
+    pub(super) fn completing(self, older: &RawValue, adds: &Additions, spec: &Spec<'_>) -> Self {
+        let (Ok(older), Ok(mut entry)) = (serde_json::from_str::<Json>(older.get()), serde_json::to_value(&self))
         else {
             return self;
         };
-        let mut added = older["added"].take();
-        for list in ["containers", "initContainers"] {
-            if let Some(names) = added.get_mut(list).and_then(Json::as_array_mut) {
-                names.retain(|name| name.as_str().is_some_and(|name| spec.container(name).is_some()));
-            }
+        let Ok(listed) = serde_json::from_value::<Listed>(older["added"].clone()) else { return self };
+        let Ok(mut added) = serde_json::to_value(listed.of(adds, spec)) else { return self };
+        if let Some(added) = added.as_object_mut() {
+            let is_empty = |value: &Json| match value {
+                Json::Array(items) => items.is_empty(),
+                Json::Object(members) => members.is_empty(),
+                _ => true,
+            };
+            added.retain(|_, value| !is_empty(value));
+            let created = older["added"]["created"].as_array().into_iter().flatten().filter(|item| item.is_string());
+            let created: Vec<Json> = created.cloned().collect();
+            added.extend((!created.is_empty()).then(|| ("created".to_owned(), Json::Array(created))));
+            added.extend(older["added"]["replaced"].as_object().map(|old| ("replaced".to_owned(), old.clone().into())));
         }
         join(&mut added, &entry["added"]);
         entry["added"] = added;
         Self::Joined(entry)
+    }
+}
+
+impl Listed {
+    /// What of it a template adds, and is there.
+    fn of(mut self, adds: &Additions, spec: &Spec<'_>) -> Self {
+        let named = |items: &[Arc<Item>], name: &String| items.iter().any(|item| item.name == *name);
+        let has = |name: &String| spec.container(name).is_some();
+        self.containers.retain(|name| named(&adds.containers, name) && has(name));
+        self.init_containers.retain(|name| named(&adds.init_containers, name) && has(name));
+        self.volumes.retain(|name| named(&adds.volumes, name));
+        self.image_pull_secrets.retain(|name| named(&adds.image_pull_secrets, name));
+        self.labels.retain(|key| adds.labels.iter().any(|(other, _)| other == key));
+        let files = || adds.volumes.iter().flat_map(|volume| &volume.files);
+        self.annotations.retain(|key| adds.annotations.iter().chain(files()).any(|(other, _)| other == key));
+        let changes = || adds.app_containers.iter();
+        let mounts = |path: &String| changes().flat_map(|change| &change.mounts).any(|mount| mount.path == *path);
+        let appends =
+            |name: &String| changes().flat_map(|change| &change.append_env).any(|append| append.name == *name);
+        let sets = |name: &String| changes().flat_map(|change| &change.env).any(|member| member.name == *name);
+        self.mounts.values_mut().for_each(|paths| paths.retain(mounts));
+        self.env.values_mut().for_each(|names| names.retain(|name| sets(name) || appends(name)));
+        let from = |entry: &Json| changes().flat_map(|change| &change.env_from).any(|member| member.value == *entry);
+        self.env_from.values_mut().for_each(|entries| entries.retain(from));
+        for (container, suffixes) in &mut self.appended {
+            suffixes.retain(|name, suffix| {
+                appends(name) && has_appended(spec, container, &BTreeMap::from([(name.clone(), suffix.clone())]))
+            });
+        }
+        self.mounts.retain(|container, paths| has(container) && !paths.is_empty());
+        self.env.retain(|container, names| has(container) && !names.is_empty());
+        self.env_from.retain(|container, entries| has(container) && !entries.is_empty());
+        self.appended.retain(|container, suffixes| has(container) && !suffixes.is_empty());
+        let field = |pointer: &String| {
+            let name = pointer.strip_prefix("/spec/").and_then(|path| path.split('/').next());
+            name.is_some_and(|name| adds.pod.contains_key(name))
+        };
+        self.pod.retain(field);
+        self
     }
 }
 

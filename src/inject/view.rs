@@ -37,6 +37,11 @@ impl<'c> View<'c> {
         self.serving(wanted.name).get(wanted)
     }
 
+    /// All versions of a template.
+    pub(super) fn versions(&self, name: &str) -> impl Iterator<Item = &'c Template> {
+        self.serving(name).versions(name)
+    }
+
     /// All names, sorted.
     pub(super) fn names(&self) -> Vec<&'c str> {
         let mut names = self.central.names();

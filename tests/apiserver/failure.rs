@@ -130,7 +130,11 @@ fn come_again(scenario: &Scenario<'_>) {
         std::thread::sleep(std::time::Duration::from_millis(20));
         let pod = scenario.dry_run(&pod("asking", Some("fluent-bit"))).expect("admitted all the same");
         assert!(names(&pod, "initContainers").contains(&"fluent-bit"));
-        if webhook.metrics().1.contains("http_refusals_total{code=\"503\"}") { Ok(()) } else { Err("never".to_owned()) }
+        if webhook.metrics().1.contains("http_refusals_total{code=\"503\"}") {
+            Ok(())
+        } else {
+            Err(webhook.metrics().1)
+        }
     });
 }
 

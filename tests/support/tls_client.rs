@@ -38,6 +38,7 @@ impl TlsClient {
         let name = ServerName::try_from("127.0.0.1").expect("an address");
         let connection = ClientConnection::new(Arc::new(config), name).expect("a client");
         let socket = TcpStream::connect_timeout(&address, Duration::from_secs(10))?;
+        socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(Duration::from_secs(30)))?;
         let mut stream = StreamOwned::new(connection, socket);
         stream.conn.complete_io(&mut stream.sock)?;

@@ -100,6 +100,9 @@ impl Room {
     }
 
     fn text(&mut self, text: &str) -> Result<Json, String> {
+        if text.contains('\0') {
+            return Err("the result holds a NUL character".to_owned());
+        }
         self.text = self.text.checked_sub(text.len()).ok_or("the result is too large")?;
         Ok(Json::String(text.to_owned()))
     }

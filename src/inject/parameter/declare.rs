@@ -216,7 +216,7 @@ fn default(checker: &mut Checker<'_>, parameter: &Parameter, node: &Node) -> Jso
             {
                 checker.error(node.span, format!("the default breaks a rule of the parameter: {why}"), "");
             }
-            value
+            parameter.rules.known(scalar, &value).cloned().unwrap_or(value)
         })
         .collect();
     match (&node.value, parameter.kind) {

@@ -172,6 +172,7 @@ impl Parameter {
                 let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
                 text.parse::<i64>().ok().filter(|_| plain).map(Json::from)
             }
+            Scalar::Number if text.contains(char::is_whitespace) => None,
             Scalar::Number => serde_json::from_str::<Number>(text).ok().map(Json::Number),
             Scalar::Quantity => quantity::quantity(text).map(|_| Json::from(text)),
             Scalar::Duration => quantity::duration(text).map(|_| Json::from(text)),

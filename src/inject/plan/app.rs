@@ -78,18 +78,21 @@ pub(super) struct Outcome<'r> {
     /// All containers that get something, from this and earlier templates.
     pub(super) containers: Vec<AppContainer<'r>>,
     pub(super) added: Vec<AppAdded<'r>>,
+    /// Mounts that are there already.
+    pub(super) equal_mounts: Vec<&'r Mount>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<(Reason, String)>,
 }
 
 /// Changes the containers that the entries of `ready` are about.
 pub(super) fn change<'r>(plan: &Plan<'r>, ready: &'r Ready<'r>, pod: &Target<'r>) -> Outcome<'r> {
-    let mut outcome = Outcome { containers: Vec::new(), added: Vec::new(), problems: Vec::new(), warnings: Vec::new() };
-    if ready.additions.app_containers.is_empty() {
-        outcome.containers.clone_from(&plan.app_containers);
-        return outcome;
-    }
-    outcome.containers.clone_from(&plan.app_containers);
+    let mut outcome = Outcome {
+        containers: plan.app_containers.clone(),
+        added: Vec::new(),
+        equal_mounts: Vec::new(),
+        problems: Vec::new(),
+        warnings: Vec::new(),
+    };
     for change in &ready.additions.app_containers {
         for (init, list) in [(false, &pod.spec.containers), (true, &pod.spec.init_containers)] {
             for (index, container) in list.iter().flatten().enumerate() {
@@ -187,17 +190,21 @@ impl<'r> Outcome<'r> {
         }
         for mount in &change.mounts {
             match target.mounted_at(&mount.path) {
+                None if target.uses_otherwise(mount) => {
+                    let what = if mount.is_device { "as a directory" } else { "as a device" };
+                    clash(on_conflict.mounts, target.has(&format!("mounted {what} the volume"), &mount.volume));
+                }
                 None => {
                     target.mounts.push(mount);
                     target.added_by.push((&mount.path, &ready.template.name));
                     added.mounts.push(mount);
                 }
-                Some(own) if equal(own, &mount.value) => {}
+                Some(own) if equal(own, &mount.value) => self.equal_mounts.push(mount),
                 Some(_) => clash(on_conflict.mounts, target.has("a mount at", &mount.path)),
             }
         }
         for append in &change.append_env {
-            if ready.verifies && target.ends_with(append) {
+            if ready.verifies && target.holds(append) {
                 continue;
             }
             match target.append(append) {
@@ -206,7 +213,10 @@ impl<'r> Outcome<'r> {
                         let what = format!("{} may hide one of envFrom in {}", append.name, shown(name, 63));
                         self.warnings.push((Reason::Injected, what));
                     }
-                    added.appended.push((&append.name, suffix.unwrap_or_else(|| append.value.clone())));
+                    match suffix {
+                        Some(suffix) => added.appended.push((&append.name, suffix)),
+                        None => added.env.push(&append.name),
+                    }
                 }
                 Err(what) => {
                     let fix = "Give the variable a plain value, or change the template";
@@ -255,10 +265,23 @@ impl<'r> AppContainer<'r> {
         own.or_else(device).or_else(new)
     }
 
-    /// Whether the variable has what would be appended to it.
-    fn ends_with(&self, append: &Append) -> bool {
+    /// Whether the container uses the volume the other way, as a device or as a directory: the API server refuses both.
+    fn uses_otherwise(&self, mount: &Mount) -> bool {
+        let own = if mount.is_device { &self.own.mounts } else { &self.own.devices };
+        own.iter().flatten().any(|own| own["name"] == mount.volume.as_str())
+            || self.mounts.iter().any(|new| new.is_device != mount.is_device && new.volume == mount.volume)
+    }
+
+    /// Whether the variable has what would be appended to it. Other templates may have appended behind it.
+    fn holds(&self, append: &Append) -> bool {
         let own = self.own.env.iter().flatten().rfind(|own| own["name"] == append.name.as_str());
-        own.and_then(|own| own["value"].as_str()).is_some_and(|value| value.ends_with(append.value.as_str()))
+        let Some(value) = own.and_then(|own| own["value"].as_str()) else { return false };
+        let in_word = |c: char| c.is_alphanumeric() || "_-./=:@".contains(c);
+        let begins = |before: &str| before.is_empty() || before.ends_with(&append.separator);
+        let ends = |after: &str| after.starts_with(&append.separator) || !after.starts_with(in_word);
+        value
+            .match_indices(append.value.as_str())
+            .any(|(at, found)| begins(&value[..at]) && ends(&value[at + found.len()..]))
     }
 
     /// Appends to a variable; gives what was appended, or `None` where the variable is new.
@@ -286,7 +309,9 @@ impl<'r> AppContainer<'r> {
         if !own["valueFrom"].is_null() {
             return not_plain(self);
         }
-        let old = own["value"].as_str().unwrap_or_default();
+        let Some(old) = own["value"].as_str().or(own["value"].is_null().then_some("")) else {
+            return Err(format!("{}, whose value is no string", self.has("the variable", &append.name)));
+        };
         match self.values.iter_mut().find(|(at, _)| *at == index) {
             Some((_, value)) => value.push_str(&suffix),
             None => {

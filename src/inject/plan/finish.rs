@@ -30,7 +30,9 @@ impl<'r> Plan<'r> {
             .filter(|item| !item.value["emptyDir"].is_null())
             .map(|item| item.name.as_str())
             .collect();
-        let before = find(&self.annotations, SAFE_TO_EVICT).or(pod.metadata.annotation(SAFE_TO_EVICT));
+        let of_template = find(&self.annotations, SAFE_TO_EVICT);
+        let is_listed = of_template.is_some();
+        let before = of_template.or(pod.metadata.annotation(SAFE_TO_EVICT));
         let listed = |name: &&&str| before.is_some_and(|list| list.split(',').any(|other| other.trim() == **name));
         let new: Vec<&str> = ours.iter().filter(|name| !listed(name)).copied().collect();
         if new.is_empty() {
@@ -39,7 +41,7 @@ impl<'r> Plan<'r> {
         let before = before.filter(|list| !list.trim().is_empty()).map(str::to_owned);
         let list = before.iter().map(String::as_str).chain(new.iter().copied()).collect::<Vec<_>>().join(",");
         let by = |placed: &&mut Placed<'r>| placed.volumes.iter().any(|item| item.name == new[0]);
-        if let Some(placed) = self.placed.iter_mut().find(by) {
+        if let Some(placed) = self.placed.iter_mut().find(by).filter(|_| !is_listed) {
             match before {
                 Some(old) => {
                     let pointer = format!("/metadata/annotations/{}", SAFE_TO_EVICT.replace('/', "~1"));

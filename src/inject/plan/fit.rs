@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use super::super::defaults::equal;
 use super::super::diagnostic::shown;
 use super::super::item::{Item, Port};
 use super::super::reason::Reason;
 use super::super::template::{Clash, HostNetwork, OnConflict};
-use super::{AppAdded, Placed, Plan, Problem, Ready, Target};
+use super::{Placed, Plan, Problem, Ready, Target, app};
 
 /// What can be added of a template's lists.
 #[derive(Default)]
@@ -27,6 +28,7 @@ impl<'r> Fit<'r> {
         let mut fit = Self::default();
         fit.problems.extend(host_network(ready, pod));
         fit.problems.extend(windows(ready, pod));
+        fit.problems.extend(host_pid(ready, pod));
         let additions = ready.additions.as_ref();
         let on_conflict = ready.on_conflict;
         let mut left_out: Vec<&Item> = Vec::new();
@@ -39,7 +41,8 @@ impl<'r> Fit<'r> {
                 }
             }
         }
-        let ports = fit.init_containers.iter().chain(&fit.containers).filter_map(|item| same_port(item, pod));
+        let ports = fit.init_containers.iter().chain(&fit.containers);
+        let ports = ports.filter_map(|item| same_port(item, pod).or_else(|| plan.same_port(item)));
         fit.warnings.extend(ports);
         for item in additions.volumes.iter().map(AsRef::as_ref) {
             let kept = || fit.init_containers.iter().chain(&fit.containers);
@@ -68,7 +71,8 @@ impl<'r> Fit<'r> {
         }
         let mut taken = Vec::new();
         for (index, port) in item.ports.iter().enumerate() {
-            if self.clashes(plan.taken_port(port, pod), on_conflict.host_ports) {
+            let own = || self.own_port(port, &item.ports[..index], pod);
+            if self.clashes(plan.taken_port(port, pod).or_else(own), on_conflict.host_ports) {
                 taken.push(index);
             }
         }
@@ -80,8 +84,19 @@ impl<'r> Fit<'r> {
         is_apart.then(|| Arc::new(item.without_host_ports(&taken)))
     }
 
+    /// A port of the node that another port of the template takes, one of `before` or of an earlier container.
+    fn own_port(&self, wanted: &Port, before: &[Port], pod: &Target<'_>) -> Taken {
+        let on_host = pod.spec.host_network == Some(true);
+        let number = wanted.taken(on_host)?;
+        let earlier = self.init_containers.iter().chain(&self.containers).flat_map(|item| &item.ports);
+        let mut others = earlier.chain(before);
+        others
+            .any(|port| port.taken(on_host) == Some(number) && wanted.clashes(&port.protocol, &port.ip))
+            .then(|| (format!("it takes port {number}/{} of the node twice", wanted.protocol), "Change the template"))
+    }
+
     /// Leaves out volumes that only those mounts needed which are left out.
-    pub(super) fn keep_mounted(&mut self, ready: &Ready<'_>, added: &[AppAdded<'_>]) {
+    pub(super) fn keep_mounted(&mut self, ready: &Ready<'_>, app: &app::Outcome<'_>) {
         let mentions = |volume: &Item| {
             let changes = ready.additions.app_containers.iter().flat_map(|change| &change.mounts);
             changes.into_iter().any(|mount| mount.volume == volume.name)
@@ -89,7 +104,8 @@ impl<'r> Fit<'r> {
         let (init_containers, containers) = (&self.init_containers, &self.containers);
         let mounted = |volume: &Item| {
             init_containers.iter().chain(containers).any(|item| item.mounts.contains(&volume.name))
-                || added.iter().flat_map(|added| &added.mounts).any(|mount| mount.volume == volume.name)
+                || app.added.iter().flat_map(|added| &added.mounts).any(|mount| mount.volume == volume.name)
+                || app.equal_mounts.iter().any(|mount| mount.volume == volume.name)
         };
         self.volumes.retain(|volume| !mentions(volume) || mounted(volume));
     }
@@ -132,7 +148,20 @@ impl Plan<'_> {
 
     /// Whether an earlier template has added the very same volume, and both mean to share it.
     fn is_shared(&self, item: &Item) -> bool {
-        item.shared && self.volumes.iter().any(|other| other.shared && other.value == item.value)
+        item.shared && self.volumes.iter().any(|other| other.shared && equal(&other.value, &item.value))
+    }
+
+    /// A port that a container of an earlier template declares too.
+    fn same_port(&self, item: &Item) -> Option<(Reason, String)> {
+        let others = || self.placed.iter().flat_map(containers);
+        item.ports.iter().find_map(|port| {
+            others().find_map(|other| {
+                let same =
+                    other.ports.iter().find_map(|own| port.same(own.container_port, &own.protocol, &own.name))?;
+                let what = format!("{} declares {same}, and so does the container {}", item.name, other.name);
+                Some((Reason::Injected, what))
+            })
+        })
     }
 
     fn taken_port(&self, wanted: &Port, pod: &Target<'_>) -> Taken {
@@ -156,14 +185,8 @@ fn same_port(item: &Item, pod: &Target<'_>) -> Option<(Reason, String)> {
         pod.spec.all_containers().find_map(|container| {
             let same = container.ports.iter().flatten().find_map(|own| {
                 let protocol = own.protocol.as_ref().map_or("TCP", |protocol| protocol.as_str());
-                let number = own.container_port == Some(port.container_port) && protocol == port.protocol;
-                let name = own.name.as_ref().is_some_and(|name| !port.name.is_empty() && name.as_str() == port.name);
-                let what = if number {
-                    format!("port {}", port.container_port)
-                } else {
-                    format!("the port name {}", port.name)
-                };
-                (number || name).then_some(what)
+                let name = own.name.as_ref().map_or("", |name| name.as_str());
+                port.same(own.container_port.unwrap_or(0), protocol, name)
             })?;
             let owner = shown(container.name.as_str(), 63);
             Some((Reason::Injected, format!("{} declares {same}, and so does the container {owner}", item.name)))
@@ -196,6 +219,7 @@ fn host_network(ready: &Ready<'_>, pod: &Target<'_>) -> Option<Problem> {
         return None;
     }
     let declares = ready.additions.all_containers().find(|item| !item.ports.is_empty());
+    let differs = |item: &&Item| item.ports.iter().any(|port| port.host_port.is_some_and(|p| p != port.container_port));
     let what = match (ready.template.host_network, declares) {
         (HostNetwork::Refuse, _) => "the template refuses pods with hostNetwork".to_owned(),
         (HostNetwork::RefusePorts, Some(item)) => {
@@ -204,10 +228,22 @@ fn host_network(ready: &Ready<'_>, pod: &Target<'_>) -> Option<Problem> {
                 item.name
             )
         }
-        _ => return None,
+        // Required by the API server.
+        _ => format!(
+            "its container \"{}\" takes a port of the node with another number than its own, and the pod uses hostNetwork",
+            ready.additions.all_containers().find(differs)?.name
+        ),
     };
-    let fix = "Do without hostNetwork, or set hostNetwork: allow in the template";
+    let fix = "Do without hostNetwork, or change the template (hostNetwork: allow, equal ports)";
     Some(Problem { reason: Reason::HostNetwork, what, fix })
+}
+
+/// The API server refuses a process namespace that is shared in the pod and with the node.
+fn host_pid(ready: &Ready<'_>, pod: &Target<'_>) -> Option<Problem> {
+    let shares = ready.additions.pod.get("shareProcessNamespace").is_some_and(|shares| *shares == true);
+    let what = "it sets pod.shareProcessNamespace, which a pod with hostPID must not have".to_owned();
+    let fix = "Do without hostPID, or change the template";
+    (shares && pod.spec.host_pid == Some(true)).then_some(Problem { reason: Reason::Conflict, what, fix })
 }
 
 fn windows(ready: &Ready<'_>, pod: &Target<'_>) -> Option<Problem> {

@@ -24,7 +24,6 @@ use super::pod::{Metadata, Spec};
 use super::pod_level::{Operation, PodLevel};
 use super::reason::Reason;
 use super::review::Request;
-use super::status::Status;
 use super::template::{Clash, Mode, OnConflict, Position, Template};
 
 pub(super) use app::{AppAdded, AppContainer, EnvAddition};
@@ -48,11 +47,9 @@ pub(super) struct Ready<'c> {
 /// Whether anything of a template is missing from a pod that has it. Its containers are left out of the question: they
 /// are looked up by name.
 pub(super) fn would_add(ready: &Ready<'_>, pod: &Target<'_>) -> bool {
-    let additions =
-        Additions { init_containers: Vec::new(), containers: Vec::new(), ..Additions::clone(&ready.additions) };
     let ready = Ready {
         template: ready.template,
-        additions: Arc::new(additions),
+        additions: Arc::clone(&ready.additions),
         hash: Cow::Borrowed(""),
         changes: Vec::new(),
         on_conflict: OnConflict::all(Clash::Keep),
@@ -60,7 +57,7 @@ pub(super) fn would_add(ready: &Ready<'_>, pod: &Target<'_>) -> bool {
     };
     let mut plan = Plan::of(pod);
     let problems = plan.place(&ready, pod);
-    !problems.is_empty() || plan.placed.iter().any(|placed| !placed.is_empty())
+    !problems.is_empty() || plan.placed.iter().any(|placed| !placed.has_only_containers())
 }
 
 /// The additions, in the order in which they will stand in the pod.
@@ -101,9 +98,12 @@ pub(super) struct Placed<'r> {
 impl Placed<'_> {
     /// Whether nothing of the template was missing.
     pub(super) fn is_empty(&self) -> bool {
-        self.init_containers.is_empty()
-            && self.containers.is_empty()
-            && self.volumes.is_empty()
+        self.init_containers.is_empty() && self.containers.is_empty() && self.has_only_containers()
+    }
+
+    /// Whether nothing but containers was missing.
+    fn has_only_containers(&self) -> bool {
+        self.volumes.is_empty()
             && self.image_pull_secrets.is_empty()
             && self.labels.is_empty()
             && self.annotations.is_empty()
@@ -134,7 +134,8 @@ pub(super) struct Problem {
 #[derive(Clone, Copy)]
 pub(super) struct Target<'p> {
     pub(super) request: &'p Request<'p>,
-    pub(super) status: &'p Status<'p>,
+    /// Volumes of the pod that a status says are shared.
+    pub(super) shared: &'p [&'p str],
     pub(super) metadata: &'p Metadata<'p>,
     pub(super) spec: &'p Spec<'p>,
     /// Whether the pod is a Job's, which ends when its containers do.
@@ -162,7 +163,7 @@ impl<'r> Plan<'r> {
     pub(super) fn place(&mut self, ready: &'r Ready<'r>, pod: &Target<'r>) -> Vec<Problem> {
         let mut fit = Fit::of(self, ready, pod);
         let app = app::change(self, ready, pod);
-        fit.keep_mounted(ready, &app.added);
+        fit.keep_mounted(ready, &app);
         let (pod_level, conflicts) = self.with_pod_level(ready, pod);
         let mut problems = fit.problems;
         problems.extend(app.problems);
@@ -363,7 +364,7 @@ impl Target<'_> {
     /// Whether a template that is in the pod has added this very volume, and both mean to share it.
     fn shares(&self, item: &Item) -> bool {
         item.shared
-            && self.status.volumes().any(|name| name == item.name)
+            && self.shared.contains(&item.name.as_str())
             && self.volume(&item.name).is_some_and(|own| defaults::equal(&own, &item.value))
     }
 

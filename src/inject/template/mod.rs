@@ -184,6 +184,21 @@ impl Template {
         self.blueprint.literal_containers()
     }
 
+    /// The names of its containers that are spelt out, also of those that only some pods get.
+    pub(super) fn container_names(&self) -> impl Iterator<Item = &str> {
+        self.blueprint.container_names()
+    }
+
+    /// Whether an expression names one of its containers.
+    pub(super) fn names_containers_by_expression(&self) -> bool {
+        self.blueprint.names_containers_by_expression()
+    }
+
+    /// Whether it means to share a volume.
+    pub(super) fn shares(&self, volume: &str) -> bool {
+        self.blueprint.shares(volume)
+    }
+
     /// The members of the pod that its expressions read.
     pub(super) fn paths(&self) -> &Paths {
         &self.paths
