@@ -159,8 +159,12 @@ impl Injector<'_> {
                 let patch: json_patch::Patch = serde_json::from_slice(patch).context("failed to read our own patch")?;
                 let changed = document.changed.get_or_insert_with(|| document.value.clone());
                 json_patch::patch(changed, &patch).context("failed to apply our own patch")?;
-                if brings_pull_secrets(&document.value, changed, &pod) {
-                    let _ = writeln!(self.notes, "warning: {place}: {PULL_SECRETS}");
+                let notes = [
+                    brings_pull_secrets(&document.value, changed, &pod).then_some(PULL_SECRETS),
+                    has_limits_alone(&document.value, &pod).then_some(LIMITS_ALONE),
+                ];
+                for note in notes.into_iter().flatten() {
+                    let _ = writeln!(self.notes, "warning: {place}: {note}");
                 }
                 let operations = patch.0.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>();
                 document.patch.extend(operations.context("failed to write the patch")?);
@@ -197,6 +201,15 @@ impl Injector<'_> {
 /// The service account plugin adds its pull secrets only to pods that have none.
 const PULL_SECRETS: &str =
     "with imagePullSecrets in the manifest those of the ServiceAccount are not added; list them too if they are needed";
+
+/// `SetDefaults_PodResources`: what a pod requests as a whole is its limit, or, where containers request something, their
+/// sum. The webhook sees the pod after that.
+const LIMITS_ALONE: &str = "the pod's own resources have limits without requests, and added containers change what they become; write requests";
+
+fn has_limits_alone(before: &Value, pod: &PodTemplate) -> bool {
+    let resources = before.pointer(&format!("{}/spec/resources", pod.embedding.pointer)).unwrap_or(&Value::Null);
+    resources["limits"].as_object().into_iter().flatten().any(|(name, _)| resources["requests"][name].is_null())
+}
 
 /// Whether the pod has pull secrets now and had none before.
 fn brings_pull_secrets(before: &Value, after: &Value, pod: &PodTemplate) -> bool {

@@ -9,6 +9,7 @@ use super::files;
 use super::pod_types::{Checker, PENDING};
 use super::syntax::{is_label, is_subdomain};
 use super::template::Position;
+use super::validation;
 use super::yaml::{Node, Value};
 
 /// One item, ready to be copied into a patch.
@@ -168,6 +169,9 @@ pub(super) fn read(
     }
     let value = checker.json(&node, type_name, path);
     let name = required_name(checker, &node, &value, path, names, valid)?;
+    if kind == Kind::Volume {
+        report(checker, &node, path, validation::volume(&value));
+    }
     Some(Item { shared: shared && kind == Kind::Volume, ..plain(name, value) })
 }
 
@@ -192,7 +196,7 @@ fn container(checker: &mut Checker<'_>, node: &Node, kind: Kind, path: &str, nam
         checker.error(node.span, format!("{path} (\"{name}\") has no image"), "");
     }
     required_members(checker, node, &value, path);
-    unique_mount_paths(checker, node, &value, path);
+    report(checker, node, path, validation::container(&value));
     if let (Kind::NativeSidecar, Json::Object(map)) = (kind, &mut value) {
         let behind = map.keys().position(|key| key == "image").map_or(0, |at| at + 1);
         map.shift_insert(behind, "restartPolicy".to_owned(), Json::from("Always"));
@@ -307,31 +311,12 @@ fn required_members(checker: &mut Checker<'_>, node: &Node, value: &Json, path: 
             checker.error(key_span(node, list), format!("{path}.{list}[{index}] has no {field}"), "");
         }
     }
-    for (index, port) in array(&value["ports"]).enumerate() {
-        let numbers = [("containerPort", 1), ("hostPort", 0)];
-        for (field, least) in numbers {
-            let known = field == "containerPort" || !port[field].is_null();
-            if known
-                && port[field] != PENDING
-                && !port[field].as_i64().is_some_and(|port| (least..=65_535).contains(&port))
-            {
-                let message = format!("{path}.ports[{index}].{field} must be a port, {least} to 65535");
-                checker.error(key_span(node, "ports"), message, "");
-            }
-        }
-    }
 }
 
-fn unique_mount_paths(checker: &mut Checker<'_>, node: &Node, value: &Json, path: &str) {
-    let paths = array(&value["volumeMounts"]).filter_map(|mount| mount["mountPath"].as_str());
-    let devices = array(&value["volumeDevices"]).filter_map(|device| device["devicePath"].as_str());
-    let mut seen: Vec<&str> = Vec::new();
-    for mount_path in paths.chain(devices) {
-        if mount_path != PENDING && seen.contains(&mount_path) {
-            let message = format!("{path} mounts \"{mount_path}\" twice");
-            checker.error(key_span(node, "volumeMounts"), message, "each path of a container is mounted once");
-        }
-        seen.push(mount_path);
+/// Reports what the API server would refuse.
+pub(super) fn report(checker: &mut Checker<'_>, node: &Node, path: &str, faults: Vec<validation::Fault>) {
+    for (member, text) in faults {
+        checker.error(key_span(node, member), format!("{path}{text}"), "");
     }
 }
 

@@ -23,6 +23,7 @@ mod pod_resources;
 mod pod_types;
 mod report;
 mod resolve;
+mod validation;
 mod view;
 
 pub mod catalog;

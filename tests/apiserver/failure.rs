@@ -68,15 +68,18 @@ fn decisions(scenario: &Scenario<'_>) {
     let templates = [
         ("broken.yaml", "sidecars: [{name: broken}]\n"),
         ("fails.yaml", "sidecars: [{name: fails, image: \"${object.spec.nothing}\"}]\n"),
-        // Nothing that can be known before: the API server's own rules change.
-        ("invalid.yaml", "sidecars: [{name: invalid, image: i, imagePullPolicy: Sometimes}]\n"),
+        // Not every rule of the API server is known before.
+        (
+            "invalid.yaml",
+            "sidecars: [{name: invalid, image: i, securityContext: {privileged: true, allowPrivilegeEscalation: false}}]\n",
+        ),
     ];
     let webhook = scenario.serve("webhook", &templates);
     for (template, code, part) in [
         ("absent", 403, "[UnknownTemplate]"),
         ("broken", 403, "whose template is broken"),
         ("fails", 403, "[ExpressionFailed]"),
-        ("invalid", 422, "imagePullPolicy"),
+        ("invalid", 422, "allowPrivilegeEscalation"),
     ] {
         let is_it = |outcome: &Outcome| outcome.as_ref().is_err_and(|refusal| refusal.message.contains(part));
         for outcome in under_both(scenario, &Hook::ours(&webhook), &pod("asking", Some(template)), is_it) {
