@@ -193,7 +193,7 @@ fn lint_shows_findings_with_their_rule_and_fails_on_errors() {
     assert_eq!(lint(&[]).code, Some(0), "warnings alone are no failure");
     assert_eq!(lint(&["--fail-on", "warning"]).code, Some(1));
     assert_eq!(lint(&["--budget", "cpu=x"]).code, Some(2));
-    assert!(lint(&["-f", "misplaced.yaml"]).stdout.contains("is a label, which asks for nothing"));
+    assert!(lint(&["-f", "misplaced.yaml"]).stdout.contains("sidecar.io/inject is a label, which does nothing"));
     assert!(lint(&["-f", "slip.yaml"]).stdout.contains("did you mean sidecar.io/inject?"));
     let ran = lint(&["-f", "unknown.yaml"]);
     assert!(
@@ -209,7 +209,7 @@ fn lint_shows_findings_with_their_rule_and_fails_on_errors() {
     let ran = lint(&["-f", "parameter.yaml"]);
     assert_eq!(ran.code, Some(1));
     for part in [
-        "the template helper has no parameter sise",
+        "helper.sidecar.io/sise is \"large\": the template has no such parameter",
         "helpr.sidecar.io/size is for a template that is not asked for; did you mean helper?",
     ] {
         assert!(ran.stdout.contains(part), "{}", ran.stdout);
@@ -228,6 +228,45 @@ fn expressions_see_what_the_api_server_would_have_put_in() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stdout.contains("value: Always shop default"), "{}", ran.stdout);
     assert!(!ran.stdout.contains("restartPolicy: Always\n  serviceAccountName"), "the document has no defaults in it");
+}
+
+/// Annotations that stand where they do nothing, or say what they cannot.
+#[test]
+fn lint_finds_what_is_wrong_with_manifests() {
+    let folder = folder(&[
+        (
+            "templates/p.yaml",
+            "parameters: {m: {type: map}, l: {type: string, enum: [a]}}\nsidecars: [{name: x, image: 'i:1', args: ['${json(params.m)}', '${params.l}']}]\n",
+        ),
+        ("templates/f.yaml", "volumes: [{name: f-v, files: {a: b}}]\n"),
+    ]);
+    let pod = |annotations: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: a, annotations: {{{annotations}}}}}\nspec: {{containers: [{{name: app, image: 'a:1'}}]}}\n"
+        )
+    };
+    let workload = |metadata: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: a, {metadata}}}\nspec: {{template: {{metadata: {{}}, spec: {{containers: [{{name: app, image: 'a:1'}}]}}}}}}\n"
+        )
+    };
+    for (manifest, part) in [
+        (pod("sidecar.io/inject: p, p.sidecar.io/m: x"), "it is a map"),
+        (pod("sidecar.io/inject: p, p.sidecar.io/l.k: x"), "l is no map"),
+        (pod("sidecar.io/inject: p, p.sidecar.io/l: b"), "it must be one of a"),
+        (pod("sidecar.io/inject: true"), "expected a string"),
+        (pod("sidecar.io/inject: p, sidecar.io/statsu: x"), "did you mean sidecar.io/status?"),
+        (workload("labels: {sidecar.io/inject: p}"), "is a label of the workload"),
+        (workload("annotations: {p.sidecar.io/l: a}"), "p.sidecar.io/l has no effect there"),
+        (pod("sidecar.io/inject: f, f.files.sidecar.io/f-v.a: b, my.app.sidecar.io/foo: x"), ""),
+    ] {
+        fs::write(folder.path().join("manifest.yaml"), &manifest).unwrap();
+        let ran = run(folder.path(), &["lint", "--templates", "templates", "-f", "manifest.yaml", "-o", "json"], "");
+        let findings: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        let ours: Vec<&Value> = findings.as_array().unwrap().iter().filter(|f| f["template"] == "").collect();
+        let is_it = ours.iter().any(|finding| finding["message"].as_str().unwrap().contains(part));
+        assert!(if part.is_empty() { ours.is_empty() } else { is_it }, "{manifest}\n{}", ran.stdout);
+    }
 }
 
 #[test]

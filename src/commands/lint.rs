@@ -14,6 +14,7 @@ use super::settings::{KeysArgs, Level};
 use crate::inject::diagnostic::{Diagnostic, Severity, nearest};
 use crate::inject::keys::Keys;
 use crate::inject::lint::{self, Finding, Limits, RULES};
+use crate::inject::pod::Pod;
 use crate::inject::quantity::quantity;
 use crate::inject::security::Profile;
 use crate::inject::sources::{Rules, Sources};
@@ -194,9 +195,14 @@ fn manifests_of(paths: &[PathBuf], files: &[templates::File], keys: &Keys) -> Re
                 for message in request.iter().flat_map(|request| lint::request(&keys.request, request, &catalog)) {
                     find("no-template", message);
                 }
-                let written = metadata["annotations"].as_object().into_iter().flatten().map(|(key, _)| key.as_str());
-                for message in lint::parameters(written, request, &catalog, keys) {
-                    find("no-parameter", message);
+                let text = json!({"metadata": metadata}).to_string();
+                match Pod::parse(&text).metadata {
+                    Ok(metadata) => {
+                        for message in lint::parameters(&metadata, request, &catalog, keys) {
+                            find("no-parameter", message);
+                        }
+                    }
+                    Err(why) => find("wrong-place", format!("no API server takes this: {why}")),
                 }
             }
         }
@@ -208,23 +214,36 @@ fn pod_metadata(document: &Document<'_>, pod: &PodTemplate) -> Value {
     document.value.pointer(&format!("{}/metadata", pod.embedding.pointer)).cloned().unwrap_or_default()
 }
 
-/// Requests where they have no effect.
+/// Our keys where they have no effect: on the workload, as labels, or with a slip.
 fn misplaced(document: &Document<'_>, pod: &PodTemplate, keys: &Keys) -> Vec<String> {
     let request = keys.request.as_str();
     let wrong = manifests::on_the_wrong_object(&document.value, pod, request);
     let mut found: Vec<String> = wrong.into_iter().collect();
-    let metadata = pod_metadata(document, pod);
-    if !metadata["labels"][request].is_null() {
-        found.push(format!("{request} is a label, which asks for nothing; make it an annotation"));
-    }
-    let written = metadata["annotations"].as_object().into_iter().flatten().map(|(key, _)| key.as_str());
-    let slip = |key: &&str| {
-        let known = [&keys.request, &keys.status, &keys.trace].into_iter().any(|known| known == key);
-        !known && keys.as_parameter(key).is_none() && nearest(key, [request]).is_some()
+    let written = |metadata: &Value, part: &str| -> Vec<String> {
+        metadata[part].as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
     };
-    found.extend(
-        written.filter(slip).map(|key| format!("the annotation {key} asks for nothing; did you mean {request}?")),
-    );
+    let is_ours = |key: &String| keys.is_own(key) || keys.as_parameter(key).is_some();
+    let metadata = pod_metadata(document, pod);
+    let object = document.value.pointer(&pod.object).map(|object| object["metadata"].clone()).unwrap_or_default();
+    let is_workload = pod.object != pod.embedding.pointer;
+    for key in written(&metadata, "labels").iter().filter(|key| is_ours(key) && keys.template != **key) {
+        found.push(format!("{key} is a label, which does nothing; make it an annotation"));
+    }
+    for key in written(&object, "labels").iter().filter(|key| is_workload && is_ours(key)) {
+        found.push(format!("{key} is a label of the workload; make it an annotation of the pod template"));
+    }
+    for key in written(&object, "annotations").iter().filter(|key| is_workload && keys.as_parameter(key).is_some()) {
+        found.push(format!("{key} has no effect there; move it to the pod template's annotations"));
+    }
+    let known = [&keys.request, &keys.status, &keys.trace];
+    for key in written(&metadata, "annotations") {
+        if known.contains(&&key) || keys.as_parameter(&key).is_some() {
+            continue;
+        }
+        if let Some(hint) = nearest(&key, known.map(String::as_str)) {
+            found.push(format!("the annotation {key} does nothing; did you mean {hint}?"));
+        }
+    }
     found
 }
 

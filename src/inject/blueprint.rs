@@ -158,16 +158,15 @@ impl Blueprint {
         self.entries.iter().any(|entry| entry.item.shared && entry.item.name == volume)
     }
 
-    /// Kind and name of everything with a name of its own that pods may get; volumes that are meant to be shared are
-    /// not among it.
-    pub(super) fn literal_names(&self) -> impl Iterator<Item = (&'static str, String)> {
-        self.entries.iter().filter(|entry| entry.item.name != PENDING && !entry.item.shared).filter_map(|entry| {
+    /// Kind and name of everything with a name of its own that pods may get, and what is shared under it.
+    pub(super) fn literal_names(&self) -> impl Iterator<Item = (&'static str, String, Option<Json>)> {
+        self.entries.iter().filter(|entry| entry.item.name != PENDING).filter_map(|entry| {
             let kind = match entry.kind {
                 Kind::Volume => "volume",
                 Kind::PullSecret => return None,
                 _ => "container",
             };
-            Some((kind, entry.item.name.clone()))
+            Some((kind, entry.item.name.clone(), entry.item.shared.then(|| entry.item.value.clone())))
         })
     }
 
@@ -178,6 +177,11 @@ impl Blueprint {
             let value = without_pending(&entry.item.value);
             additions.push(entry.kind, Arc::new(Item { value, ..Item::clone(&entry.item) }));
         }
+        let constant = |(key, words): &(Key, Words)| match words {
+            Words::Constant(text) => Some((key.name.clone(), text.clone())),
+            Words::Text(_) => None,
+        };
+        additions.annotations = self.annotations.iter().filter_map(constant).collect();
         if let Some((node, _)) = &self.pod {
             let source = Source::new("", "");
             let fields = Json::Object(pod_level::read(&mut Checker::new(&source), node));

@@ -1,7 +1,7 @@
 //! The keys of annotations and labels that the injector reads and writes. All stand under one prefix, `sidecar.io`
 //! unless the installation has another. It knows names, not what they mean.
 
-use super::syntax::is_subdomain;
+use super::syntax::{is_label, is_subdomain};
 
 /// The prefix of an installation that sets none.
 pub const PREFIX: &str = "sidecar.io";
@@ -86,7 +86,7 @@ impl Keys {
     /// The template and the parameter that an annotation is for.
     #[must_use]
     pub fn as_parameter<'k>(&self, key: &'k str) -> Option<(&'k str, &'k str)> {
-        key.split_once(self.parameter.as_str())
+        key.split_once(self.parameter.as_str()).filter(|(template, _)| is_label(template))
     }
 
     /// What the annotations begin with that carry the files of a template.
@@ -107,6 +107,7 @@ mod tests {
         assert_eq!(keys.parameter("a", "b"), "a.inject.example.com/b");
         assert_eq!(keys.as_parameter("a.inject.example.com/b.c"), Some(("a", "b.c")));
         assert_eq!(keys.as_parameter("a.sidecar.io/b"), None);
+        assert_eq!(keys.as_parameter("a.files.inject.example.com/v.f"), None);
         assert_eq!(keys.files_of("a") + "v.f", "a.files.inject.example.com/v.f");
         assert!(keys.is_own("inject.example.com/x") && !keys.is_own("a.inject.example.com/x") && !keys.is_own("x"));
         assert_eq!(Keys::with_prefix(PREFIX), Ok(Keys::default()));

@@ -19,7 +19,6 @@ use super::reason::Reason;
 use super::resolve::{Case, Chosen, Findings};
 use super::select::TemplateRef;
 use super::status::{Added, Skipped, Status, Written, WrittenEntry};
-use super::syntax::is_label;
 
 /// A template that a status lists, and its entry.
 pub(super) type Listed<'a> = (&'a str, &'a RawValue);
@@ -98,7 +97,7 @@ impl Case<'_> {
         let stray = keys.filter_map(|key| {
             let (template, _) = self.settings.keys.as_parameter(key)?;
             let asked_for = refs.iter().any(|wanted| wanted.name == template);
-            (is_label(template) && !asked_for).then_some((key, template))
+            (!asked_for).then_some((key, template))
         });
         let warning = |(key, template): (&str, &str)| {
             let hint = nearest(template, refs.iter().map(|wanted| wanted.name));

@@ -85,6 +85,8 @@ pub fn violation(profile: Profile, additions: &Additions, pod: &Json) -> Option<
     let added = additions.pod.get("securityContext").unwrap_or(&Json::Null);
     let restricted = profile == Profile::Restricted;
     pod_context(added)
+        .or_else(|| additions.annotations.iter().find_map(|(key, value)| app_armor(key, value)))
+        .or_else(|| restricted.then(|| root(added))?)
         .or_else(|| additions.volumes.iter().find_map(|volume| source(&volume.value, restricted)))
         .or_else(|| {
             additions.all_containers().find_map(|item| {
@@ -113,6 +115,21 @@ fn context(context: &Json) -> Option<String> {
         return Some("sets seLinuxOptions".to_owned());
     }
     (context["windowsOptions"]["hostProcess"] == true).then(|| "sets windowsOptions.hostProcess".to_owned())
+}
+
+/// The annotation that said it before the field did; both count.
+fn app_armor(key: &str, value: &str) -> Option<String> {
+    let container = key.strip_prefix("container.apparmor.security.beta.kubernetes.io/")?;
+    let allowed = matches!(value, "" | "runtime/default") || value.starts_with("localhost/");
+    (!allowed).then(|| format!("the annotation for AppArmor of {container} is {value}"))
+}
+
+/// What restricted does not allow a pod to say of all its containers.
+fn root(added: &Json) -> Option<String> {
+    if added["runAsUser"] == 0 {
+        return Some("pod.securityContext runs as user 0".to_owned());
+    }
+    (added["runAsNonRoot"] == false).then(|| "pod.securityContext sets runAsNonRoot: false".to_owned())
 }
 
 fn pod_context(added: &Json) -> Option<String> {
@@ -148,7 +165,8 @@ fn baseline(container: &Json) -> Option<String> {
     }
     let probes = ["livenessProbe", "readinessProbe", "startupProbe"].map(|probe| &container[probe]);
     let hooks = ["postStart", "preStop"].map(|hook| &container["lifecycle"][hook]);
-    let host = |handler: &&Json| ["httpGet", "tcpSocket"].iter().any(|action| handler[*action]["host"].is_string());
+    let is_set = |host: &Json| host.as_str().is_some_and(|host| !host.is_empty());
+    let host = |handler: &&Json| ["httpGet", "tcpSocket"].iter().any(|action| is_set(&handler[*action]["host"]));
     if probes.iter().chain(&hooks).any(host) {
         return Some("has a probe or hook with a host of its own".to_owned());
     }

@@ -28,6 +28,9 @@ pub(super) fn check(mut tree: IdedExpr, names: &Names<'_>) -> Result<(IdedExpr, 
     Ok((tree, check.reads))
 }
 
+/// Root, path, and path with indexes.
+type Chain = (String, Vec<String>, Vec<String>);
+
 struct Check<'n> {
     names: &'n Names<'n>,
     reads: Reads,
@@ -59,10 +62,8 @@ impl Check<'_> {
             return Err(Fault::new("the expression is too large", help));
         }
         let asks = matches!(&node.expr, Expr::Select(select) if select.test);
-        if let Some((root, path)) = self.path(node, around)? {
-            if root == "object" && !self.is_bound(&root) {
-                self.note(&path, asks);
-            }
+        if let Some((root, path, whole)) = self.path(node, around)? {
+            self.note(&root, whole, asks);
             return self.name(&root, &path);
         }
         match &mut node.expr {
@@ -84,10 +85,10 @@ impl Check<'_> {
         }
     }
 
-    /// The variable that a chain of fields and constant indexes begins with, and the chain. Expressions in
-    /// indexes are visited.
-    fn path(&mut self, node: &mut IdedExpr, around: Around) -> Result<Option<(String, Vec<String>)>, Fault> {
-        let (mut steps, mut current, mut depth) = (Vec::new(), node, around.depth);
+    /// The variable that a chain of fields and indexes begins with, the chain up to the first index that is not constant,
+    /// and all of it. Expressions in indexes are visited.
+    fn path(&mut self, node: &mut IdedExpr, around: Around) -> Result<Option<Chain>, Fault> {
+        let (mut steps, mut current, mut depth): (Vec<Option<String>>, _, _) = (Vec::new(), node, around.depth);
         let mut known = 0;
         loop {
             depth += 1;
@@ -98,8 +99,9 @@ impl Check<'_> {
                 Expr::Ident(name) => {
                     steps.reverse();
                     let rest = steps.len() - known;
-                    let path = steps.into_iter().take(rest).flatten().collect();
-                    return Ok(Some((name.clone(), path)));
+                    let path = steps.iter().take(rest).flatten().cloned().collect();
+                    let whole = steps.into_iter().map(|step| step.unwrap_or_else(|| "[]".to_owned())).collect();
+                    return Ok(Some((name.clone(), path, whole)));
                 }
                 Expr::Select(select) => {
                     steps.push(Some(select.field.clone()));
@@ -129,14 +131,16 @@ impl Check<'_> {
     }
 
     /// Notes that a path of the pod is read, or asked about with `has`, which reads what stands around it.
-    fn note(&mut self, path: &[String], asks: bool) {
-        match path.split_last() {
-            Some((_, around)) if asks => {
-                self.reads.guards.insert(path.to_vec());
-                self.reads.direct.insert(around.to_vec());
-            }
-            _ => drop(self.reads.direct.insert(path.to_vec())),
+    fn note(&mut self, root: &str, mut path: Vec<String>, asks: bool) {
+        if !matches!(root, "object" | "container") || self.is_bound(root) {
+            return;
         }
+        path.insert(0, root.to_owned());
+        if asks {
+            self.reads.guards.insert(path.clone());
+            path.pop();
+        }
+        self.reads.direct.insert(path);
     }
 
     /// `'key' in object.path` asks about that key.
@@ -144,10 +148,8 @@ impl Check<'_> {
         let [key, map] = &mut call.args[..] else { return Ok(()) };
         let Expr::Literal(LiteralValue::String(key)) = &key.expr else { return Ok(()) };
         let key = key.inner().to_owned();
-        if let Some((root, mut path)) = self.path(map, around)?
-            && root == "object"
-            && !self.is_bound(&root)
-        {
+        if let Some((root, _, mut path)) = self.path(map, around)? {
+            path.insert(0, root);
             path.push(key);
             self.reads.guards.insert(path);
         }

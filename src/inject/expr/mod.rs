@@ -53,7 +53,7 @@ pub(super) struct Reads {
     pub(super) namespace: bool,
     /// The container an `if` is about.
     pub(super) container: bool,
-    /// Paths in the pod that make the expression fail where they are missing, and those it asks about first.
+    /// Paths, from `object` or `container`, that make the expression fail where they are missing, and those it asks about first.
     direct: BTreeSet<Vec<String>>,
     guards: BTreeSet<Vec<String>>,
     loops: Loops,
@@ -83,10 +83,22 @@ impl Reads {
         }
     }
 
-    /// The paths in the pod that are read without asking whether they are there.
+    /// The paths that are read without asking whether they are there, below `object` or `container`. `[]` stands for an
+    /// index.
     pub(super) fn unguarded(&self) -> impl Iterator<Item = &[String]> {
-        let guarded = |path: &[String]| self.guards.iter().any(|guard| path.starts_with(guard));
-        self.direct.iter().map(Vec::as_slice).filter(move |path| !guarded(path))
+        self.direct.difference(&self.guards).map(Vec::as_slice)
+    }
+
+    /// Whether labels or annotations of the pod are read.
+    pub(super) fn reads_metadata(&self) -> bool {
+        self.object
+            .iter()
+            .any(|path| path.is_empty() || path[0] == "metadata" && path.get(1).is_none_or(|f| f != "namespace"))
+    }
+
+    /// Notes that it is only evaluated where another expression holds, with what that one asks about.
+    pub(super) fn guard_with(&mut self, condition: &Self) {
+        self.guards.extend(condition.guards.iter().cloned());
     }
 
     /// Adds what another expression reads.

@@ -1,7 +1,7 @@
 //! Rules about parameters and expressions.
 
 use super::{Linter, items, span_of, text};
-use crate::inject::expr::{self, Compiled, Expression, Names, Text};
+use crate::inject::expr::{self, Compiled, Expression, Names, Reads, Text};
 use crate::inject::yaml::{Node, Value};
 
 pub(super) fn check(linter: &mut Linter<'_>) {
@@ -56,27 +56,29 @@ fn strings<'n>(node: &'n Node, key: &str) -> Vec<(&'n Node, &'n str)> {
 
 /// Expressions in the text of `sh -c`.
 fn shell(linter: &mut Linter<'_>, words: &[(&Node, &str)]) {
-    let is_shell = |word: &str| matches!(word.rsplit('/').next(), Some("sh" | "bash" | "ash" | "dash" | "zsh"));
+    let is_shell =
+        |word: &str| matches!(word.rsplit('/').next(), Some("sh" | "bash" | "ash" | "dash" | "ksh" | "mksh" | "zsh"));
     let Some(shell) = words.iter().position(|(_, word)| is_shell(word)) else { return };
-    let Some(flag) = words.iter().skip(shell).position(|(_, word)| word.starts_with('-') && word.contains('c')) else {
-        return;
-    };
+    let is_flag = |word: &str| word.starts_with('-') && !word.starts_with("--") && word.contains('c');
+    let Some(flag) = words.iter().skip(shell).position(|(_, word)| is_flag(word)) else { return };
     let Some((node, script)) = words.get(shell + flag + 1) else { return };
     let Some(script) = linter.compiled(script) else { return };
-    let mut quote = Quote::None;
+    let (mut quote, mut before) = (Quote::None, '\n');
     for piece in script.pieces() {
         match piece {
-            Ok(text) => quote = quote.behind(text),
+            Ok(text) => quote = quote.behind(text, before),
             Err(expression) if !expression.is_call_of("shellQuote") => {
                 let message = "an expression in a shell command without shellQuote";
                 return linter.find("shell-expression", node.span, message);
             }
             Err(_) if quote != Quote::None => {
-                let message = "shellQuote brings quotes of its own, so it may not stand inside quotes";
+                let message =
+                    "shellQuote brings quotes of its own, so it may not stand in quotes, comments or behind \\";
                 return linter.find("shell-expression", node.span, message);
             }
             Err(_) => {}
         }
+        before = 'x';
     }
 }
 
@@ -86,24 +88,28 @@ enum Quote {
     None,
     Single,
     Double,
+    Comment,
+    /// Behind a backslash outside of quotes.
+    Escaped,
 }
 
 impl Quote {
-    /// Where the end of `text` is, given where it begins.
-    fn behind(mut self, text: &str) -> Self {
-        let mut escaped = false;
+    /// Where the end of `text` is, given where it begins and what stands before it.
+    fn behind(mut self, text: &str, before: char) -> Self {
+        let (mut before, mut escaped) = (before, false);
         for c in text.chars() {
-            let was_escaped = std::mem::take(&mut escaped);
+            let begins_word = before.is_whitespace() || ";&|(".contains(before);
             self = match (self, c) {
+                (Self::None, '\\') => Self::Escaped,
                 (Self::None, '\'') => Self::Single,
-                (Self::None, '"') if !was_escaped => Self::Double,
-                (Self::Single, '\'') => Self::None,
-                (Self::Double, '"') if !was_escaped => Self::None,
-                (quote, c) => {
-                    escaped = c == '\\' && quote != Self::Single && !was_escaped;
-                    quote
-                }
+                (Self::None, '"') => Self::Double,
+                (Self::None, '#') if begins_word => Self::Comment,
+                (Self::Double, '"') if !escaped => Self::None,
+                (Self::Single, '\'') | (Self::Comment, '\n') | (Self::Escaped, _) => Self::None,
+                (quote, _) => quote,
             };
+            escaped = c == '\\' && !escaped && self == Self::Double;
+            before = c;
         }
         self
     }
@@ -112,12 +118,15 @@ impl Quote {
 /// Images that a pod's author can choose freely, also by way of variables.
 fn image(linter: &mut Linter<'_>, container: &Node) {
     let Some(image) = text(container, "image").and_then(|image| linter.compiled(image)) else { return };
-    let mut reads = crate::inject::expr::Reads::default();
+    let mut reads = Reads::default();
     image.expressions().for_each(|expression| reads.merge(&expression.reads));
     for (name, expression) in linter.template.variables().iter().rev() {
         if reads.variables.contains(name) {
             reads.merge(&expression.reads);
         }
+    }
+    if reads.reads_metadata() {
+        linter.find("free-image", span_of(container, "image"), "a label or annotation of the pod sets the image");
     }
     let free = |name: &&String| linter.template.parameters.iter().any(|p| p.name == **name && p.is_free());
     if let Some(name) = reads.parameters.iter().find(free) {
@@ -145,24 +154,31 @@ fn parameters(linter: &mut Linter<'_>) {
 /// Members of the pod that many pods lack, read directly.
 fn unguarded(linter: &mut Linter<'_>) {
     // Required by the API, or filled in by the API server before any webhook sees the pod.
-    const ALWAYS: [&[&str]; 9] = [
-        &["metadata", "namespace"],
-        &["spec", "containers"],
-        &["spec", "restartPolicy"],
-        &["spec", "dnsPolicy"],
-        &["spec", "serviceAccountName"],
-        &["spec", "schedulerName"],
-        &["spec", "terminationGracePeriodSeconds"],
-        &["spec", "enableServiceLinks"],
-        &["spec", "securityContext"],
+    const ALWAYS: [&[&str]; 15] = [
+        &["object", "metadata", "namespace"],
+        &["object", "spec", "containers", "[]", "name"],
+        &["object", "spec", "containers", "[]", "image"],
+        &["object", "spec", "containers", "[]", "resources"],
+        &["object", "spec", "containers", "[]", "imagePullPolicy"],
+        &["object", "spec", "restartPolicy"],
+        &["object", "spec", "dnsPolicy"],
+        &["object", "spec", "serviceAccountName"],
+        &["object", "spec", "schedulerName"],
+        &["object", "spec", "terminationGracePeriodSeconds"],
+        &["object", "spec", "enableServiceLinks"],
+        &["object", "spec", "securityContext"],
+        &["container", "name"],
+        &["container", "image"],
+        &["container", "resources"],
     ];
     let mut found = Vec::new();
     linter.with_names(|names| {
-        visit(linter.node, names, &mut |node, expression| {
+        visit(linter.node, names, &Reads::default(), &mut |node, reads| {
             let always = |path: &[String]| {
                 ALWAYS.iter().any(|known| path.len() <= known.len() && known.iter().zip(path).all(|(a, b)| a == b))
             };
-            let path = expression.reads.unguarded().find(|path| !always(path)).map(|path| path.join("."));
+            let path =
+                reads.unguarded().find(|path| !always(path)).map(|path| path[1..].join(".").replace(".[]", "[]"));
             found.extend(path.map(|path| (node.span, path)));
         });
     });
@@ -171,28 +187,45 @@ fn unguarded(linter: &mut Linter<'_>) {
     }
 }
 
-/// Calls `look` with every expression of the document.
-fn visit<'n>(node: &'n Node, names: &Names<'_>, look: &mut impl FnMut(&'n Node, &Expression)) {
+/// Calls `look` with what every expression of the document reads. `around` is what conditions around it ask about.
+fn visit<'n>(node: &'n Node, names: &Names<'_>, around: &Reads, look: &mut impl FnMut(&'n Node, &Reads)) {
+    let guarded = |expression: &Expression| {
+        let mut reads = expression.reads.clone();
+        reads.guard_with(around);
+        reads
+    };
     match &node.value {
         Value::String(text) => {
             if let Ok(Compiled::Text(text)) = expr::compile(text, names) {
-                text.expressions().for_each(|expression| look(node, expression));
+                text.expressions().for_each(|expression| look(node, &guarded(expression)));
             }
         }
-        Value::List(items) => items.iter().for_each(|item| visit(item, names, look)),
+        Value::List(items) => items.iter().for_each(|item| visit(item, names, around, look)),
         Value::Map(entries) => {
+            let condition = node.get("if").and_then(|node| whole(node, names));
+            let mut inside = around.clone();
+            if let Some(condition) = &condition {
+                inside.guard_with(&condition.reads);
+            }
             for (key, value) in entries {
-                match (key.name.as_str(), &value.value) {
-                    // Expressions as a whole: conditions and variables.
-                    ("if" | "expression", Value::String(source)) => {
-                        if let Ok(expression) = Expression::compile(source, names) {
-                            look(value, &expression);
+                match key.name.as_str() {
+                    // Text for people.
+                    "description" | "lint" | "parameters" => {}
+                    "if" | "expression" => {
+                        if let Some(expression) = whole(value, names) {
+                            look(value, &guarded(&expression));
                         }
                     }
-                    _ => visit(value, names, look),
+                    _ => visit(value, names, &inside, look),
                 }
             }
         }
         _ => {}
     }
+}
+
+/// An expression that is not in a string: a condition or a variable.
+fn whole(node: &Node, names: &Names<'_>) -> Option<Expression> {
+    let Value::String(source) = &node.value else { return None };
+    Expression::compile(source, names).ok()
 }

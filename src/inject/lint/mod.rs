@@ -117,7 +117,10 @@ impl Linter<'_> {
         for (key, reason) in entries {
             let known = RULES.iter().map(|rule| rule.id);
             match (&reason.value, rule(&key.name)) {
-                (Value::String(reason), Some(rule)) if !reason.trim().is_empty() && rule.id != "invalid" => {}
+                (_, Some(rule)) if rule.id == "invalid" => {
+                    self.find("invalid", key.span, "what cannot be loaded cannot be silenced");
+                }
+                (Value::String(reason), Some(_)) if !reason.trim().is_empty() => {}
                 (_, Some(_)) => self.find("invalid", key.span, format!("lint.{} needs a reason", key.name)),
                 (_, None) => {
                     let hint = nearest(&key.name, known).map(|id| format!(", did you mean \"{id}\"?"));

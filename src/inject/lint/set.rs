@@ -2,28 +2,34 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value as Json;
+
 use super::Finding;
 use crate::inject::catalog::Catalog;
+use crate::inject::defaults::equal;
 use crate::inject::diagnostic::{Diagnostic, nearest};
 use crate::inject::keys::Keys;
+use crate::inject::parameter;
+use crate::inject::pod::{Metadata, StringMap};
 use crate::inject::select::{self, Dialect, Item, Selection, TemplateRef};
 use crate::inject::template::Template;
 
-/// Names that two templates of different names both add.
+/// Names that two templates of different names both add, other than for one volume that both share.
 #[must_use]
 pub fn across(templates: &[(String, &Template)]) -> Vec<Finding> {
-    let mut owners: BTreeMap<(&str, String), &str> = BTreeMap::new();
+    let mut owners: BTreeMap<(&str, String), (&str, Option<Json>)> = BTreeMap::new();
     let mut findings = Vec::new();
     for (origin, template) in templates {
-        for (kind, name) in template.literal_names() {
+        for (kind, name, shared) in template.literal_names() {
             match owners.get(&(kind, name.clone())) {
-                Some(other) if *other != template.name && !template.silences("duplicate-name") => {
+                Some((_, Some(known))) if shared.as_ref().is_some_and(|shared| equal(known, shared)) => {}
+                Some((other, _)) if *other != template.name && !template.silences("duplicate-name") => {
                     let message = format!("the {kind} {name} is added by the template {other} too");
                     let diagnostic = Diagnostic::of_document(origin, message);
                     findings.push(Finding::new("duplicate-name", diagnostic, &template.name));
                 }
                 Some(_) => {}
-                None => drop(owners.insert((kind, name), &template.name)),
+                None => drop(owners.insert((kind, name), (&template.name, shared))),
             }
         }
     }
@@ -50,36 +56,29 @@ pub fn request(key: &str, value: &str, catalog: &Catalog) -> Vec<String> {
     }
 }
 
-/// What is wrong with the parameters that a manifest's `annotations` give, where `request` is its request.
+/// What is wrong with the parameters that the metadata of a pod give, where `request` is its request.
 #[must_use]
-pub fn parameters<'k>(
-    annotations: impl Iterator<Item = &'k str>,
-    request: Option<&str>,
-    catalog: &Catalog,
-    keys: &Keys,
-) -> Vec<String> {
+pub fn parameters(metadata: &Metadata<'_>, request: Option<&str>, catalog: &Catalog, keys: &Keys) -> Vec<String> {
     let Some(Ok(Selection::Templates(items))) = request.map(|text| select::parse(&keys.request, text, Dialect::Own))
     else {
         return Vec::new();
     };
-    let named: Vec<TemplateRef<'_>> = items.iter().filter_map(named).collect();
-    let wrong = |key: &'k str| {
-        let (template, name) = keys.as_parameter(key)?;
-        let Some(wanted) = named.iter().find(|wanted| wanted.name == template) else {
-            // Which the defaults are is not known here.
-            let hint = nearest(template, named.iter().map(|wanted| wanted.name));
+    let asked_for: Vec<TemplateRef<'_>> = items.iter().filter_map(named).collect();
+    let mut found = Vec::new();
+    // Which the defaults are is not known here.
+    let strays = metadata.annotations.iter().flat_map(StringMap::iter).filter(|_| asked_for.len() == items.len());
+    for (key, _) in strays {
+        let Some((template, _)) = keys.as_parameter(key) else { continue };
+        if asked_for.iter().all(|wanted| wanted.name != template) {
+            let hint = nearest(template, asked_for.iter().map(|wanted| wanted.name));
             let hint = hint.map(|known| format!("; did you mean {known}?")).unwrap_or_default();
-            return (named.len() == items.len())
-                .then(|| format!("{key} is for a template that is not asked for{hint}"));
-        };
-        let declared = &catalog.get(*wanted).ok()?.parameters;
-        let word = name.split('.').next().unwrap_or(name);
-        let hint = nearest(word, declared.iter().map(|parameter| parameter.name.as_str()));
-        let hint = hint.map(|known| format!("; did you mean {known}?")).unwrap_or_default();
-        let unknown = declared.iter().all(|parameter| parameter.name != word);
-        unknown.then(|| format!("{key}: the template {template} has no parameter {word}{hint}"))
-    };
-    annotations.filter_map(wrong).collect()
+            found.push(format!("{key} is for a template that is not asked for{hint}"));
+        }
+    }
+    for template in asked_for.iter().filter_map(|wanted| catalog.get(*wanted).ok()) {
+        found.extend(parameter::values(keys, template, metadata).err().into_iter().flatten());
+    }
+    found
 }
 
 fn named<'a>(item: &Item<'a>) -> Option<TemplateRef<'a>> {

@@ -184,6 +184,91 @@ fn names_that_two_templates_add_are_found() {
         ("c.yaml".to_owned(), &shared),
         ("d.yaml".to_owned(), &silent),
     ]);
-    assert_eq!(found.len(), 1);
-    assert_eq!(found[0].diagnostic.one_line(), "b.yaml: the volume v is added by the template a too");
+    let messages: Vec<String> = found.iter().map(|finding| finding.diagnostic.one_line()).collect();
+    let expected =
+        ["b.yaml: the volume v is added by the template a too", "c.yaml: the volume v is added by the template a too"];
+    assert_eq!(messages, expected, "one that shares and one that does not cannot be had together");
+    let other = load("volumes: [{name: v, emptyDir: {medium: \"\"}, shared: true}]", "e");
+    assert_eq!(across(&[("c.yaml".to_owned(), &shared), ("e.yaml".to_owned(), &other)]), []);
+}
+
+/// Counterexamples that somebody found.
+#[test]
+fn findings_that_were_missed_or_wrong() {
+    let parameters = "parameters: {m: {type: integer, maximum: 4096}, q: {type: quantity, maximum: 4Gi}, size: {type: string}, v: {type: string}}\nlint: {unused-parameter: a test}\n";
+    let memory = |request: &str| sidecar("").replace("memory: 32Mi", &format!("memory: \"{request}\""));
+    let script = |flags: &str, text: &str| sidecar(&format!(", command: [{flags}, \"{text}\"]"));
+    let hook = |action: &str| sidecar(&format!(", lifecycle: {{preStop: {action}}}"));
+    let exec = |command: &str| hook(&format!("{{exec: {{command: [{command}]}}}}"));
+    let port = |more: &str| format!("- {{name: p, image: 'i:1', {SOUND}, ports: [{{containerPort: 80}}]{more}}}\n");
+    let apps = |text: &str| format!("appContainers:\n- {text}\n");
+    for (text, expected) in [
+        // Accesses.
+        (
+            sidecar(", args: ['${has(object.metadata.labels) ? object.metadata.labels.app : \"none\"}']"),
+            &["unguarded-access"][..],
+        ),
+        (sidecar(", args: ['${string(object.spec.containers[0].livenessProbe.httpGet.path)}']"), &["unguarded-access"]),
+        (apps("{if: container.livenessProbe.httpGet.port == 80, env: [{name: A, value: b}]}"), &["unguarded-access"]),
+        (apps("{if: container.name == 'x', env: [{name: A, value: b}, {name: A, value: c}]}"), &["duplicate-env"]),
+        (format!("description: \"Reads ${{object.metadata.labels.app}}\"\n{}", sidecar("")), &[]),
+        (sidecar(", if: has(object.spec.hostNetwork), args: ['${string(object.spec.hostNetwork)}']"), &[]),
+        // Shells.
+        (script("bash, --norc, -c", "echo ${params.v}"), &["shell-expression"]),
+        (script("ksh, -c", "echo ${params.v}"), &["shell-expression"]),
+        (script("sh, -c", "echo \\\\${shellQuote(params.v)}"), &["shell-expression"]),
+        (script("sh, -c", "# it's\\necho ${shellQuote(params.v)}"), &[]),
+        // Budgets.
+        (format!("sidecars:\n{}{}", port(", if: 'true'"), port(", if: 'false'")), &[]),
+        (memory("${params.m}Mi"), &["budget"]),
+        (memory("${params.size == 'l' ? params.q : '64Mi'}"), &["budget"]),
+        (format!("variables: [{{name: r, expression: \"'64Mi'\"}}]\n{}", memory("${variables.r}")), &[]),
+        // Hooks.
+        (exec("/bin/sleep, '60'"), &["pre-stop-grace"]),
+        (exec("sh, -c, 'sleep 60; kill 1'"), &["pre-stop-grace"]),
+        (exec("sleep, 1m"), &["pre-stop-grace"]),
+        (exec("sh, -c, 'sleep 5 && sleep 40'"), &["pre-stop-grace"]),
+        (exec("sleep, '5'"), &[]),
+        (sidecar(", position: {after: app}, startupProbe: {exec: {command: [\"true\"]}}"), &[]),
+        (
+            format!("position: last\n{}", sidecar(", position: first, startupProbe: {exec: {command: [\"true\"]}}")),
+            &["startup-waits"],
+        ),
+        // Ports, names, images, levels.
+        (
+            format!(
+                "sidecars:\n{}- {{name: q, image: 'i:1', {SOUND}, ports: [{{containerPort: 81, hostPort: 8080}}, {{containerPort: 82}}]}}\n- {{name: r, image: 'i:1', {SOUND}, ports: [{{containerPort: 83, hostPort: 8080}}]}}\n",
+                ""
+            ),
+            &["port-clash", "pod-security"],
+        ),
+        (
+            format!(
+                "{}volumes: [{{name: a-v, emptyDir: {{}}}}]\n",
+                sidecar(", volumeMounts: [{name: '${params.v}', mountPath: /v}]")
+            ),
+            &[],
+        ),
+        (sidecar("").replace("'i:1'", "\"${annotation('img', 'x:1')}\""), &["free-image"]),
+        (sidecar("").replace("'i:1'", "\"${values.registry}/untagged\""), &["image-tag"]),
+        (
+            format!(
+                "metadata: {{annotations: {{container.apparmor.security.beta.kubernetes.io/s: unconfined}}}}\n{}",
+                sidecar("")
+            ),
+            &["pod-security"],
+        ),
+        (sidecar(", readinessProbe: {httpGet: {host: '', port: 1}}"), &[]),
+        (format!("lint: {{invalid: x}}\n{}", sidecar("")), &["invalid"]),
+    ] {
+        let text = if text.starts_with("lint") { text } else { format!("{parameters}{text}") };
+        let limits = Limits {
+            budget: BTreeMap::from([("memory".to_owned(), 128 * (1 << 20) * 1_000_000_000)]),
+            ..Limits::default()
+        };
+        let (findings, _) = template(&Source::new("t", &text), "a", &Keys::default(), &limits);
+        let mut rules: Vec<&str> = findings.iter().map(|finding| finding.rule).collect();
+        rules.dedup();
+        assert_eq!(rules, expected, "{text}\n{findings:?}");
+    }
 }

@@ -135,6 +135,11 @@ impl Parameter {
         scalar == Scalar::String && self.rules.pattern.is_none() && self.rules.one_of.is_empty()
     }
 
+    /// Whether it says how much of something.
+    pub(super) fn is_amount(&self) -> bool {
+        matches!(self.kind, Kind::One(Scalar::Quantity | Scalar::Integer))
+    }
+
     /// The largest quantity that it can be, in 10^-9 units, if there is a largest.
     pub(super) fn most(&self) -> Option<i128> {
         let Kind::One(scalar @ (Scalar::Quantity | Scalar::Integer)) = self.kind else { return None };

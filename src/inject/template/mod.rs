@@ -174,8 +174,8 @@ impl Template {
             || self.blueprint.reads.namespace
     }
 
-    /// Kind and name of everything with a name of its own that pods may get.
-    pub(super) fn literal_names(&self) -> impl Iterator<Item = (&'static str, String)> {
+    /// Kind and name of everything with a name of its own that pods may get, and what is shared under it.
+    pub(super) fn literal_names(&self) -> impl Iterator<Item = (&'static str, String, Option<Json>)> {
         self.blueprint.literal_names()
     }
 
