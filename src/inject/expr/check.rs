@@ -6,6 +6,7 @@ use kube_cel::cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, L
 use kube_cel::cel::{IdedExpr, common::ast::SelectExpr};
 
 use super::functions::{ALLOWED, NAMESPACES, REGEX};
+use super::maps::{is_total, may_be_map};
 use super::{Fault, Names, Reads};
 use crate::inject::diagnostic::nearest;
 
@@ -298,11 +299,11 @@ impl Check<'_> {
         // `all`, `exists` and `exists_one` begin with a boolean or a number: order does not matter to them.
         let ordered = matches!(node.accu_init.expr, Expr::List(_) | Expr::Map(_));
         self.reads.loops.copying |= ordered;
-        if !ordered && self.may_be_map(&node.iter_range) && !is_total(&node.loop_step) {
+        if !ordered && may_be_map(&node.iter_range, self.names) && !is_total(&node.loop_step) {
             let help = "compare the key with constants, or use a list";
             return Err(Fault::new("a condition over a map may only compare its keys: maps have no order here", help));
         }
-        if ordered && !around.sorted && self.may_be_map(&node.iter_range) {
+        if ordered && !around.sorted && may_be_map(&node.iter_range, self.names) {
             let help = "maps have no order here; write .map(…).sort()";
             return Err(Fault::new("the result of a loop over a map must be sorted", help));
         }
@@ -318,89 +319,10 @@ impl Check<'_> {
         self.bound.truncate(bound);
         Ok(())
     }
-
-    /// Whether `range` is a map, as far as can be told; what is unknown counts as one.
-    fn may_be_map(&self, range: &IdedExpr) -> bool {
-        match &range.expr {
-            Expr::List(_) => false,
-            Expr::Call(call) => match call.func_name.as_str() {
-                operators::CONDITIONAL => call.args[1..].iter().any(|arg| self.may_be_map(arg)),
-                operators::ADD => call.args.iter().all(|arg| self.may_be_map(arg)),
-                "split" | "sort" | "slice" | "distinct" | "flatten" | "findAll" | "reverse" => false,
-                "get" => {
-                    !matches!(call.args.get(1).map(|path| &path.expr), Some(Expr::Literal(LiteralValue::String(path)))
-                    if path.inner().rsplit('.').next().is_some_and(|last| LISTS.contains(&last)))
-                }
-                _ => true,
-            },
-            Expr::Comprehension(inner) => !matches!(inner.accu_init.expr, Expr::List(_)),
-            Expr::Select(select) => match &select.operand.expr {
-                Expr::Ident(root) if root == "params" => {
-                    self.names.parameters.iter().any(|(name, is_map)| *name == select.field && *is_map)
-                }
-                // Names that users give say nothing about what they hold.
-                Expr::Ident(root) if matches!(root.as_str(), "variables" | "values") => true,
-                // The lists of a pod have plural names that no map of it has.
-                _ => !LISTS.contains(&select.field.as_str()),
-            },
-            _ => true,
-        }
-    }
 }
 
 /// Functions whose cost grows with the square of a list.
 const QUADRATIC: [&str; 4] = ["distinct", "sets.contains", "sets.equivalent", "sets.intersects"];
-
-/// Whether an expression cannot fail whatever the values are, as far as that can be told.
-fn is_total(node: &IdedExpr) -> bool {
-    match &node.expr {
-        Expr::Ident(_) | Expr::Literal(_) => true,
-        Expr::Call(call) => {
-            let total = [
-                operators::EQUALS,
-                operators::NOT_EQUALS,
-                operators::LOGICAL_AND,
-                operators::LOGICAL_OR,
-                operators::LOGICAL_NOT,
-                operators::CONDITIONAL,
-                operators::NOT_STRICTLY_FALSE,
-                operators::ADD,
-                "startsWith",
-                "endsWith",
-                "contains",
-                "matches",
-            ];
-            total.contains(&call.func_name.as_str())
-                && call.target.iter().all(|target| is_total(target))
-                && call.args.iter().all(is_total)
-        }
-        _ => false,
-    }
-}
-
-/// The fields of a pod's spec that hold lists of objects or strings.
-const LISTS: [&str; 20] = [
-    "args",
-    "command",
-    "containers",
-    "env",
-    "envFrom",
-    "ephemeralContainers",
-    "finalizers",
-    "hostAliases",
-    "imagePullSecrets",
-    "initContainers",
-    "items",
-    "nameservers",
-    "ownerReferences",
-    "ports",
-    "readinessGates",
-    "searches",
-    "tolerations",
-    "volumeDevices",
-    "volumeMounts",
-    "volumes",
-];
 
 fn one_of<'k>(root: &str, path: &[String], known: &(impl Iterator<Item = &'k str> + Clone)) -> Result<String, Fault> {
     let list = || known.clone().collect::<Vec<_>>().join(", ");

@@ -4,6 +4,7 @@
 
 mod check;
 mod functions;
+mod maps;
 mod scope;
 mod text;
 mod value;

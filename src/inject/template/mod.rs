@@ -1,6 +1,7 @@
 //! A template: what one document says, checked and compiled. What is the same for every pod becomes JSON bytes
 //! here, once, so that a request only copies it. It must not know pods or catalogs.
 
+mod auto_inject;
 mod fields;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use super::security::{self, Profile};
 use super::selector::Selector;
 use super::yaml::{self, Node, Value};
 
+pub use auto_inject::AutoInject;
 pub(super) use fields::position;
 pub use fields::{Clash, HostNetwork, Mode, OnConflict, OnProblem, Position};
 use fields::{name, on_conflict, string, version, word};
@@ -65,20 +67,6 @@ pub struct Template {
     pub(super) sensitive: Vec<Diagnostic>,
     /// Identifies everything above that affects a pod: 16 hexadecimal digits.
     pub hash: String,
-}
-
-/// Which pods a template chooses itself.
-#[derive(Debug, Default)]
-pub struct AutoInject {
-    /// Labels of the pod.
-    pub pods: Selector,
-    /// Labels of its namespace.
-    pub namespaces: Selector,
-    /// Evaluated where both match.
-    pub(super) condition: Option<Expression>,
-    /// What the condition reads of the pod, with the variables that it may use.
-    pub(super) paths: Paths,
-    pub(super) reads_namespace: bool,
 }
 
 /// A template and the warnings of its text.
@@ -286,7 +274,7 @@ fn read(checker: &mut Checker<'_>, node: &Node, default_name: &str, keys: &Keys)
             &[("refuse", HostNetwork::Refuse), ("allow", HostNetwork::Allow)],
         )
         .unwrap_or_default(),
-        auto_inject: get("autoInject").map(|node| auto_inject(checker, node, &variables)),
+        auto_inject: get("autoInject").map(|node| auto_inject::read(checker, node, &variables)),
         required: get("required").is_some_and(|node| checker.json(node, "boolean", "required") == true),
         allowed_namespaces: get("allowedNamespaces")
             .map(|node| Selector::read(checker, node, "allowedNamespaces"))
@@ -339,47 +327,6 @@ fn silenced(node: Option<&Node>) -> Vec<String> {
     let has_reason = |node: &Node| matches!(&node.value, Value::String(reason) if !reason.trim().is_empty());
     let rules = entries.iter().filter(|(key, reason)| has_reason(reason) && key.name != "invalid");
     rules.map(|(key, _)| key.name.clone()).collect()
-}
-
-fn auto_inject(checker: &mut Checker<'_>, node: &Node, variables: &[(String, Expression)]) -> AutoInject {
-    let known: Vec<String> = variables.iter().map(|(name, _)| name.clone()).collect();
-    let mut auto = AutoInject::default();
-    let Value::Map(entries) = &node.value else {
-        checker.error(node.span, format!("autoInject must be a map, not {}", node.value.kind()), "");
-        return auto;
-    };
-    for (key, value) in entries {
-        match key.name.as_str() {
-            "podSelector" => auto.pods = Selector::read(checker, value, "autoInject.podSelector"),
-            "namespaceSelector" => auto.namespaces = Selector::read(checker, value, "autoInject.namespaceSelector"),
-            "if" => {
-                let names = Names { parameters: &[], variables: &known, container: false };
-                let source = checker.json(value, "string", "autoInject.if");
-                match source.as_str().map(|source| Expression::compile(source, &names)) {
-                    Some(Ok(condition)) => auto.condition = Some(condition),
-                    Some(Err(fault)) => checker.fault(value, fault),
-                    None => {}
-                }
-            }
-            other => {
-                let help = "it has podSelector, namespaceSelector and if";
-                checker.error(key.span, format!("autoInject has no \"{other}\""), help);
-            }
-        }
-    }
-    if let Some(condition) = &auto.condition {
-        let mut reads = condition.reads.clone();
-        for (_, expression) in variables {
-            reads.merge(&expression.reads);
-        }
-        auto.paths = Paths::new(&reads.object);
-        auto.reads_namespace = reads.namespace;
-    }
-    if auto.pods.is_empty() && auto.namespaces.is_empty() {
-        let help = "name labels of the pods or of their namespaces";
-        checker.error(node.span, "autoInject without selectors would choose every pod", help);
-    }
-    auto
 }
 
 /// A version of the format that is not known gives one message instead of many unknown keys.
