@@ -290,3 +290,32 @@ fn a_second_run_changes_nothing() {
     let twice = inject(&folder, &["-f", "-"], &once);
     assert_eq!((twice.code, twice.stdout), (Some(0), once));
 }
+
+#[test]
+fn why_tells_every_row_and_fails_where_a_pod_is_refused() {
+    let folder = folder(&[("templates/other.yaml", "sidecars: [{name: app, image: 'i:1'}]\n")]);
+    let why = |manifest: &str| run(folder.path(), &["why", "--templates", "templates", "-f", "-"], manifest);
+    let ran = why(ASKS);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    for line in [
+        "stdin: pod/a",
+        "  MirrorPod          no   annotation kubernetes.io/config.mirror: absent",
+        "  InvalidRequest     no   sidecar.io/inject is \"helper\"",
+        "template helper (the pod asks for it)",
+        "  Conflict           no",
+        "  Injected           yes  init containers helper",
+        "=> Injected [Injected]",
+    ] {
+        assert!(ran.stdout.lines().any(|found| found == line), "{line}\n{}", ran.stdout);
+    }
+    let ran = why(&ASKS.replace("helper", "other, helper"));
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), "pods refused: 1\n"));
+    for part in [
+        "  Conflict           yes  it adds a container \"app\"",
+        "  Injected           no   another template's problem refuses the pod; it would add init containers helper",
+    ] {
+        assert!(ran.stdout.contains(part), "{}", ran.stdout);
+    }
+    let ran = why(PLAIN);
+    assert!(ran.code == Some(1) && ran.stderr.contains("there is no pod"), "{}", ran.stderr);
+}

@@ -168,3 +168,23 @@ async fn the_audit_log_gets_what_is_decided_once() {
     assert_eq!(audit(&again).await, Value::Null, "a value that changes in the second round is an error there");
     assert_eq!(audit(&with(annotations, serde_json::json!({}))).await, Value::Null);
 }
+
+#[tokio::test]
+async fn a_dry_run_is_answered_with_the_trace_if_it_asks() {
+    let trace = serde_json::json!({"sidecar.io/inject": "x", "sidecar.io/trace": "true"});
+    let asks = with("/request/object/metadata/annotations", trace);
+    let dry = asks.replace("\"dryRun\":false", "\"dryRun\":true");
+    assert_ne!(asks, dry, "the captured review says whether it is one");
+    let message = denial(dry.clone()).await;
+    for part in
+        ["  NotAPodCreate      no   CREATE of pods\n", "  UnknownTemplate    yes  ", "=> Denied [UnknownTemplate]: "]
+    {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(denial(asks).await.ends_with("[UnknownTemplate]"), "only dry runs");
+    let silent = dry.replace("\"sidecar.io/inject\":\"x\",", "");
+    assert!(denial(silent).await.contains("NotRequested       yes"), "also where nothing is asked for");
+    let many = (0..32).map(|n| format!("name-{n}-{}", "x".repeat(50))).collect::<Vec<_>>().join(",");
+    let long = denial(dry.replace("\"sidecar.io/inject\":\"x\"", &format!("\"sidecar.io/inject\":\"{many}\""))).await;
+    assert!(long.len() <= 16 * 1024 + 3 && long.ends_with('…'), "{}", long.len());
+}

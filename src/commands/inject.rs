@@ -3,47 +3,22 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Failure;
+use super::decide::{DecideArgs, Decider, Read};
 use super::manifests::{self, Document};
-use super::settings::SettingsArgs;
-use crate::inject::catalog::Catalog;
-use crate::inject::keys::Keys;
-use crate::inject::namespaces::Namespaces;
-use crate::inject::pod::{Pod, Text};
-use crate::inject::review::{Request, Target, Version};
-use crate::inject::sources::{Holder, Rules, Sources};
-use crate::inject::{self, Decision, Entry, Settings, Verdict, defaults, yaml};
-use crate::templates;
-use crate::values;
+use crate::inject::{Verdict, yaml};
 use crate::workload::{PodTemplate, pod_templates};
 
 /// Arguments of `inject`.
 #[derive(Args, Debug)]
 pub(super) struct InjectArgs {
-    /// Manifest to read, or - for stdin (repeatable)
-    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
-    files: Vec<PathBuf>,
-    /// File or folder of templates (repeatable)
-    #[arg(long, value_name = "PATH", required = true, env = "SIDECAR_INJECTOR_TEMPLATES", value_delimiter = ',')]
-    templates: Vec<PathBuf>,
-    /// Shared values of templates: a file of KEY: VALUE pairs, or a ConfigMap (repeatable)
-    #[arg(long, value_name = "FILE")]
-    values: Vec<PathBuf>,
-    /// Decide as the policy webhook: namespace defaults and autoInject reach pods that say nothing
-    #[arg(long)]
-    policy: bool,
-    /// Namespace of manifests that name none
-    #[arg(short, long, default_value = "default")]
-    namespace: String,
     #[command(flatten)]
-    settings: SettingsArgs,
+    decide: DecideArgs,
     /// What to write
     #[arg(short, long, value_enum, default_value_t = Output::Yaml)]
     output: Output,
@@ -61,11 +36,7 @@ enum Output {
 
 /// What decides on the pods of all documents.
 struct Injector<'a> {
-    catalog: Catalog,
-    settings: Settings,
-    entry: Entry,
-    /// Of manifests that name none.
-    namespace: &'a str,
+    decider: Decider<'a>,
     /// What stands in the way, and what is worth knowing.
     problems: String,
     notes: String,
@@ -73,23 +44,12 @@ struct Injector<'a> {
 
 /// Runs the command.
 pub(super) fn run(args: &InjectArgs) -> Result<(), Failure> {
-    let settings = args.settings.settings().map_err(|error| Failure::Usage(error.to_string()))?;
-    let entry = if args.policy { Entry::Policy } else { Entry::Requests };
-    let (mut files, mut unread) = (Vec::new(), None);
-    for path in manifests::files(&args.files)? {
-        match manifests::read(&path) {
-            Ok(file) => files.push(file),
-            // The others are looked at all the same: one run tells everything.
-            Err(error) => drop(unread.get_or_insert(error)),
-        }
-    }
+    let settings = args.decide.settings()?;
+    let Read { files, unread } = args.decide.read()?;
     let mut problems = String::new();
     let parsed: Vec<Vec<Document<'_>>> = files.iter().map(|file| manifests::documents(file, &mut problems)).collect();
-    let namespaces = parsed.iter().flatten().filter_map(|document| values::namespace(&document.value));
-    let namespaces = Namespaces { watched: false, known: namespaces.collect() };
-    let catalog = load(&args.templates, &args.values, &settings.keys)?.with_namespaces(Arc::new(namespaces));
-    let mut injector =
-        Injector { catalog, settings, entry, namespace: &args.namespace, problems, notes: String::new() };
+    let decider = args.decide.decider(settings, &parsed)?;
+    let mut injector = Injector { decider, problems, notes: String::new() };
     let (mut out, mut values) = (String::new(), Vec::new());
     for (file, mut documents) in files.iter().zip(parsed) {
         for document in &mut documents {
@@ -120,34 +80,14 @@ pub(super) fn run(args: &InjectArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn load(paths: &[PathBuf], values: &[PathBuf], keys: &Keys) -> Result<Catalog, Failure> {
-    if let Some(path) = paths.iter().chain(values).find(|path| !path.exists()) {
-        return Err(Failure::Io(anyhow!("{}: no such file or folder", path.display())));
-    }
-    let mut sources = Sources::with_rules(Rules::default(), keys.clone());
-    templates::read(paths, &mut sources);
-    for path in values {
-        let holder = Holder { created: String::new(), name: path.display().to_string() };
-        let values = values::read(path).map_err(|error| Failure::Found(error.to_string()))?;
-        sources.set_values(&holder, Some(values));
-    }
-    let published = sources.catalog();
-    for warning in &published.warnings {
-        eprintln!("{warning}");
-    }
-    if published.errors.is_empty() {
-        return Ok(published.catalog);
-    }
-    let errors: Vec<String> = published.errors.iter().map(ToString::to_string).collect();
-    Err(Failure::Found(errors.join("\n")))
-}
-
 impl Injector<'_> {
     fn inject(&mut self, document: &mut Document<'_>, file: &str) -> Result<(), Failure> {
         for pod in pod_templates(&document.value) {
-            let decision = self.decide(&pod);
+            let decision = self.decider.decide(&pod);
             let place = format!("{file}: {}", manifests::describe(&document.value, &pod));
-            if let Some(note) = manifests::on_the_wrong_object(&document.value, &pod, &self.settings.keys.request) {
+            if let Some(note) =
+                manifests::on_the_wrong_object(&document.value, &pod, &self.decider.settings.keys.request)
+            {
                 let _ = writeln!(self.notes, "warning: {place}: {note}");
             }
             for warning in &decision.warnings {
@@ -171,30 +111,6 @@ impl Injector<'_> {
             }
         }
         Ok(())
-    }
-
-    fn decide(&self, pod: &PodTemplate) -> Decision {
-        let text = |text: &'static str| Text(text.into());
-        let namespace = pod.namespace.as_deref().unwrap_or(self.namespace);
-        // Expressions see what they would see in the cluster; the user's document comes out without it.
-        let filled = serde_json::from_str(&pod.pod).unwrap_or_default();
-        let filled = defaults::fill(filled, namespace, &pod.embedding.claims).to_string();
-        let request = Request {
-            version: Version::default(),
-            uid: Text::default(),
-            target: Target {
-                operation: text("CREATE"),
-                group: text(""),
-                resource: text("pods"),
-                subresource: text(""),
-            },
-            namespace: Text(namespace.into()),
-            dry_run: false,
-            document: &filled,
-            at: &[],
-            pod: Some(Pod::parse(&pod.pod)),
-        };
-        inject::decide(&request, self.entry, &self.catalog, &self.settings, &pod.embedding)
     }
 }
 

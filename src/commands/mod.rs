@@ -2,11 +2,13 @@
 
 use clap::{Parser, Subcommand};
 
+mod decide;
 mod inject;
 mod lint;
 mod manifests;
 mod serve;
 mod settings;
+mod why;
 
 /// Adds sidecars to Kubernetes pods.
 #[derive(Debug, Parser)]
@@ -24,6 +26,8 @@ enum Command {
     Lint(Box<lint::LintArgs>),
     /// Print the JSON Schema of templates, for editors
     Schema,
+    /// Tell what is decided on the pods of manifests, and on what evidence
+    Why(Box<why::WhyArgs>),
     /// Run the webhook
     Serve(Box<serve::ServeArgs>),
 }
@@ -54,6 +58,7 @@ impl Arguments {
         match self.command {
             Command::Inject(args) => inject::run(&args),
             Command::Lint(args) => lint::run(&args),
+            Command::Why(args) => why::run(&args),
             Command::Schema => print_schema(),
             Command::Serve(args) => serve::run(*args),
         }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 
 use super::decision;
+use super::diagnostic::shown;
 use super::expr::{Roots, Scope};
 use super::parameter;
 use super::plan::Problem;
@@ -14,6 +15,7 @@ use super::reason::Reason;
 use super::review::Request;
 use super::select::{self, Dialect, Item, Selection, TemplateRef};
 use super::template::{AutoInject, Template};
+use super::trace::Row;
 use super::view::View;
 use super::{Entry, Settings};
 
@@ -53,6 +55,33 @@ impl<'p> Chooser<'p> {
     /// The value of the request, from the first of its keys that the pod has.
     pub(super) fn request(&self) -> Option<(&'p str, &'p str)> {
         self.settings.request_keys().find_map(|key| Some((key, self.metadata.annotation(key)?)))
+    }
+
+    /// What a trace says of the request.
+    pub(super) fn rows(&self, choices: &Choices<'_>, nothing: Option<Reason>) -> Vec<Row> {
+        let asks = match self.request() {
+            Some((key, value)) => format!("{key} is \"{}\"", shown(value, 200)),
+            None => format!("there is no {}", self.settings.keys.request),
+        };
+        let chosen: Vec<&str> = choices.refs.iter().map(|wanted| wanted.name).collect();
+        let row = |reason, evidence: String| Row {
+            template: String::new(),
+            reason,
+            holds: Some(nothing == Some(reason)),
+            evidence,
+        };
+        let entry = match self.entry {
+            Entry::Requests => "requests alone count here",
+            Entry::Policy => "requests, defaults and autoInject count here",
+        };
+        vec![
+            row(Reason::InvalidRequest, asks),
+            row(Reason::OptedOut, String::new()),
+            row(
+                Reason::NotRequested,
+                format!("chosen: {}; {entry}", if chosen.is_empty() { "none".to_owned() } else { chosen.join(", ") }),
+            ),
+        ]
     }
 
     fn parse<'v>(&self, key: &str, value: &'v str) -> Result<Selection<'v>, String> {

@@ -235,7 +235,9 @@ struct Keys<'f> {
 
 impl<'de> Level<'de> for Keys<'_> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        self.matter |= key == select::MIRROR || self.settings.request_keys().any(|request| key == request);
+        self.matter |= key == select::MIRROR
+            || key == self.settings.keys.trace
+            || self.settings.request_keys().any(|request| key == request);
         map.next_value_seed(AnyString)
     }
 }

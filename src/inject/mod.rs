@@ -45,8 +45,11 @@ pub mod sources;
 pub mod status;
 pub mod syntax;
 pub mod template;
+pub mod trace;
 pub mod validate;
 pub mod yaml;
+
+use std::cell::RefCell;
 
 pub use additions::Additions;
 pub use decision::{Decision, Outcome, Verdict};
@@ -55,10 +58,11 @@ pub use item::{Item, Port};
 use catalog::Catalog;
 use choose::Chooser;
 use keys::Keys;
-use pod::Spec;
+use pod::{Spec, Text};
 use reason::Reason;
 use resolve::{Case, Place};
-use review::{Request, ReviewError, Version};
+use review::{Request, ReviewError, Target, Version};
+use trace::{Recorder, Trace};
 
 /// What does not depend on the request.
 #[derive(Clone, Debug)]
@@ -174,10 +178,24 @@ pub fn answer<'a>(body: &'a [u8], entry: Entry, catalog: &Catalog, settings: &Se
     if catalog.needs_namespaces(entry) && catalog.namespaces().is_pending(namespace) && request.target.is_pod_create() {
         return Err(Refused::NamespacePending(diagnostic::shown(namespace, 63)));
     }
-    let decision = decide(&request, entry, catalog, settings, &Embedding::default());
+    let decision = if asks_for_trace(&request, settings) {
+        let (decided, trace) = trace(&request, entry, catalog, settings, &Embedding::default());
+        let message = trace.message(&decided);
+        Decision { verdict: Verdict::Denied, message, ..Decision::unchanged(Reason::Trace) }
+    } else {
+        decide(&request, entry, catalog, settings, &Embedding::default())
+    };
     let observed = settings.observe.then(|| Decision::unchanged(decision.reason));
     let body = review::response(request.version, request.uid.as_str(), observed.as_ref().unwrap_or(&decision));
     Ok(Answer { body, decision, request: Some(request) })
+}
+
+/// A dry run that only wants to know: this is how people ask who may create pods and nothing else.
+fn asks_for_trace(request: &Request<'_>, settings: &Settings) -> bool {
+    let metadata = request.pod.as_ref().and_then(|pod| pod.metadata.as_ref().ok());
+    request.dry_run
+        && request.target.is_pod_create()
+        && metadata.is_some_and(|metadata| metadata.annotation(&settings.keys.trace) == Some("true"))
 }
 
 impl Settings {
@@ -200,7 +218,32 @@ pub fn decide(
     settings: &Settings,
     embedding: &Embedding,
 ) -> Decision {
-    let mut decision = judge(request, entry, catalog, settings, embedding);
+    recorded(request, entry, catalog, settings, embedding, Recorder::default())
+}
+
+/// Decides one request, and tells everything that was looked at.
+#[must_use]
+pub fn trace(
+    request: &Request<'_>,
+    entry: Entry,
+    catalog: &Catalog,
+    settings: &Settings,
+    embedding: &Embedding,
+) -> (Decision, Trace) {
+    let trace = RefCell::default();
+    let decision = recorded(request, entry, catalog, settings, embedding, Recorder::into(&trace));
+    (decision, trace.into_inner())
+}
+
+fn recorded(
+    request: &Request<'_>,
+    entry: Entry,
+    catalog: &Catalog,
+    settings: &Settings,
+    embedding: &Embedding,
+    recorder: Recorder<'_>,
+) -> Decision {
+    let mut decision = judge(request, entry, catalog, settings, embedding, recorder);
     let metadata = request.pod.as_ref().and_then(|pod| pod.metadata.as_ref().ok());
     let is_first = metadata.is_none_or(|metadata| metadata.annotation(&settings.keys.status).is_none());
     decision.audited = is_first && (decision.patch.is_some() || decision.verdict == Verdict::Denied);
@@ -214,8 +257,14 @@ fn judge(
     catalog: &Catalog,
     settings: &Settings,
     embedding: &Embedding,
+    recorder: Recorder<'_>,
 ) -> Decision {
-    if !request.target.is_pod_create() {
+    let target = || {
+        let Target { operation, group, resource, subresource } = &request.target;
+        let path = [group, resource, subresource].map(Text::as_str).into_iter().filter(|part| !part.is_empty());
+        format!("{} of {}", operation.as_str(), diagnostic::shown(&path.collect::<Vec<_>>().join("/"), 120))
+    };
+    if recorder.holds(Reason::NotAPodCreate, !request.target.is_pod_create(), target) {
         return Decision::unchanged(Reason::NotAPodCreate);
     }
     let Some(pod) = &request.pod else {
@@ -223,14 +272,23 @@ fn judge(
     };
     let metadata = match &pod.metadata {
         Ok(metadata) => metadata,
-        Err(why) => return invalid_pod(why),
+        Err(why) => {
+            recorder.holds(Reason::InvalidPod, true, || why.clone());
+            return invalid_pod(why);
+        }
     };
-    if metadata.annotation(select::MIRROR).is_some() {
+    recorder.holds(Reason::InvalidPod, false, || "its metadata are sound".to_owned());
+    let is_mirror = metadata.annotation(select::MIRROR).is_some();
+    if recorder.holds(Reason::MirrorPod, is_mirror, || {
+        format!("annotation {}: {}", select::MIRROR, if is_mirror { "there" } else { "absent" })
+    }) {
         return Decision::unchanged(Reason::MirrorPod);
     }
     let view = catalog.view(request.namespace.as_str());
     let chooser = Chooser { request, metadata, catalog: view, settings, entry };
-    if settings.excludes(request.namespace.as_str()) {
+    let namespace = request.namespace.as_str();
+    let is_excluded = settings.excludes(namespace);
+    if recorder.holds(Reason::ExcludedNamespace, is_excluded, || format!("the namespace {namespace}")) {
         let mut decision = Decision::unchanged(Reason::ExcludedNamespace);
         let text = "the injector leaves pods of this namespace alone";
         let asked = chooser.request().is_some();
@@ -239,17 +297,30 @@ fn judge(
     }
     let place = Place { metadata, embedding };
     let choices = match chooser.choose() {
-        Err(why) => return Decision::denied(Reason::InvalidRequest, &format!("{why} {}", place.change())),
-        Ok((choices, Some(nothing))) => {
-            return Decision { warnings: choices.warnings, ..Decision::unchanged(nothing) };
+        Err(why) => {
+            recorder.holds(Reason::InvalidRequest, true, || why.clone());
+            return Decision::denied(Reason::InvalidRequest, &format!("{why} {}", place.change()));
         }
-        Ok((choices, None)) => choices,
+        Ok((choices, nothing)) => {
+            recorder.rows(|| chooser.rows(&choices, nothing));
+            match nothing {
+                Some(nothing) => return Decision { warnings: choices.warnings, ..Decision::unchanged(nothing) },
+                None => choices,
+            }
+        }
     };
-    match &pod.spec {
-        Err(why) => invalid_pod(why),
-        Ok(Spec { containers: None, .. }) => invalid_pod("the pod's spec: it has no containers"),
-        Ok(spec) => Case { request, metadata, spec, catalog: view, settings, place }.decide(choices),
-    }
+    let why = match &pod.spec {
+        Err(why) => why.as_str(),
+        Ok(Spec { containers: None, .. }) => "the pod's spec: it has no containers",
+        Ok(spec) => {
+            recorder.holds(Reason::InvalidPod, false, || {
+                format!("containers, init containers among them: {}", spec.all_containers().count())
+            });
+            return Case { request, metadata, spec, catalog: view, settings, place, recorder }.decide(choices);
+        }
+    };
+    recorder.holds(Reason::InvalidPod, true, || why.to_owned());
+    invalid_pod(why)
 }
 
 fn invalid_pod(why: &str) -> Decision {

@@ -49,6 +49,8 @@ pub enum Reason {
     TooLarge,
     /// Nothing of the template is missing from the pod.
     NothingToAdd,
+    /// The pod asks for the trace of its decision, on a dry run.
+    Trace,
     /// A template ConfigMap can be used.
     ValidTemplate,
     /// A template ConfigMap holds text that is no template.
@@ -80,6 +82,7 @@ impl Reason {
             Self::ResourcesExceeded => "ResourcesExceeded",
             Self::TooLarge => "TooLarge",
             Self::NothingToAdd => "NothingToAdd",
+            Self::Trace => "Trace",
             Self::ValidTemplate => "ValidTemplate",
             Self::InvalidTemplate => "InvalidTemplate",
         }

@@ -13,6 +13,7 @@ use super::review::Request;
 use super::select::TemplateRef;
 use super::status::Status;
 use super::template::{Clash, OnConflict, OnProblem, Template};
+use super::trace::Recorder;
 use super::view::View;
 use super::{Embedding, Settings, patch};
 
@@ -48,6 +49,7 @@ pub(super) struct Case<'p> {
     pub(super) catalog: View<'p>,
     pub(super) settings: &'p Settings,
     pub(super) place: Place<'p>,
+    pub(super) recorder: Recorder<'p>,
 }
 
 /// A template asked for.
@@ -106,6 +108,7 @@ impl<'p> Case<'p> {
         };
         if refs.iter().all(|wanted| is_present(wanted) || settled(wanted)) {
             let decision = Decision::unchanged(Reason::AlreadyInjected);
+            self.recorder.rows(|| self.rows(&chosen_by(refs, &by), &[], &Findings::default(), None));
             return self.outcome(decision, refs, &[], &Findings::default());
         }
         let absent = refs.iter().zip(&by).filter(|(wanted, _)| !is_present(wanted) && !settled(wanted));
@@ -126,6 +129,7 @@ impl<'p> Case<'p> {
         let target = self.target(&shared, &foreign, &listed);
         let plan = Self::plan(&target, &chosen, &mut findings);
         Self::forgive(&chosen, &mut findings);
+        self.recorder.rows(|| self.rows(&chosen_by(refs, &by), &chosen, &findings, Some(&plan)));
         let broken = |(_, problems): &(&Chosen<'p>, &Vec<Problem>)| !problems.is_empty();
         if chosen.iter().zip(&findings.problems).filter(broken).any(|(chosen, _)| self.denies(chosen)) {
             return self.outcome(self.denied(&chosen, &findings), refs, &chosen, &findings);
@@ -206,7 +210,7 @@ impl<'p> Case<'p> {
     }
 
     /// Whether a problem of the template refuses the pod.
-    fn denies(&self, chosen: &Chosen<'_>) -> bool {
+    pub(super) fn denies(&self, chosen: &Chosen<'_>) -> bool {
         // Another version, or a slip in it, is no way around a required template.
         let serving = self.catalog.get(TemplateRef { name: chosen.wanted.name, version: None });
         if serving.is_ok_and(|serving| serving.required) {
@@ -326,4 +330,9 @@ impl<'p> Case<'p> {
         );
         Some(Decision::denied(Reason::TooLarge, &text))
     }
+}
+
+/// The templates chosen, each with who chose it.
+fn chosen_by<'p>(refs: &[TemplateRef<'p>], by: &[By]) -> Vec<(TemplateRef<'p>, By)> {
+    refs.iter().copied().zip(by.iter().copied()).collect()
 }

@@ -14,6 +14,7 @@ pub(crate) const SCENARIOS: &[Entry] = &[
     ("unknown_template_refuses_the_pod_with_our_message", unknown_template),
     ("two_templates_on_a_pod_that_has_nothing", two_templates_on_a_bare_pod),
     ("server_side_dry_run_is_injected_and_stores_nothing", dry_run),
+    ("dry_run_that_asks_is_answered_with_the_trace", trace),
     ("pod_of_2_9_mib_is_injected", huge_pod),
     ("fields_newer_than_our_types_survive", newer_fields),
     ("status_copied_from_another_pod_hides_nothing", copied_status),
@@ -102,6 +103,20 @@ fn dry_run(scenario: &Scenario<'_>) {
     let answer = scenario.dry_run(&pod("imagined", Some("fluent-bit"))).expect("admitted");
     assert_eq!(names(&answer, "initContainers"), ["fluent-bit-config", "fluent-bit"]);
     assert!(scenario.stored().is_empty());
+}
+
+/// What `kubectl create --dry-run=server` shows to people who may create pods and nothing else.
+fn trace(scenario: &Scenario<'_>) {
+    let _webhook = scenario.injector();
+    let mut asking = pod("curious", Some("fluent-bit"));
+    asking["metadata"]["annotations"]["sidecar.io/trace"] = json!("true");
+    let refusal = scenario.dry_run(&asking).expect_err("answered with a denial");
+    assert_eq!(refusal.code, 403, "{refusal}");
+    for part in ["  Conflict           no", "  Injected           yes  init containers", "=> Injected [Injected]"] {
+        assert!(refusal.message.contains(part), "{refusal}");
+    }
+    let stored = scenario.create(&asking).expect("only dry runs");
+    assert!(names(&stored, "initContainers").contains(&"fluent-bit"));
 }
 
 /// As large as the API server takes it (3 MiB with everything). Only as a dry run: etcd stores no
