@@ -38,10 +38,11 @@ golden: ## Write the expected files of the golden corpus anew
 
 .PHONY: fuzz
 FUZZ_SECONDS ?= 60
-fuzz: toolchain ## Fuzz template text, reviews and expressions, a minute each (installs a nightly compiler and cargo-fuzz)
+fuzz: toolchain ## Fuzz template text, reviews, annotations and expressions, a minute each (installs a nightly compiler and cargo-fuzz)
 	@rustup toolchain list | grep -q nightly || rustup toolchain install nightly --profile minimal
 	@command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
-	@mkdir -p fuzz/corpus/template fuzz/corpus/review
+	@mkdir -p fuzz/corpus/template fuzz/corpus/review fuzz/corpus/annotations
 	cargo +nightly fuzz run template fuzz/corpus/template tests/golden -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 -max_len=4096
 	cargo +nightly fuzz run review fuzz/corpus/review tests/reviews -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 -max_len=16384
+	cargo +nightly fuzz run annotations fuzz/corpus/annotations -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 -max_len=2048
 	cargo +nightly fuzz run expression fuzz/corpus/expression -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 -max_len=512

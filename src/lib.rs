@@ -7,6 +7,8 @@
 pub mod certs;
 #[cfg(feature = "cluster")]
 pub mod commands;
+#[cfg(feature = "cluster")]
+pub mod events;
 pub mod inject;
 #[cfg(feature = "cluster")]
 pub mod metrics;

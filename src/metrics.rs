@@ -9,14 +9,54 @@ use std::time::Duration;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::inject::reason::Reason;
-use crate::inject::{Decision, Verdict};
+use crate::inject::{Decision, Origin, Verdict};
+
+/// What a metric is called, and what it means. The reference in the docs is made of these.
+#[derive(Clone, Copy, Debug)]
+pub struct Description {
+    /// Its name without prefix and ending.
+    pub name: &'static str,
+    /// Counter, gauge, histogram or info.
+    pub kind: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it says, without full stop.
+    pub help: &'static str,
+}
+
+macro_rules! descriptions {
+    ($($id:ident: $kind:literal $name:literal $labels:expr => $help:literal;)+) => {
+        $(const $id: Description = Description { name: $name, kind: $kind, labels: &$labels, help: $help };)+
+
+        /// Every metric.
+        pub const DESCRIPTIONS: &[Description] = &[$($id),+];
+    };
+}
+
+descriptions! {
+    REQUESTS: "counter" "admission_requests" ["decision", "reason"] => "Reviews answered, by decision and reason";
+    DURATION: "histogram" "admission_duration_seconds" [] => "Time from the last byte of a review to its answer, with review uids as exemplars";
+    OUTCOMES: "counter" "template_outcomes" ["template", "version", "outcome", "reason"] => "What became of each template asked for: injected, skipped or denied; templates of namespaces are (namespace), names that nothing has are (unknown)";
+    VALID: "gauge" "template_valid" ["template"] => "1 if the newest text of the template is in use, else 0";
+    LOAD_FAILURES: "counter" "template_load_failures" ["template"] => "Loads that found the template broken";
+    GENERATION: "gauge" "catalog_generation" [] => "Counts every change of the catalog";
+    LAST_SYNC: "gauge" "catalog_last_sync_timestamp_seconds" [] => "When the catalog was last changed";
+    IN_SYNC: "gauge" "catalog_in_sync" [] => "1 while the cluster can be watched, 0 while answers come from the last catalog seen";
+    WATCH_FAILURES: "counter" "watch_failures" [] => "Failures to list or watch";
+    CERTIFICATE: "gauge" "certificate_expiry_timestamp_seconds" [] => "End of validity of the serving certificate";
+    HANDSHAKES: "counter" "tls_handshakes" ["result"] => "TLS handshakes by result: ok, failed or timeout";
+    REFUSALS: "counter" "http_refusals" ["code"] => "Requests that were no decision, by HTTP status";
+    IN_FLIGHT: "gauge" "in_flight_requests" [] => "Reviews being answered";
+    EVENTS: "counter" "events" ["result"] => "Kubernetes Events: sent, failed or dropped since there were too many";
+    BUILD: "info" "build" ["version"] => "The running version";
+}
 
 /// Upper bounds of the duration histogram in seconds: the API server's own begin at 5 ms.
 const BUCKETS: [f64; 10] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0];
@@ -55,12 +95,15 @@ struct ByCode {
 pub struct Metrics {
     registry: Registry,
     requests: Family<ByDecision, Counter>,
-    duration: Histogram,
+    duration: HistogramWithExemplars<Vec<(String, String)>>,
     outcomes: Family<ByOutcome, Counter>,
     valid: Family<ByTemplate, Gauge>,
     load_failures: Family<ByTemplate, Counter>,
     generation: Gauge,
     last_sync: Gauge<f64, AtomicU64>,
+    in_sync: Gauge,
+    watch_failures: Counter,
+    events: Family<ByResult, Counter>,
     certificate_expiry: Gauge<i64, AtomicI64>,
     handshakes: Family<ByResult, Counter>,
     refused: Family<ByCode, Counter>,
@@ -73,12 +116,15 @@ impl Default for Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("sidecar_injector"),
             requests: Family::default(),
-            duration: Histogram::new(BUCKETS),
+            duration: HistogramWithExemplars::new(BUCKETS.into_iter()),
             outcomes: Family::default(),
             valid: Family::default(),
             load_failures: Family::default(),
             generation: Gauge::default(),
             last_sync: Gauge::default(),
+            in_sync: Gauge::default(),
+            watch_failures: Counter::default(),
+            events: Family::default(),
             certificate_expiry: Gauge::default(),
             handshakes: Family::default(),
             refused: Family::default(),
@@ -93,41 +139,31 @@ impl Default for Metrics {
 impl Metrics {
     fn register(&mut self) {
         let registry = &mut self.registry;
-        registry.register("admission_requests", "Reviews answered, by decision and reason", self.requests.clone());
-        registry.register(
-            "admission_duration_seconds",
-            "Time from the last byte of a review to its answer",
-            self.duration.clone(),
-        );
-        registry.register("template_outcomes", "What became of each template asked for", self.outcomes.clone());
-        registry.register(
-            "template_valid",
-            "1 if the newest text of the template is in use, else 0",
-            self.valid.clone(),
-        );
-        registry.register("template_load_failures", "Loads that found the template broken", self.load_failures.clone());
-        registry.register("catalog_generation", "Counts every change of the catalog", self.generation.clone());
-        registry.register(
-            "catalog_last_sync_timestamp_seconds",
-            "When the catalog was last brought up to date",
-            self.last_sync.clone(),
-        );
-        registry.register(
-            "certificate_expiry_timestamp_seconds",
-            "End of validity of the serving certificate",
-            self.certificate_expiry.clone(),
-        );
-        registry.register("tls_handshakes", "TLS handshakes by result", self.handshakes.clone());
-        registry.register("http_refusals", "Requests that were no decision, by HTTP status", self.refused.clone());
-        registry.register("in_flight_requests", "Reviews being answered", self.in_flight.clone());
-        registry.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        registry.register(REQUESTS.name, REQUESTS.help, self.requests.clone());
+        registry.register(DURATION.name, DURATION.help, self.duration.clone());
+        registry.register(OUTCOMES.name, OUTCOMES.help, self.outcomes.clone());
+        registry.register(VALID.name, VALID.help, self.valid.clone());
+        registry.register(LOAD_FAILURES.name, LOAD_FAILURES.help, self.load_failures.clone());
+        registry.register(GENERATION.name, GENERATION.help, self.generation.clone());
+        registry.register(LAST_SYNC.name, LAST_SYNC.help, self.last_sync.clone());
+        registry.register(IN_SYNC.name, IN_SYNC.help, self.in_sync.clone());
+        registry.register(WATCH_FAILURES.name, WATCH_FAILURES.help, self.watch_failures.clone());
+        registry.register(CERTIFICATE.name, CERTIFICATE.help, self.certificate_expiry.clone());
+        registry.register(HANDSHAKES.name, HANDSHAKES.help, self.handshakes.clone());
+        registry.register(REFUSALS.name, REFUSALS.help, self.refused.clone());
+        registry.register(IN_FLIGHT.name, IN_FLIGHT.help, self.in_flight.clone());
+        registry.register(EVENTS.name, EVENTS.help, self.events.clone());
+        registry.register(BUILD.name, BUILD.help, Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        self.in_sync.set(1);
     }
 
     /// Counts a decision.
-    pub fn decided(&self, decision: &Decision, took: Duration) {
+    pub fn decided(&self, decision: &Decision, took: Duration, uid: Option<&str>) {
         let by = ByDecision { decision: decision.verdict.as_str(), reason: decision.reason.as_str() };
         self.requests.get_or_create(&by).inc();
-        self.duration.observe(took.as_secs_f64());
+        // Exemplars lead from a slow bucket to the API server's audit log and trace. The uid is not ours, so it is cut.
+        let label = uid.map(|uid| vec![("uid".to_owned(), uid.chars().take(36).collect::<String>())]);
+        self.duration.observe(took.as_secs_f64(), label, None);
         for template in &decision.templates {
             let outcome = match template.reason {
                 Reason::Injected => "injected",
@@ -138,8 +174,15 @@ impl Metrics {
             // Names that no template has are the users' and unbounded.
             self.outcomes
                 .get_or_create(&ByOutcome {
-                    template: if template.known { template.name.clone() } else { "(unknown)".to_owned() },
-                    version: template.version.clone().unwrap_or_default(),
+                    template: match template.origin {
+                        Origin::Central => template.name.clone(),
+                        Origin::Namespace => "(namespace)".to_owned(),
+                        Origin::Unknown => "(unknown)".to_owned(),
+                    },
+                    version: match template.origin {
+                        Origin::Central => template.version.clone().unwrap_or_default(),
+                        _ => String::new(),
+                    },
                     outcome,
                     reason: template.reason.as_str(),
                 })
@@ -169,6 +212,22 @@ impl Metrics {
         }
         for template in failed {
             self.load_failures.get_or_create(&ByTemplate { template: template.clone() }).inc();
+        }
+    }
+
+    /// Records whether the cluster can be watched.
+    pub fn in_sync(&self, in_sync: bool) {
+        self.in_sync.set(i64::from(in_sync));
+        if !in_sync {
+            self.watch_failures.inc();
+        }
+    }
+
+    /// What counts events, by what became of them.
+    pub fn events_counter(&self) -> impl Fn(&'static str) + Send + 'static {
+        let events = self.events.clone();
+        move |result| {
+            events.get_or_create(&ByResult { result }).inc();
         }
     }
 
@@ -211,5 +270,29 @@ pub struct InFlight<'m>(&'m Gauge);
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exemplars_lead_to_the_review() {
+        let metrics = Metrics::default();
+        metrics.decided(&Decision::unchanged(Reason::NotRequested), Duration::from_micros(60), Some("u-1"));
+        let page = metrics.text();
+        assert!(page.contains("admission_duration_seconds_bucket{le=\"0.0001\"} 1 # {uid=\"u-1\"} 0.00006"), "{page}");
+        assert!(page.ends_with("# EOF\n"), "{page}");
+    }
+
+    #[test]
+    fn every_metric_is_described() {
+        let page = Metrics::default().text();
+        for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE sidecar_injector_")) {
+            let (name, kind) = line.split_once(' ').expect("a name and a type");
+            let known = DESCRIPTIONS.iter().any(|known| known.name == name && known.kind == kind);
+            assert!(known, "{line}");
+        }
     }
 }

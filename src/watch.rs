@@ -5,24 +5,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace as NamespaceObject};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace as NamespaceObject, ObjectReference};
+use kube::api::ListParams;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
 
+use crate::events::Note;
 use crate::inject::catalog::Catalog;
 use crate::inject::diagnostic::Diagnostic;
 use crate::inject::namespaces::{Namespace, Namespaces};
+use crate::inject::reason::Reason;
 use crate::inject::sources::{Found, Holder, Sources};
 use crate::server::Webhook;
 use crate::{templates, values};
 
 /// How often files are compared. Kubelet swaps symbolic links, which file events need not show.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a change waits for others that come with it.
+const DEBOUNCE: Duration = Duration::from_millis(20);
 
 /// Most ConfigMaps of templates, and bytes of text in them, that one namespace may bring.
 const MAX_LOCAL: usize = 20;
@@ -53,6 +61,8 @@ enum Change {
     Local(Event<ConfigMap>),
     Namespaces(Event<NamespaceObject>),
     Failed(watcher::Error),
+    /// The cluster answers.
+    Reachable,
 }
 
 /// Watches everything, for ever, and publishes.
@@ -83,9 +93,27 @@ pub async fn run(source: Source, client: Option<Client>, watch_namespaces: bool,
         waits_for.insert("local");
         changes.push(events(Api::<ConfigMap>::all(client.clone()), Some(&keys.template), Change::Local));
     }
+    if let Some(client) = client {
+        changes.push(reachable(client, namespace.clone(), Arc::clone(&webhook)));
+    }
     let mut publisher = Publisher::new(webhook, namespace, watch_namespaces, waits_for);
-    while let Some(change) = changes.next().await {
-        publisher.apply(change);
+    let mut next = changes.next().await;
+    while let Some(change) = next {
+        let mut dirty = publisher.apply(change);
+        // What comes together is published together, and publishing takes a quarter of the time at most.
+        let until = Instant::now() + DEBOUNCE.max(publisher.took * 3);
+        next = loop {
+            match timeout_at(until, changes.next()).await {
+                Ok(Some(change)) => dirty |= publisher.apply(change),
+                Ok(None) => break None,
+                Err(_) => {
+                    if dirty {
+                        publisher.publish();
+                    }
+                    break changes.next().await;
+                }
+            }
+        };
     }
 }
 
@@ -106,6 +134,29 @@ where
         }
     });
     events.boxed()
+}
+
+/// While the cluster cannot be watched: whenever it answers. A watch that goes on where it was interrupted says nothing.
+fn reachable(client: Client, namespace: String, webhook: Arc<Webhook>) -> BoxStream<'static, Change> {
+    let state = (client, namespace, webhook);
+    let next = |(client, namespace, webhook): (Client, String, Arc<Webhook>)| async move {
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            if webhook.stale_since.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            let one = ListParams::default().limit(1);
+            let answers = if namespace.is_empty() {
+                Api::<NamespaceObject>::all(client.clone()).list_metadata(&one).await.is_ok()
+            } else {
+                Api::<ConfigMap>::namespaced(client.clone(), &namespace).list_metadata(&one).await.is_ok()
+            };
+            if answers {
+                return Some((Change::Reachable, (client, namespace, webhook)));
+            }
+        }
+    };
+    stream::unfold(state, next).boxed()
 }
 
 /// What the files hold, whenever it is something else than before.
@@ -138,6 +189,11 @@ fn key<K: Resource>(kind: &str, object: &K) -> String {
     }
 }
 
+/// The time since 1970.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 /// Publishes catalogs and says what changed.
 struct Publisher {
     webhook: Arc<Webhook>,
@@ -155,6 +211,12 @@ struct Publisher {
     /// Templates of the pods' own namespaces, and what is served of them.
     local: BTreeMap<String, Sources>,
     local_catalogs: BTreeMap<String, Arc<Catalog>>,
+    /// ConfigMaps by what their holders are called.
+    references: BTreeMap<String, ObjectReference>,
+    /// How long the last publication took.
+    took: Duration,
+    /// When watching failed last.
+    failed: Option<Instant>,
 }
 
 impl Publisher {
@@ -171,10 +233,14 @@ impl Publisher {
             reported: BTreeSet::new(),
             warned: BTreeSet::new(),
             unreadable: Vec::new(),
+            references: BTreeMap::new(),
+            took: Duration::ZERO,
+            failed: None,
         }
     }
 
-    fn apply(&mut self, change: Change) {
+    /// Takes over a change; whether there is something to publish.
+    fn apply(&mut self, change: Change) -> bool {
         let complete = match change {
             Change::Files(files, values) => {
                 templates::load(&files, &mut self.sources);
@@ -197,11 +263,34 @@ impl Publisher {
             }),
             Change::Failed(error) => {
                 tracing::warn!(%error, "watching the cluster failed; trying again");
+                self.failed = Some(Instant::now());
+                self.freshness(false);
+                false
+            }
+            // Whatever still fails has failed again meanwhile.
+            Change::Reachable => {
+                self.freshness(self.failed.is_none_or(|failed| failed.elapsed() > INTERVAL * 3));
                 false
             }
         };
-        if complete && self.waits_for.is_empty() {
-            self.publish();
+        complete && self.waits_for.is_empty()
+    }
+
+    /// Records whether the cluster can be watched; what was last seen is served all the while.
+    fn freshness(&self, fresh: bool) {
+        let before = self.webhook.stale_since.load(Ordering::Relaxed);
+        match (fresh, before) {
+            (true, 0) => {}
+            (true, _) => {
+                self.webhook.stale_since.store(0, Ordering::Relaxed);
+                self.webhook.metrics.in_sync(true);
+                tracing::info!("the cluster can be watched again");
+            }
+            (false, before) => {
+                self.webhook.metrics.in_sync(false);
+                let since = if before == 0 { now().as_secs() } else { before };
+                self.webhook.stale_since.store(since, Ordering::Relaxed);
+            }
         }
     }
 
@@ -264,10 +353,12 @@ impl Publisher {
 
     fn set_templates(&mut self, object: ConfigMap) {
         let holder = self.holder(&object);
+        self.refer(&holder.name, &object);
         self.sources.set(&holder, templates::of_config_map(&holder, object.data.unwrap_or_default()));
     }
 
     fn remove_templates(&mut self, name: &str) {
+        self.references.remove(&self.holder_name(name));
         self.sources.remove(&self.holder_name(name));
     }
 
@@ -290,6 +381,7 @@ impl Publisher {
         let rules = self.webhook.trust.rules_of(&namespace);
         let created = object.creation_timestamp().map(|time| time.0.to_string()).unwrap_or_default();
         let holder = Holder { created, name: format!("ConfigMap {namespace}/{}", object.name_any()) };
+        self.refer(&holder.name, &object);
         let mut found = templates::of_config_map(&holder, object.data.unwrap_or_default());
         let keys = || self.webhook.settings.keys.clone();
         let sources = self.local.entry(namespace.clone()).or_insert_with(|| Sources::with_rules(rules, keys()));
@@ -305,6 +397,7 @@ impl Publisher {
 
     fn remove_local(&mut self, name: &str) {
         let Some((namespace, _)) = name.split_once('/') else { return };
+        self.references.remove(&format!("ConfigMap {name}"));
         if let Some(sources) = self.local.get_mut(namespace) {
             sources.remove(&format!("ConfigMap {name}"));
         }
@@ -315,7 +408,9 @@ impl Publisher {
         let Some(sources) = self.local.get(namespace) else { return };
         let published = sources.catalog();
         for error in &published.errors {
-            tracing::warn!("template of a namespace rejected: {}", error.one_line());
+            let error = error.one_line();
+            tracing::warn!("template of a namespace rejected: {error}");
+            self.tell(&error);
         }
         if sources.holders().next().is_none() {
             self.local.remove(namespace);
@@ -333,13 +428,14 @@ impl Publisher {
     }
 
     fn publish(&mut self) {
+        let started = Instant::now();
         let mut published = self.sources.catalog();
         published.errors.extend(self.unreadable.iter().cloned());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        self.webhook.metrics.published(&published.valid, &self.sources.take_failed(), now);
+        self.webhook.metrics.published(&published.valid, &self.sources.take_failed(), now().as_secs_f64());
         let current: BTreeSet<String> = published.errors.iter().map(Diagnostic::one_line).collect();
         for error in current.difference(&self.reported) {
             tracing::error!("template rejected: {error}");
+            self.tell(error);
         }
         for error in self.reported.difference(&current) {
             tracing::info!("template problem gone: {error}");
@@ -354,5 +450,23 @@ impl Publisher {
         let catalog = published.catalog.with_namespaces(Arc::new(self.namespaces.clone()));
         let catalog = catalog.with_local(self.local_catalogs.clone(), self.webhook.trust.prefers_namespaces);
         self.webhook.catalog.store(Arc::new(Some(catalog)));
+        self.took = started.elapsed();
+    }
+
+    /// Tells a problem on the ConfigMap that it is in.
+    fn tell(&self, error: &str) {
+        let Some(events) = &self.webhook.events else { return };
+        let is_in = |holder: &str| error.strip_prefix(holder).is_some_and(|rest| rest.starts_with([' ', ':']));
+        if let Some((_, reference)) = self.references.iter().find(|(holder, _)| is_in(holder)) {
+            let (regarding, text) = (reference.clone(), error.to_owned());
+            events.tell(Note { regarding, reason: Reason::InvalidTemplate, text }, &self.webhook.metrics);
+        }
+    }
+
+    /// Remembers how to refer to a ConfigMap; only where that is needed.
+    fn refer(&mut self, holder: &str, object: &ConfigMap) {
+        if self.webhook.events.is_some() {
+            self.references.insert(holder.to_owned(), object.object_ref(&()));
+        }
     }
 }

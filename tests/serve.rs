@@ -204,6 +204,21 @@ fn names_from_outside_are_no_metric_labels() {
     assert!(page.contains("template=\"(unknown)\"") && !page.contains("evil-1"), "{page}");
 }
 
+#[test]
+fn the_level_of_the_log_is_set_while_it_runs() {
+    let (folder, templates) = (tempfile::tempdir().unwrap(), templates());
+    let webhook = start(folder.path(), templates.path(), &[]);
+    assert_eq!(webhook.set_log_level("loud").0, 400);
+    assert_eq!(webhook.set_log_level("debug"), (200, "DEBUG\n".to_owned()));
+    let asks = REVIEW.replace("fluent-bit", "absent").replace("\"CREATE\"", "\"UPDATE\"");
+    assert_eq!(connect(&webhook).post(&asks).expect("an answer").status, 200);
+    assert!(webhook.log().contains("unchanged") && webhook.log().contains("NotAPodCreate"), "{}", webhook.log());
+    assert_eq!(webhook.set_log_level("error").0, 200);
+    let before = webhook.log().len();
+    assert_eq!(connect(&webhook).post(REVIEW).expect("an answer").status, 200);
+    assert_eq!(webhook.log().len(), before, "nothing below error: {}", webhook.log());
+}
+
 /// The API server keeps idle connections for 90 s; hyper would end them after 30 if it was not told.
 /// The clock is moved while nothing else happens, so no time passes.
 #[test]

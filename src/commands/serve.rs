@@ -12,12 +12,18 @@ use clap::{Args, ValueEnum};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{fmt, reload};
 
 use super::Failure;
 use super::settings::{Level, SettingsArgs};
 use crate::certs::{self, Certificate, Current};
+use crate::events::Events;
 use crate::inject::Settings;
 use crate::inject::sources::Rules;
+use crate::server::admin::SetLogLevel;
 use crate::server::{self, Limits, Trust, Webhook, accept, admin};
 use crate::watch;
 
@@ -89,6 +95,10 @@ pub(super) struct ServeArgs {
     /// Decide, log and count, but neither change nor refuse anything
     #[arg(long, env = "SIDECAR_INJECTOR_OBSERVE")]
     observe: bool,
+    /// Send Kubernetes Events for pods that are refused, templates that are left out and templates that are broken; needs the
+    /// right to create events
+    #[arg(long, env = "SIDECAR_INJECTOR_EVENTS")]
+    events: bool,
     /// Most requests at once; others are told to come again in a second, which the API server does
     #[arg(long, value_name = "NUMBER", default_value_t = 1024, env = "SIDECAR_INJECTOR_MAX_REQUESTS")]
     max_requests: usize,
@@ -142,11 +152,11 @@ impl ServeArgs {
 
 /// Runs the command until SIGTERM or SIGINT.
 pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
-    log_to_stderr(args.log_format, args.log_level);
+    let set_log_level = log_to_stderr(args.log_format, args.log_level);
     log_panics();
     let settings = args.settings.settings().map_err(|error| Failure::Usage(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start")?;
-    runtime.block_on(serve(args, settings))?;
+    runtime.block_on(serve(args, settings, set_log_level))?;
     Ok(())
 }
 
@@ -158,21 +168,25 @@ fn log_panics() {
     }));
 }
 
-fn log_to_stderr(format: LogFormat, level: tracing::Level) {
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_ansi(false);
+fn log_to_stderr(format: LogFormat, level: tracing::Level) -> SetLogLevel {
+    let (filter, handle) = reload::Layer::new(LevelFilter::from_level(level));
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    let registry = tracing_subscriber::registry().with(filter);
     match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => registry.with(lines).init(),
+        LogFormat::Json => registry.with(lines.json()).init(),
     }
+    // The subscriber lives as long as the process.
+    Box::new(move |level| drop(handle.reload(LevelFilter::from_level(level))))
 }
 
-async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
+async fn serve(args: ServeArgs, settings: Settings, set_log_level: SetLogLevel) -> anyhow::Result<()> {
     // Everything that can be wrong is found before a port is bound.
     if let Some(path) = args.templates.iter().chain(&args.values).find(|path| !path.exists()) {
         return Err(anyhow!("{}: no such file or folder", path.display()));
     }
     let certificate = certificate(&args)?;
-    let client = if args.namespace.is_some() || args.watch_namespaces {
+    let client = if args.namespace.is_some() || args.watch_namespaces || args.events {
         Some(kube::Client::try_default().await.context("failed to find a cluster (KUBECONFIG or in-cluster)")?)
     } else {
         None
@@ -182,14 +196,18 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     let settings = Settings { observe: args.observe, ..settings };
     let timeout = Duration::from_secs(args.request_timeout);
     let limits = Limits { requests: args.max_requests, body_memory: args.body_memory, timeout };
-    let webhook = Webhook::with(settings, args.trust(), limits);
+    let mut webhook = Webhook::build(settings, args.trust(), limits);
+    let told = client.clone().filter(|_| args.events);
+    webhook.events = told.map(|client| Events::start(client, &webhook.metrics));
+    let webhook = Arc::new(webhook);
     webhook.metrics.certificate(certificate.not_after());
     let tls = certs::server_config(Arc::clone(&certificate))?;
     let listener = bind(args.listen, "--listen").await?;
     let admin_listener = bind(args.admin_listen, "--admin-listen").await?;
     let addresses = (listener.local_addr()?, admin_listener.local_addr()?);
-    let admin = admin::Admin::new(Arc::clone(&webhook));
-    tokio::spawn(axum::serve(admin_listener, admin::router(Arc::clone(&admin))).into_future());
+    let admin = admin::Admin::new(Arc::clone(&webhook), set_log_level);
+    let pages = admin::router(Arc::clone(&admin)).into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(axum::serve(admin_listener, pages).into_future());
     tokio::spawn(renew(args.tls_cert.clone().zip(args.tls_key.clone()), certificate, Arc::clone(&webhook)));
     let source = match args.namespace {
         Some(namespace) => watch::Source::ConfigMaps(namespace),

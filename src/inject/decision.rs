@@ -52,8 +52,8 @@ pub struct Decision {
 pub struct Outcome {
     /// Its name.
     pub name: String,
-    /// Whether a central template serves that name; other names are the users' own.
-    pub known: bool,
+    /// Where the template is from.
+    pub origin: Origin,
     /// Its version, if it has one and is known.
     pub version: Option<String>,
     /// `Injected`, or why not.
@@ -71,6 +71,17 @@ impl Outcome {
             None => self.name.clone(),
         }
     }
+}
+
+/// Where a template is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A central one.
+    Central,
+    /// One of the pod's own namespace: its name is its users'.
+    Namespace,
+    /// There is none of that name.
+    Unknown,
 }
 
 /// Longest message, in bytes.

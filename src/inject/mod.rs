@@ -52,7 +52,7 @@ pub mod yaml;
 use std::cell::RefCell;
 
 pub use additions::Additions;
-pub use decision::{Decision, Outcome, Verdict};
+pub use decision::{Decision, Origin, Outcome, Verdict};
 pub use item::{Item, Port};
 
 use catalog::Catalog;

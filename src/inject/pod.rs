@@ -161,8 +161,15 @@ impl Metadata<'_> {
 
 /// One owner.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[serde(remote = "Self")]
 pub struct OwnerReference<'a> {
+    /// E.g. `apps/v1`.
+    #[serde(borrow, default)]
+    pub api_version: Text<'a>,
+    /// The owner's uid.
+    #[serde(borrow, default)]
+    pub uid: Text<'a>,
     /// E.g. `ReplicaSet`.
     #[serde(borrow, default)]
     pub kind: Text<'a>,

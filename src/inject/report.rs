@@ -188,7 +188,7 @@ impl Case<'_> {
             };
             Outcome {
                 name: wanted.name.to_owned(),
-                known: self.catalog.is_central(wanted.name),
+                origin: self.catalog.origin(wanted.name),
                 version: template.and_then(|template| template.version.clone()),
                 reason,
                 denied: denied && problem.is_some(),

@@ -4,6 +4,7 @@
 use serde_json::Value as Json;
 
 use super::catalog::{Catalog, Unknown};
+use super::decision::Origin;
 use super::namespaces::Namespaces;
 use super::select::TemplateRef;
 use super::template::{AutoInject, Template};
@@ -51,9 +52,13 @@ impl<'c> View<'c> {
         names
     }
 
-    /// Whether a central template serves the name: those of namespaces are their users' own.
-    pub(super) fn is_central(&self, name: &str) -> bool {
-        self.central.has(name) && std::ptr::eq(self.serving(name), self.central)
+    /// Where the template of that name is from.
+    pub(super) fn origin(&self, name: &str) -> Origin {
+        match self.serving(name) {
+            serving if !serving.has(name) => Origin::Unknown,
+            serving if std::ptr::eq(serving, self.central) => Origin::Central,
+            _ => Origin::Namespace,
+        }
     }
 
     pub(super) fn values(&self) -> &'c Json {

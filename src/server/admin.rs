@@ -1,31 +1,37 @@
-//! The plain-HTTP port for kubelet and Prometheus: health, readiness, metrics.
+//! The plain-HTTP port for kubelet and Prometheus: health, readiness, metrics; and, from the same machine alone, the
+//! level of the log.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, put};
 
 use super::Webhook;
 
 /// What readiness depends on.
-#[derive(Debug)]
 pub struct Admin {
     webhook: Arc<Webhook>,
     /// Set when the webhook port listens.
     pub listening: AtomicBool,
     /// Set when the process was told to end.
     pub draining: AtomicBool,
+    set_log_level: SetLogLevel,
 }
+
+/// Changes the level of the log.
+pub type SetLogLevel = Box<dyn Fn(tracing::Level) + Send + Sync>;
 
 impl Admin {
     /// Not ready yet.
     #[must_use]
-    pub fn new(webhook: Arc<Webhook>) -> Arc<Self> {
-        Arc::new(Self { webhook, listening: AtomicBool::new(false), draining: AtomicBool::new(false) })
+    pub fn new(webhook: Arc<Webhook>, set_log_level: SetLogLevel) -> Arc<Self> {
+        let (listening, draining) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { webhook, listening, draining, set_log_level })
     }
 
     fn unready(&self) -> Option<&'static str> {
@@ -47,13 +53,40 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .route("/log-level", put(log_level))
         .with_state(admin)
 }
 
 async fn ready(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     match admin.unready() {
-        None => (StatusCode::OK, "ok\n".to_owned()),
+        // Still ready: answers from the last catalog are better than none.
+        None => match admin.webhook.stale_since.load(Ordering::Relaxed) {
+            0 => (StatusCode::OK, "ok\n".to_owned()),
+            since => {
+                (StatusCode::OK, format!("ok, but the cluster cannot be watched since {since} (seconds since 1970)\n"))
+            }
+        },
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    }
+}
+
+/// Sets the level, e.g. `curl -X PUT -d debug localhost:8080/log-level`. Debug lines name every pod, so whoever may
+/// switch them on must be inside.
+async fn log_level(
+    State(admin): State<Arc<Admin>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    body: String,
+) -> impl IntoResponse {
+    if !peer.ip().to_canonical().is_loopback() {
+        return (StatusCode::FORBIDDEN, "the level can be set from the same machine alone\n".to_owned());
+    }
+    match body.trim().parse::<tracing::Level>() {
+        Ok(level) => {
+            (admin.set_log_level)(level);
+            tracing::info!(%level, "log level set");
+            (StatusCode::OK, format!("{level}\n"))
+        }
+        Err(_) => (StatusCode::BAD_REQUEST, "the levels are error, warn, info, debug and trace\n".to_owned()),
     }
 }
 

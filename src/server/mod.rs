@@ -2,6 +2,7 @@
 //! is decided is the core's business; it holds one snapshot of the catalog per request and no lock.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -13,6 +14,7 @@ use axum::routing::post;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::events::Events;
 use crate::inject::catalog::Catalog;
 use crate::inject::quantity::duration;
 use crate::inject::sources::Rules;
@@ -35,6 +37,10 @@ pub struct Webhook {
     pub trust: Trust,
     /// The metrics.
     pub metrics: Metrics,
+    /// Where Kubernetes Events go, if they are wanted.
+    pub events: Option<Events>,
+    /// When the cluster could no longer be watched, in seconds since 1970; 0 while it can.
+    pub stale_since: AtomicU64,
     limits: Limits,
     places: Places,
     /// One permit for each KiB of bodies.
@@ -121,7 +127,13 @@ impl Webhook {
     /// The same with rules for templates, and limits.
     #[must_use]
     pub fn with(settings: Settings, trust: Trust, limits: Limits) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::build(settings, trust, limits))
+    }
+
+    /// The same, to be completed.
+    #[must_use]
+    pub fn build(settings: Settings, trust: Trust, limits: Limits) -> Self {
+        Self {
             catalog: ArcSwap::from_pointee(None),
             settings,
             trust,
@@ -129,7 +141,9 @@ impl Webhook {
             limits,
             places: Places::new(limits.requests),
             bodies: Semaphore::new(limits.body_memory * 1024),
-        })
+            events: None,
+            stale_since: AtomicU64::new(0),
+        }
     }
 }
 
@@ -252,7 +266,11 @@ fn answer(webhook: &Webhook, entry: Entry, body: &[u8]) -> Result<Vec<u8>, Refus
         Err(error) => Err(Refusal::new(StatusCode::BAD_REQUEST, error.to_string())),
         Ok(answer) => {
             let took = started.elapsed();
-            webhook.metrics.decided(&answer.decision, took);
+            let uid = answer.request.as_ref().map(|request| request.uid.as_str());
+            webhook.metrics.decided(&answer.decision, took, uid);
+            if let Some(events) = &webhook.events {
+                events.of(&answer, &webhook.metrics);
+            }
             log(&answer, took.as_micros());
             Ok(answer.body)
         }

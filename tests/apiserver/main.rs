@@ -19,6 +19,7 @@ mod support;
 mod admission;
 mod bed;
 mod catalog;
+mod events;
 mod failure;
 mod golden;
 mod objects;
@@ -61,11 +62,12 @@ fn main() -> ExitCode {
 
 /// All scenarios as trials on one bed.
 fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
-    let groups: [&[Entry]; 9] = [
+    let groups: [&[Entry]; 10] = [
         admission::SCENARIOS,
         workloads::SCENARIOS,
         reinvocation::SCENARIOS,
         catalog::SCENARIOS,
+        events::SCENARIOS,
         failure::SCENARIOS,
         reviews::SCENARIOS,
         pod_types::SCENARIOS,

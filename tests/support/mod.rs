@@ -12,6 +12,7 @@ pub(crate) mod endpoint;
 pub(crate) mod http;
 pub(crate) mod pod_types;
 pub(crate) mod process;
+pub(crate) mod stub;
 pub(crate) mod tls_client;
 pub(crate) mod wait;
 pub(crate) mod webhook;

@@ -120,6 +120,11 @@ impl Webhook {
         http::get(self.admin, "/metrics").expect("read /metrics")
     }
 
+    /// Sets the level of its log; status and text of the answer.
+    pub(crate) fn set_log_level(&self, level: &str) -> (u16, String) {
+        http::send(self.admin, "PUT", "/log-level", level).expect("an answer")
+    }
+
     /// How many reviews it has answered, of those whose metric line contains `labels`
     /// (`reason="NotRequested"`, or nothing for all).
     pub(crate) fn answered(&self, labels: &str) -> u64 {
