@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use sidecar_injector::inject::Entry;
 use sidecar_injector::templates;
 use sidecar_injector::workload::{PodTemplate, pod_templates};
-use support::cluster::Cluster;
+use support::conformance::Caller;
 use support::webhook::Webhook;
 
 fn cases() -> Vec<PathBuf> {
@@ -116,23 +116,6 @@ fn review_of(pod: &PodTemplate) -> Value {
     })
 }
 
-/// The pod of a review after the answer's patch, or the refusal.
-fn answered(review: &Value, answer: &Value) -> Result<Value, String> {
-    let response = &answer["response"];
-    assert_eq!(response["uid"], "golden");
-    if response["allowed"] == false {
-        return Err(response["status"]["message"].as_str().expect("a message").to_owned());
-    }
-    let mut pod = review["request"]["object"].clone();
-    assert_eq!(response["patch"].is_null(), response["patchType"].is_null(), "both or neither");
-    if let Some(patch) = response["patch"].as_str() {
-        let patch = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, patch).expect("base64");
-        let patch: json_patch::Patch = serde_json::from_slice(&patch).expect("a patch");
-        json_patch::patch(&mut pod, &patch).expect("applies");
-    }
-    Ok(pod)
-}
-
 fn start(case: &Path, settings: &CaseSettings, folder: &Path, name: &str) -> Webhook {
     let authority = folder.join(format!("{name}.ca.crt"));
     let mut webhook = Webhook::start_with(folder, name, |command| {
@@ -148,7 +131,6 @@ fn start(case: &Path, settings: &CaseSettings, folder: &Path, name: &str) -> Web
 
 #[test]
 fn the_webhook_agrees_with_the_corpus() {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let folder = tempfile::tempdir().expect("a folder");
     for (number, case) in cases().iter().enumerate() {
         // Without a cluster the webhook knows no namespaces; those cases are run against a real one.
@@ -158,7 +140,7 @@ fn the_webhook_agrees_with_the_corpus() {
         let settings = CaseSettings::of(case);
         let webhook = start(case, &settings, folder.path(), &format!("case-{number}"));
         let path = if settings.entry() == Entry::Policy { "/mutate/policy" } else { "/mutate" };
-        let client = Cluster::at(runtime.handle().clone(), &webhook.base_url(), &webhook.authority).expect("a client");
+        let caller = Caller::new(webhook.listen(), &webhook.authority);
         let outputs: Option<Vec<Value>> =
             expected(case, "output.json").map(|text| serde_json::from_str(&text).unwrap());
         let input = documents(&expected(case, "input.yaml").expect("input"));
@@ -170,11 +152,10 @@ fn the_webhook_agrees_with_the_corpus() {
                 if let Some(namespace) = &pod.namespace {
                     review["request"]["namespace"] = namespace.as_str().into();
                 }
-                let answer = client.create(path, &review).expect("an answer");
-                match answered(&review, &answer) {
+                match caller.call(path, &review) {
                     Err(message) => denials.push(message),
-                    Ok(after) => {
-                        compare_pod(case, &pod, &after, outputs.as_ref().map_or(*document, |list| &list[index]))
+                    Ok(admitted) => {
+                        compare_pod(case, &pod, &admitted.pod, outputs.as_ref().map_or(*document, |list| &list[index]))
                     }
                 }
             }
@@ -184,6 +165,32 @@ fn the_webhook_agrees_with_the_corpus() {
         let reasons: Vec<_> = denials.iter().map(|message| reason(message)).collect();
         assert_eq!(reasons, denied.lines().map(reason).collect::<Vec<_>>(), "{}", case.display());
     }
+}
+
+/// As many calls at once as the API server keeps connections for, and more: everybody's answer is their own.
+#[test]
+fn twenty_five_connections_are_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/two-templates-on-a-bare-pod");
+    let webhook = start(&case, &CaseSettings::of(&case), folder.path(), "kept");
+    let caller = Caller::new(webhook.listen(), &webhook.authority);
+    let input = documents(&expected(&case, "input.yaml").expect("input"));
+    let (_, document) = input.iter().find(|(_, document)| !document.is_null()).expect("a pod");
+    let pod = pod_templates(document).remove(0);
+    std::thread::scope(|scope| {
+        for thread in 0..40 {
+            let (caller, pod) = (&caller, &pod);
+            scope.spawn(move || {
+                for call in 0..5 {
+                    let mut review = review_of(pod);
+                    review["request"]["uid"] = format!("{thread}-{call}").into();
+                    let path = if call % 2 == 0 { "/mutate" } else { "//mutate/" };
+                    assert!(caller.call(path, &review).expect("admitted").patched);
+                }
+            });
+        }
+    });
+    assert_eq!(caller.kept(), 25);
 }
 
 /// What the webhook makes of the pod is what stands in the corpus. Not compared: documents whose

@@ -6,6 +6,7 @@
 
 pub(crate) mod binaries;
 pub(crate) mod cluster;
+pub(crate) mod conformance;
 pub(crate) mod control_plane;
 pub(crate) mod credentials;
 pub(crate) mod endpoint;
