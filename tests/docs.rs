@@ -2,6 +2,7 @@
 //! (`UPDATE_DOCS=1` writes them anew).
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![cfg(feature = "cluster")]
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,7 +12,9 @@ use serde_json::Value;
 use sidecar_injector::inject::diagnostic::{Severity, Source};
 use sidecar_injector::inject::keys::Keys;
 use sidecar_injector::inject::lint::{self, Limits, RULES};
+use sidecar_injector::inject::reason::Reason;
 use sidecar_injector::inject::schema;
+use sidecar_injector::metrics::DESCRIPTIONS;
 
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
@@ -85,9 +88,50 @@ fn template_reference() -> String {
     page
 }
 
+fn reason_reference() -> String {
+    let mut page = "# Reasons\n\nGenerated from the program. The same word stands in messages, warnings, events, logs, metrics and the trace.\n\n| reason | means | do |\n|---|---|---|\n".to_owned();
+    for reason in Reason::ALL {
+        let (means, remedy) = reason.explanation();
+        let _ = writeln!(page, "| `{reason}` | {means} | {remedy} |");
+    }
+    page
+}
+
+fn metric_reference() -> String {
+    let mut page = "# Metrics\n\nGenerated from the program. `/metrics` of the admin port, OpenMetrics; what to do about them: [operations](../operations.md).\n\n| metric | type | labels | |\n|---|---|---|---|\n".to_owned();
+    for metric in DESCRIPTIONS {
+        let ending = match metric.kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        let labels = metric.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(
+            page,
+            "| `sidecar_injector_{}{ending}` | {} | {labels} | {}. |",
+            metric.name, metric.kind, metric.help
+        );
+    }
+    page
+}
+
+/// Every metric and every alert's metric is explained where operators look.
+#[test]
+fn operations_explain_every_metric() {
+    let text = fs::read_to_string(docs().join("operations.md")).expect("the page");
+    for metric in DESCRIPTIONS {
+        assert!(text.contains(metric.name), "docs/operations.md says nothing of {}", metric.name);
+    }
+}
+
 #[test]
 fn generated_references_are_current() {
-    for (file, text) in [("reference/lint.md", lint_reference()), ("reference/template.md", template_reference())] {
+    for (file, text) in [
+        ("reference/lint.md", lint_reference()),
+        ("reference/template.md", template_reference()),
+        ("reference/reasons.md", reason_reference()),
+        ("reference/metrics.md", metric_reference()),
+    ] {
         let path = docs().join(file);
         if std::env::var_os("UPDATE_DOCS").is_some() {
             fs::write(&path, text).expect("write the page");

@@ -2,7 +2,7 @@
 //! (`UPDATE_GOLDEN=1` writes it anew; read the difference). Whatever comes: a 400, or an answer that says what is wrong
 //! with the pod, or, where the wrong place does not matter, the answer a sound review gets. Never a 5xx, never a panic.
 
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(feature = "cluster")]
 
 use std::collections::BTreeMap;

@@ -62,7 +62,8 @@ impl Caller {
         let answer = self.post(path, &again);
         match check(&again, &answer) {
             Ok(second) => {
-                assert!(!second.patched, "a second round adds something: {answer}\nto {}", again["request"]["object"])
+                let pod = &again["request"]["object"];
+                assert!(!second.patched, "a second round adds something: {answer}\nto {pod}");
             }
             Err(denial) => panic!("the second round refuses what the first admitted: {denial}"),
         }
