@@ -14,6 +14,8 @@ pub mod inject;
 pub mod metrics;
 #[cfg(feature = "cluster")]
 pub mod server;
+#[cfg(feature = "cluster")]
+pub mod telemetry;
 pub mod templates;
 pub mod values;
 #[cfg(feature = "cluster")]

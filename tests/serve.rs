@@ -8,10 +8,10 @@
 mod support;
 
 use std::fs;
-use std::io::Write as _;
-use std::net::TcpStream;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sidecar_injector::certs;
@@ -217,6 +217,51 @@ fn the_level_of_the_log_is_set_while_it_runs() {
     let before = webhook.log().len();
     assert_eq!(connect(&webhook).post(REVIEW).expect("an answer").status, 200);
     assert_eq!(webhook.log().len(), before, "nothing below error: {}", webhook.log());
+}
+
+/// A collector that keeps what it is sent.
+fn collector() -> (String, Arc<Mutex<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, received) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+    let keeps = Arc::clone(&received);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (Ok(mut stream), keeps) = (stream, Arc::clone(&keeps)) else { continue };
+            std::thread::spawn(move || {
+                let mut part = [0; 4096];
+                while let Ok(length @ 1..) = stream.read(&mut part) {
+                    keeps.lock().unwrap().extend_from_slice(&part[..length]);
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+                }
+            });
+        }
+    });
+    (format!("http://{address}/v1/traces"), received)
+}
+
+#[test]
+fn traces_go_on_from_the_api_servers() {
+    let (folder, templates) = (tempfile::tempdir().unwrap(), templates());
+    let (endpoint, received) = collector();
+    let mut webhook = start(folder.path(), templates.path(), &["--otlp-endpoint", &endpoint]);
+    let parent = "0af7651916cd43dd8448eb211c80319c";
+    let head = TlsClient::head(REVIEW.len());
+    let head = head.replace("Host:", &format!("traceparent: 00-{parent}-b7ad6b7169203331-01\r\nHost:"));
+    let mut client = connect(&webhook);
+    client.send(head.as_bytes()).unwrap();
+    client.send(REVIEW.as_bytes()).unwrap();
+    assert_eq!(client.answer().expect("an answer").status, 200);
+    drop(client);
+    // What has not been sent yet is sent at the end.
+    webhook.terminate();
+    assert!(webhook.ended().success());
+    let bytes = received.lock().unwrap().clone();
+    let trace: Vec<u8> = (0..16).map(|at| u8::from_str_radix(&parent[at * 2..at * 2 + 2], 16).unwrap()).collect();
+    let has = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+    for part in [&trace[..], b"sidecar-injector", b"admission", b"Injected", b"fluent-bit"] {
+        assert!(has(part), "{part:?} in {}", String::from_utf8_lossy(&bytes));
+    }
+    assert!(!has(b"nginx"), "nothing of the pod");
 }
 
 /// The API server keeps idle connections for 90 s; hyper would end them after 30 if it was not told.

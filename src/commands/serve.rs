@@ -12,10 +12,6 @@ use clap::{Args, ValueEnum};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{fmt, reload};
 
 use super::Failure;
 use super::settings::{Level, SettingsArgs};
@@ -25,6 +21,7 @@ use crate::inject::Settings;
 use crate::inject::sources::Rules;
 use crate::server::admin::SetLogLevel;
 use crate::server::{self, Limits, Trust, Webhook, accept, admin};
+use crate::telemetry::{self, LogFormat, Traces};
 use crate::watch;
 
 /// How often certificate files are compared.
@@ -114,18 +111,15 @@ pub(super) struct ServeArgs {
     /// Write the addresses that are bound to this file, JSON
     #[arg(long, value_name = "FILE", env = "SIDECAR_INJECTOR_WRITE_ADDRESSES")]
     write_addresses: Option<PathBuf>,
+    /// Send OpenTelemetry traces here, OTLP over plain HTTP, e.g. http://collector:4318/v1/traces
+    #[arg(long, value_name = "URL", env = "SIDECAR_INJECTOR_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
     /// Form of log lines, on stderr
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "SIDECAR_INJECTOR_LOG_FORMAT")]
     log_format: LogFormat,
     /// Least level that is logged, e.g. info or debug
     #[arg(long, value_name = "LEVEL", default_value = "info", env = "SIDECAR_INJECTOR_LOG_LEVEL")]
     log_level: tracing::Level,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -152,32 +146,11 @@ impl ServeArgs {
 
 /// Runs the command until SIGTERM or SIGINT.
 pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
-    let set_log_level = log_to_stderr(args.log_format, args.log_level);
-    log_panics();
+    let set_log_level = telemetry::log_to_stderr(args.log_format, args.log_level);
     let settings = args.settings.settings().map_err(|error| Failure::Usage(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start")?;
     runtime.block_on(serve(args, settings, set_log_level))?;
     Ok(())
-}
-
-/// Tells where a panic happened and not what it says, which may be a piece of a pod.
-fn log_panics() {
-    std::panic::set_hook(Box::new(|info| {
-        let place = info.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "panic: a bug of the injector; please report it");
-    }));
-}
-
-fn log_to_stderr(format: LogFormat, level: tracing::Level) -> SetLogLevel {
-    let (filter, handle) = reload::Layer::new(LevelFilter::from_level(level));
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
-    let registry = tracing_subscriber::registry().with(filter);
-    match format {
-        LogFormat::Text => registry.with(lines).init(),
-        LogFormat::Json => registry.with(lines.json()).init(),
-    }
-    // The subscriber lives as long as the process.
-    Box::new(move |level| drop(handle.reload(LevelFilter::from_level(level))))
 }
 
 async fn serve(args: ServeArgs, settings: Settings, set_log_level: SetLogLevel) -> anyhow::Result<()> {
@@ -199,6 +172,7 @@ async fn serve(args: ServeArgs, settings: Settings, set_log_level: SetLogLevel) 
     let mut webhook = Webhook::build(settings, args.trust(), limits);
     let told = client.clone().filter(|_| args.events);
     webhook.events = told.map(|client| Events::start(client, &webhook.metrics));
+    webhook.traces = args.otlp_endpoint.as_deref().map(Traces::start).transpose()?;
     let webhook = Arc::new(webhook);
     webhook.metrics.certificate(certificate.not_after());
     let tls = certs::server_config(Arc::clone(&certificate))?;
@@ -216,7 +190,8 @@ async fn serve(args: ServeArgs, settings: Settings, set_log_level: SetLogLevel) 
     tokio::spawn(watch::run(source, client, args.watch_namespaces, Arc::clone(&webhook)));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let router = server::router(Arc::clone(&webhook));
-    let accepting = tokio::spawn(accept::serve(listener, tls, router, webhook, async {
+    let serving = Arc::clone(&webhook);
+    let accepting = tokio::spawn(accept::serve(listener, tls, router, serving, async {
         let _ = stopped.await;
     }));
     admin.listening.store(true, Ordering::Relaxed);
@@ -232,6 +207,9 @@ async fn serve(args: ServeArgs, settings: Settings, set_log_level: SetLogLevel) 
     tokio::time::sleep(Duration::from_secs(args.shutdown_delay)).await;
     let _ = stop.send(());
     accepting.await.context("the webhook port failed")?;
+    if let Some(traces) = &webhook.traces {
+        traces.stop();
+    }
     Ok(())
 }
 

@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -20,6 +21,7 @@ use crate::inject::quantity::duration;
 use crate::inject::sources::Rules;
 use crate::inject::{self, Answer, Entry, Refused, Settings, Verdict};
 use crate::metrics::Metrics;
+use crate::telemetry::Traces;
 use body::{Places, Received};
 
 pub mod accept;
@@ -39,6 +41,8 @@ pub struct Webhook {
     pub metrics: Metrics,
     /// Where Kubernetes Events go, if they are wanted.
     pub events: Option<Events>,
+    /// Where OpenTelemetry traces go, if they are wanted.
+    pub traces: Option<Traces>,
     /// When the cluster could no longer be watched, in seconds since 1970; 0 while it can.
     pub stale_since: AtomicU64,
     limits: Limits,
@@ -142,6 +146,7 @@ impl Webhook {
             places: Places::new(limits.requests),
             bodies: Semaphore::new(limits.body_memory * 1024),
             events: None,
+            traces: None,
             stale_since: AtomicU64::new(0),
         }
     }
@@ -170,15 +175,15 @@ fn guarded(routes: Router<Arc<Webhook>>, webhook: Arc<Webhook>) -> Router {
 }
 
 async fn requests(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
-    respond(&webhook, request, |body| answer(&webhook, Entry::Requests, body)).await
+    respond(&webhook, request, |headers, body| answer(&webhook, Entry::Requests, headers, body)).await
 }
 
 async fn policy(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
-    respond(&webhook, request, |body| answer(&webhook, Entry::Policy, body)).await
+    respond(&webhook, request, |headers, body| answer(&webhook, Entry::Policy, headers, body)).await
 }
 
 async fn validate(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
-    respond(&webhook, request, |body| {
+    respond(&webhook, request, |_, body| {
         let rules = |namespace: &str| webhook.trust.rules_of(namespace);
         match inject::validate::config_map(body, &webhook.settings, rules) {
             Err(error) => Err(Refusal::new(StatusCode::BAD_REQUEST, error.to_string())),
@@ -209,16 +214,17 @@ fn refused(webhook: &Webhook, refusal: Refusal) -> Response {
 async fn respond(
     webhook: &Webhook,
     request: Request,
-    answer: impl FnOnce(&[u8]) -> Result<Vec<u8>, Refusal>,
+    answer: impl FnOnce(&HeaderMap, &[u8]) -> Result<Vec<u8>, Refusal>,
 ) -> Response {
     let _in_flight = webhook.metrics.in_flight();
     let deadline = tokio::time::Instant::now() + webhook.limits.timeout.min(timeout_of(request.uri()));
     let result = async {
-        let (body, _place) = read(webhook, request, deadline).await?;
+        let (parts, body) = request.into_parts();
+        let (body, _place) = read(webhook, &parts.headers, body, deadline).await?;
         if tokio::time::Instant::now() >= deadline {
             return Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, "whoever asked does not wait any longer"));
         }
-        answer(&body.bytes)
+        answer(&parts.headers, &body.bytes)
     };
     match result.await {
         Ok(answer) => ([(header::CONTENT_TYPE, "application/json")], answer).into_response(),
@@ -226,17 +232,18 @@ async fn respond(
     }
 }
 
-async fn read(
-    webhook: &Webhook,
-    request: Request,
+async fn read<'w>(
+    webhook: &'w Webhook,
+    headers: &HeaderMap,
+    body: Body,
     deadline: tokio::time::Instant,
-) -> Result<(Received<'_>, SemaphorePermit<'_>), Refusal> {
-    if !is_json(request.headers()) {
+) -> Result<(Received<'w>, SemaphorePermit<'w>), Refusal> {
+    if !is_json(headers) {
         let why = "send an AdmissionReview as application/json";
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
     }
-    let length = text(request.headers(), header::CONTENT_LENGTH).parse().ok();
-    webhook.places.read(request.into_body(), length, &webhook.bodies, deadline).await
+    let length = text(headers, header::CONTENT_LENGTH).parse().ok();
+    webhook.places.read(body, length, &webhook.bodies, deadline).await
 }
 
 /// How long whoever sends the request waits: the API server says so in `?timeout=5s`.
@@ -257,10 +264,10 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
 }
 
-fn answer(webhook: &Webhook, entry: Entry, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+fn answer(webhook: &Webhook, entry: Entry, headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Refusal> {
     let catalog = webhook.catalog.load();
     let Some(catalog) = catalog.as_ref() else { return Err(Refusal::later("the templates are not read yet")) };
-    let started = Instant::now();
+    let (clock, started) = (SystemTime::now(), Instant::now());
     match inject::answer(body, entry, catalog, &webhook.settings) {
         Err(Refused::NamespacePending(_)) => Err(Refusal::later("the namespace is not known yet")),
         Err(error) => Err(Refusal::new(StatusCode::BAD_REQUEST, error.to_string())),
@@ -270,6 +277,9 @@ fn answer(webhook: &Webhook, entry: Entry, body: &[u8]) -> Result<Vec<u8>, Refus
             webhook.metrics.decided(&answer.decision, took, uid);
             if let Some(events) = &webhook.events {
                 events.of(&answer, &webhook.metrics);
+            }
+            if let Some(traces) = &webhook.traces {
+                traces.record(headers, clock, &answer);
             }
             log(&answer, took.as_micros());
             Ok(answer.body)
@@ -301,11 +311,10 @@ fn log(answer: &Answer<'_>, micros: u128) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::body::Body;
     use tower::ServiceExt as _;
 
     async fn bug(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
-        respond(&webhook, request, |_| panic!("a piece of a pod")).await
+        respond(&webhook, request, |_, _| panic!("a piece of a pod")).await
     }
 
     #[tokio::test]
