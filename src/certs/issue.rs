@@ -1,10 +1,19 @@
-//! Issues certificates in memory. Pure but for the key's randomness: the time is given.
+//! Issues certificates, and decides what to do next about those in the Secret. Pure but for the randomness of keys: state
+//! and time are given, the step comes out. It must not know Kubernetes.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use time::{Duration, OffsetDateTime};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer as _;
 
 use super::{Certificate, CertificateError};
 
@@ -13,45 +22,362 @@ const VALID: Duration = Duration::days(365);
 /// Clocks of other machines may be behind.
 const SKEW: Duration = Duration::hours(1);
 
+/// A certificate with its key, PEM.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pair {
+    /// The certificate.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
+}
+
+/// What the Secret holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// The authority that signs.
+    pub authority: Pair,
+    /// The one that will sign next, once everybody trusts it.
+    pub next: Option<Pair>,
+    /// The certificate of the one that signed before; replicas may still serve under it.
+    pub previous: Option<String>,
+    /// What is served.
+    pub leaf: Pair,
+}
+
+/// For whom and for how long certificates are made.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// DNS names and addresses of the webhook.
+    pub hosts: Vec<String>,
+    /// How long a leaf is valid. It is renewed after two thirds of that.
+    pub leaf: Duration,
+    /// How long an authority is valid. It is renewed after two thirds of that.
+    pub authority: Duration,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Write this to the Secret, if it is still what it was.
+    Write(Box<State>),
+    /// Put this into the webhook configurations.
+    Publish(String),
+    /// Nothing before then.
+    Wait(OffsetDateTime),
+}
+
 /// A serving certificate for `hosts` (DNS names and IP addresses) under an authority of its own, ECDSA
 /// P-256, and the authority's certificate as PEM for clients.
 ///
 /// # Errors
 /// When a host is no name.
 pub fn self_signed(hosts: &[String], now: OffsetDateTime) -> Result<(Certificate, String), CertificateError> {
-    let mut authority = named("sidecar-injector authority", Vec::new(), now)?;
-    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let issuer = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
-    let mut leaf = named("sidecar-injector", hosts.to_vec(), now)?;
-    leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let key = KeyPair::generate()?;
-    let signed = leaf.signed_by(&key, &issuer)?;
-    let certificate = Certificate::from_pem(signed.pem().as_bytes(), key.serialize_pem().as_bytes())?;
-    Ok((certificate, issuer.pem()))
+    let authority = authority(now, VALID)?;
+    let leaf = leaf(&authority, hosts, now, VALID)?;
+    let certificate = Certificate::from_pem(leaf.certificate.as_bytes(), leaf.key.as_bytes())?;
+    Ok((certificate, authority.certificate))
 }
 
-fn named(common_name: &str, hosts: Vec<String>, now: OffsetDateTime) -> Result<CertificateParams, rcgen::Error> {
+/// What to do about `state`, given what every webhook configuration trusts now.
+///
+/// # Errors
+/// When a certificate cannot be made, which is so for hosts that are no names.
+pub fn step(
+    state: Option<&State>,
+    trusted: &[String],
+    policy: &Policy,
+    now: OffsetDateTime,
+) -> Result<Step, CertificateError> {
+    let Some(state) = state.filter(|state| state.is_usable(policy, now)) else {
+        return Ok(Step::Write(Box::new(State::fresh(policy, now)?)));
+    };
+    let bundle = state.bundle();
+    if trusted.iter().any(|trusted| certificates(trusted) != certificates(&bundle)) {
+        return Ok(Step::Publish(bundle));
+    }
+    let mut new = state.clone();
+    if let Some(next) = new.next.take() {
+        // Everybody trusts it.
+        new.previous = Some(std::mem::replace(&mut new.authority, next).certificate);
+        new.leaf = leaf(&new.authority, &policy.hosts, now, policy.leaf)?;
+        return Ok(Step::Write(Box::new(new)));
+    }
+    let authority_due = due(&state.authority.certificate)?;
+    if now >= authority_due {
+        new.next = Some(authority(now, policy.authority)?);
+        return Ok(Step::Write(Box::new(new)));
+    }
+    let leaf_due = due(&state.leaf.certificate)?;
+    if now >= leaf_due {
+        new.leaf = leaf(&state.authority, &policy.hosts, now, policy.leaf)?;
+        return Ok(Step::Write(Box::new(new)));
+    }
+    let mut until = leaf_due.min(authority_due);
+    if let Some(previous) = &state.previous {
+        let (_, end) = validity(previous)?;
+        if now >= end {
+            new.previous = None;
+            return Ok(Step::Write(Box::new(new)));
+        }
+        until = until.min(end);
+    }
+    Ok(Step::Wait(until))
+}
+
+impl State {
+    fn fresh(policy: &Policy, now: OffsetDateTime) -> Result<Self, CertificateError> {
+        let authority = authority(now, policy.authority)?;
+        let leaf = leaf(&authority, &policy.hosts, now, policy.leaf)?;
+        Ok(Self { authority, next: None, previous: None, leaf })
+    }
+
+    /// Every authority that must be trusted.
+    #[must_use]
+    pub fn bundle(&self) -> String {
+        let next = self.next.as_ref().map(|next| next.certificate.as_str());
+        let all = [Some(self.authority.certificate.as_str()), next, self.previous.as_deref()];
+        let all: Vec<&str> = all.into_iter().flatten().map(str::trim_end).collect();
+        all.join("\n") + "\n"
+    }
+
+    /// Whether it can be gone on from: a leaf of the authority for the hosts wanted, both valid now, with their keys. What
+    /// is half written, foreign, expired or from the future is not mended but made anew.
+    fn is_usable(&self, policy: &Policy, now: OffsetDateTime) -> bool {
+        let valid = |pem: &str| validity(pem).is_ok_and(|(begin, end)| begin <= now && now < end);
+        let has_key = |pair: &Pair| Certificate::from_pem(pair.certificate.as_bytes(), pair.key.as_bytes()).is_ok();
+        let pairs = [Some(&self.authority), Some(&self.leaf), self.next.as_ref()];
+        pairs.into_iter().flatten().all(|pair| valid(&pair.certificate) && has_key(pair))
+            && is_signed(&self.leaf.certificate, &self.authority.certificate)
+            && has_hosts(&self.leaf.certificate, &policy.hosts)
+            && self.previous.as_ref().is_none_or(|previous| validity(previous).is_ok())
+    }
+}
+
+/// A new authority.
+fn authority(now: OffsetDateTime, valid: Duration) -> Result<Pair, CertificateError> {
+    let mut params = named("sidecar-injector authority", Vec::new(), now, valid)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+    Ok(Pair { certificate: issuer.pem(), key: issuer.key().serialize_pem() })
+}
+
+/// A leaf signed by `authority`. It ends with it at the latest.
+fn leaf(authority: &Pair, hosts: &[String], now: OffsetDateTime, valid: Duration) -> Result<Pair, CertificateError> {
+    let issuer = Issuer::from_ca_cert_pem(&authority.certificate, KeyPair::from_pem(&authority.key)?)?;
+    let mut params = named("sidecar-injector", hosts.to_vec(), now, valid)?;
+    params.not_after = params.not_after.min(validity(&authority.certificate)?.1);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let key = KeyPair::generate()?;
+    let signed = params.signed_by(&key, &issuer)?;
+    Ok(Pair { certificate: signed.pem(), key: key.serialize_pem() })
+}
+
+fn named(
+    common_name: &str,
+    hosts: Vec<String>,
+    now: OffsetDateTime,
+    valid: Duration,
+) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(hosts)?;
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name);
     params.not_before = now - SKEW;
-    params.not_after = now + VALID;
+    params.not_after = now + valid;
     Ok(params)
+}
+
+/// The certificates in a PEM text, whatever stands around them, sorted.
+fn certificates(pem: &str) -> Vec<Vec<u8>> {
+    let all = CertificateDer::pem_slice_iter(pem.as_bytes());
+    let mut all: Vec<Vec<u8>> = all.filter_map(|der| der.ok().map(|der| der.to_vec())).collect();
+    all.sort();
+    all
+}
+
+/// Reads the first certificate of a PEM text.
+fn with_certificate<T>(pem: &str, read: impl FnOnce(&X509Certificate<'_>) -> T) -> Result<T, CertificateError> {
+    let broken = |why: String| CertificateError::Parse(why);
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| broken(error.to_string()))?;
+    let (_, certificate) = X509Certificate::from_der(&der).map_err(|error| broken(error.to_string()))?;
+    Ok(read(&certificate))
+}
+
+fn validity(pem: &str) -> Result<(OffsetDateTime, OffsetDateTime), CertificateError> {
+    with_certificate(pem, |certificate| {
+        let validity = certificate.validity();
+        (validity.not_before.to_datetime(), validity.not_after.to_datetime())
+    })
+}
+
+/// When two thirds of its life are over.
+fn due(pem: &str) -> Result<OffsetDateTime, CertificateError> {
+    let (begin, end) = validity(pem)?;
+    let begin = begin + SKEW;
+    Ok(begin + (end - begin) * 2 / 3)
+}
+
+fn is_signed(leaf: &str, authority: &str) -> bool {
+    let signed = with_certificate(authority, |authority| {
+        with_certificate(leaf, |leaf| leaf.verify_signature(Some(authority.public_key())).is_ok())
+    });
+    matches!(signed, Ok(Ok(true)))
+}
+
+/// Whether a leaf is for exactly these hosts.
+fn has_hosts(leaf: &str, hosts: &[String]) -> bool {
+    let names = with_certificate(leaf, |leaf| {
+        let names = leaf.subject_alternative_name().ok().flatten().map(|names| names.value.general_names.clone());
+        names.unwrap_or_default().iter().filter_map(host).collect::<BTreeSet<String>>()
+    });
+    names.is_ok_and(|names| names == hosts.iter().cloned().collect())
+}
+
+fn host(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match bytes.len() {
+            4 => <[u8; 4]>::try_from(*bytes).ok().map(|bytes| IpAddr::from(bytes).to_string()),
+            _ => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| IpAddr::from(bytes).to_string()),
+        },
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn at(days: i64) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(1_800_000_000).expect("a time") + Duration::days(days)
+    }
+
+    fn policy() -> Policy {
+        let hosts = vec!["injector.tools.svc".to_owned(), "127.0.0.1".to_owned()];
+        Policy { hosts, leaf: Duration::days(30), authority: Duration::days(300) }
+    }
+
+    fn written(step: Step) -> State {
+        match step {
+            Step::Write(state) => *state,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The step where everybody trusts what the state says.
+    fn next(state: &State, days: i64) -> Step {
+        step(Some(state), &[state.bundle()], &policy(), at(days)).expect("a step")
+    }
+
+    fn fresh() -> State {
+        written(step(None, &[], &policy(), at(0)).expect("a step"))
+    }
+
     #[test]
     fn issues_for_names_and_addresses() {
-        let now = OffsetDateTime::from_unix_timestamp(1_800_000_000).expect("a time");
-        let hosts = ["injector.tools.svc".to_owned(), "127.0.0.1".to_owned()];
-        let (certificate, authority) = self_signed(&hosts, now).expect("issued");
-        assert_eq!(certificate.not_after, 1_800_000_000 + VALID.whole_seconds());
+        let (certificate, authority) = self_signed(&policy().hosts, at(0)).expect("issued");
+        assert_eq!(certificate.not_after, (at(0) + VALID).unix_timestamp());
         assert!(authority.starts_with("-----BEGIN CERTIFICATE-----"));
-        assert!(self_signed(&["ä".to_owned()], now).is_err());
+        assert!(self_signed(&["ä".to_owned()], at(0)).is_err());
+    }
+
+    #[test]
+    fn from_nothing_to_serving() {
+        let state = fresh();
+        assert_eq!(
+            step(Some(&state), &[String::new()], &policy(), at(0)).expect("a step"),
+            Step::Publish(state.bundle())
+        );
+        assert_eq!(next(&state, 0), Step::Wait(at(20)), "two thirds of the leaf's life");
+        assert_eq!(next(&state, 19), Step::Wait(at(20)));
+    }
+
+    #[test]
+    fn a_leaf_is_renewed_under_the_same_authority() {
+        let state = fresh();
+        let renewed = written(next(&state, 20));
+        assert_eq!(renewed.authority, state.authority);
+        assert_ne!(renewed.leaf, state.leaf);
+        assert_eq!(next(&renewed, 20), Step::Wait(at(40)));
+    }
+
+    #[test]
+    fn a_new_authority_is_trusted_before_it_signs_and_the_old_one_after() {
+        let mut state = fresh();
+        state.leaf = leaf(&state.authority, &policy().hosts, at(199), Duration::days(30)).expect("issued");
+        let announced = written(next(&state, 200));
+        assert_eq!((&announced.authority, &announced.leaf), (&state.authority, &state.leaf), "it only announces");
+        let unpublished = step(Some(&announced), &[state.bundle()], &policy(), at(200)).expect("a step");
+        assert_eq!(unpublished, Step::Publish(announced.bundle()));
+        let one_of_two = [announced.bundle(), state.bundle()];
+        let step_of_two = step(Some(&announced), &one_of_two, &policy(), at(200)).expect("a step");
+        assert!(matches!(step_of_two, Step::Publish(_)), "every configuration must trust it");
+        let promoted = written(next(&announced, 200));
+        assert_eq!(Some(&promoted.authority), announced.next.as_ref());
+        assert_eq!(promoted.previous.as_ref(), Some(&state.authority.certificate));
+        assert!(is_signed(&promoted.leaf.certificate, &promoted.authority.certificate));
+        assert_eq!(
+            certificates(&promoted.bundle()),
+            certificates(&announced.bundle()),
+            "nothing to publish in between"
+        );
+        let mut later = promoted.clone();
+        later.leaf = leaf(&later.authority, &policy().hosts, at(300), Duration::days(30)).expect("issued");
+        assert_eq!(written(next(&later, 300)).previous, None, "forgotten when it has expired");
+    }
+
+    #[test]
+    fn what_cannot_be_gone_on_from_is_made_anew() {
+        let (sound, other) = (fresh(), fresh());
+        let pair = |pair: &Pair| pair.clone();
+        let cases: [(&str, State); 7] = [
+            ("a foreign authority", State { authority: pair(&other.authority), ..sound.clone() }),
+            ("a foreign leaf", State { leaf: pair(&other.leaf), ..sound.clone() }),
+            ("half a leaf", State { leaf: Pair { key: String::new(), ..pair(&sound.leaf) }, ..sound.clone() }),
+            (
+                "a key of another",
+                State { leaf: Pair { key: other.leaf.key.clone(), ..pair(&sound.leaf) }, ..sound.clone() },
+            ),
+            (
+                "no PEM",
+                State { authority: Pair { certificate: "x".to_owned(), ..pair(&sound.authority) }, ..sound.clone() },
+            ),
+            (
+                "half a next one",
+                State { next: Some(Pair { key: "x".to_owned(), ..pair(&other.authority) }), ..sound.clone() },
+            ),
+            ("no PEM as the previous one", State { previous: Some("x".to_owned()), ..sound.clone() }),
+        ];
+        for (what, state) in cases {
+            let new = written(next(&state, 0));
+            assert!(new.is_usable(&policy(), at(0)) && new != state, "{what}");
+        }
+        // Clocks: expired while nobody ran, or made by a clock that was ahead.
+        assert!(matches!(next(&sound, 31), Step::Write(_)));
+        assert!(matches!(next(&sound, -1), Step::Write(_)));
+        // Other names than are wanted now.
+        let renamed = Policy { hosts: vec!["other.tools.svc".to_owned()], ..policy() };
+        let new = written(step(Some(&sound), &[sound.bundle()], &renamed, at(0)).expect("a step"));
+        assert!(has_hosts(&new.leaf.certificate, &renamed.hosts));
+        let wrong = Policy { hosts: vec!["ä".to_owned()], ..policy() };
+        assert!(step(None, &[], &wrong, at(0)).is_err());
+    }
+
+    #[test]
+    fn a_leaf_does_not_outlive_its_authority() {
+        let mut state = fresh();
+        state.leaf = leaf(&state.authority, &policy().hosts, at(290), Duration::days(30)).expect("issued");
+        assert_eq!(validity(&state.leaf.certificate).expect("valid").1, at(300));
+    }
+
+    #[test]
+    fn bundles_are_compared_by_what_they_hold() {
+        let state = fresh();
+        let dressed = format!("# ours\n\n{}\n", state.bundle());
+        let same = step(Some(&state), &[dressed], &policy(), at(0)).expect("a step");
+        assert!(matches!(same, Step::Wait(_)));
+        let garbage = step(Some(&state), &["garbage".to_owned()], &policy(), at(0)).expect("a step");
+        assert!(matches!(garbage, Step::Publish(_)));
     }
 }
