@@ -140,6 +140,16 @@ impl State {
         all.join("\n") + "\n"
     }
 
+    /// Whether everybody trusts the authority that signed the leaf.
+    #[must_use]
+    pub fn is_trusted(&self, bundles: &[String]) -> bool {
+        let own = certificates(&self.authority.certificate);
+        bundles.iter().all(|bundle| {
+            let trusted = certificates(bundle);
+            own.iter().all(|authority| trusted.contains(authority))
+        })
+    }
+
     /// Whether it can be gone on from: a leaf of the authority for the hosts wanted, both valid now, with their keys. What
     /// is half written, foreign, expired or from the future is not mended but made anew.
     fn is_usable(&self, policy: &Policy, now: OffsetDateTime) -> bool {

@@ -11,7 +11,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
 
+mod bundle;
 pub mod issue;
+pub mod rotate;
+mod store;
 
 pub use issue::self_signed;
 

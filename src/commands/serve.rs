@@ -15,9 +15,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
 use super::settings::{Level, SettingsArgs};
+use crate::certs::issue::Policy;
+use crate::certs::rotate::SelfManaged;
 use crate::certs::{self, Certificate, Current};
 use crate::events::Events;
 use crate::inject::Settings;
+use crate::inject::quantity::duration;
 use crate::inject::sources::Rules;
 use crate::server::admin::SetLogLevel;
 use crate::server::{self, Limits, Trust, Webhook, accept, admin};
@@ -54,7 +57,7 @@ pub(super) struct ServeArgs {
         value_name = "FILE",
         env = "SIDECAR_INJECTOR_TLS_CERT",
         requires = "tls_key",
-        required_unless_present = "tls_self_signed"
+        required_unless_present_any = ["tls_self_signed", "tls_secret"]
     )]
     tls_cert: Option<PathBuf>,
     /// Private key of the certificate, PEM
@@ -69,6 +72,39 @@ pub(super) struct ServeArgs {
         conflicts_with = "tls_cert"
     )]
     tls_self_signed: Vec<String>,
+    /// Make and renew certificates in this Secret, and have the webhook configurations trust them
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SIDECAR_INJECTOR_TLS_SECRET",
+        conflicts_with_all = ["tls_cert", "tls_self_signed"],
+        requires = "tls_host"
+    )]
+    tls_secret: Option<String>,
+    /// Namespace of the Secret; else that of the pod, or of the kubeconfig
+    #[arg(long, value_name = "NAMESPACE", env = "SIDECAR_INJECTOR_TLS_SECRET_NAMESPACE", requires = "tls_secret")]
+    tls_secret_namespace: Option<String>,
+    /// Name or address that the API server calls the webhook by, e.g. sidecar-injector.tools.svc (repeatable)
+    #[arg(
+        long,
+        value_name = "HOST",
+        env = "SIDECAR_INJECTOR_TLS_HOST",
+        value_delimiter = ',',
+        requires = "tls_secret"
+    )]
+    tls_host: Vec<String>,
+    /// Mutating and validating webhook configurations of this name are told whom to trust (repeatable)
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SIDECAR_INJECTOR_WEBHOOK_CONFIGURATION",
+        value_delimiter = ',',
+        requires = "tls_secret"
+    )]
+    webhook_configuration: Vec<String>,
+    /// How long a certificate in the Secret is valid; it is renewed at two thirds. Authorities live twelve times as long
+    #[arg(long, value_name = "DURATION", default_value = "720h", value_parser = lifetime, env = "SIDECAR_INJECTOR_TLS_LIFETIME")]
+    tls_lifetime: time::Duration,
     /// Write the authority of the self-signed certificate here, PEM
     #[arg(long, value_name = "FILE", env = "SIDECAR_INJECTOR_TLS_WRITE_CA", requires = "tls_self_signed")]
     tls_write_ca: Option<PathBuf>,
@@ -159,7 +195,8 @@ async fn serve(args: ServeArgs, settings: Settings, set_log_level: SetLogLevel) 
         return Err(anyhow!("{}: no such file or folder", path.display()));
     }
     let certificate = certificate(&args)?;
-    let client = if args.namespace.is_some() || args.watch_namespaces || args.events {
+    let needs_cluster = args.namespace.is_some() || args.watch_namespaces || args.events || args.tls_secret.is_some();
+    let client = if needs_cluster {
         Some(kube::Client::try_default().await.context("failed to find a cluster (KUBECONFIG or in-cluster)")?)
     } else {
         None
@@ -174,7 +211,6 @@ async fn serve(args: ServeArgs, settings: Settings, set_log_level: SetLogLevel) 
     webhook.events = told.map(|client| Events::start(client, &webhook.metrics));
     webhook.traces = args.otlp_endpoint.as_deref().map(Traces::start).transpose()?;
     let webhook = Arc::new(webhook);
-    webhook.metrics.certificate(certificate.not_after());
     let tls = certs::server_config(Arc::clone(&certificate))?;
     let listener = bind(args.listen, "--listen").await?;
     let admin_listener = bind(args.admin_listen, "--admin-listen").await?;
@@ -182,7 +218,20 @@ async fn serve(args: ServeArgs, settings: Settings, set_log_level: SetLogLevel) 
     let admin = admin::Admin::new(Arc::clone(&webhook), set_log_level);
     let pages = admin::router(Arc::clone(&admin)).into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(axum::serve(admin_listener, pages).into_future());
-    tokio::spawn(renew(args.tls_cert.clone().zip(args.tls_key.clone()), certificate, Arc::clone(&webhook)));
+    match self_managed(&args, client.as_ref()) {
+        None => {
+            webhook.metrics.certificate(certificate.not_after());
+            admin.certified.store(true, Ordering::Relaxed);
+            tokio::spawn(renew(args.tls_cert.clone().zip(args.tls_key.clone()), certificate, Arc::clone(&webhook)));
+        }
+        Some(managed) => {
+            let (certified, webhook) = (Arc::clone(&admin), Arc::clone(&webhook));
+            tokio::spawn(managed.run(certificate, move |certificate| {
+                webhook.metrics.certificate(certificate.not_after);
+                certified.certified.store(true, Ordering::Relaxed);
+            }));
+        }
+    }
     let source = match args.namespace {
         Some(namespace) => watch::Source::ConfigMaps(namespace),
         None => watch::Source::Files { templates: args.templates, values: args.values },
@@ -221,12 +270,30 @@ fn certificate(args: &ServeArgs) -> anyhow::Result<Arc<Current>> {
     if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
         return Ok(Current::new(Certificate::from_files(certificate, key)?));
     }
-    let (certificate, authority) = certs::self_signed(&args.tls_self_signed, OffsetDateTime::now_utc())
-        .with_context(|| format!("--tls-self-signed {}", args.tls_self_signed.join(",")))?;
+    // What nobody trusts stands in until the Secret has been read; the process is not ready before.
+    let hosts = if args.tls_secret.is_some() { &args.tls_host } else { &args.tls_self_signed };
+    let (certificate, authority) = certs::self_signed(hosts, OffsetDateTime::now_utc())
+        .with_context(|| format!("failed to make a certificate for {}", hosts.join(",")))?;
     if let Some(path) = &args.tls_write_ca {
         std::fs::write(path, authority).with_context(|| format!("failed to write {}", path.display()))?;
     }
     Ok(Current::new(certificate))
+}
+
+/// Reads a lifetime such as 720h.
+fn lifetime(text: &str) -> Result<time::Duration, String> {
+    let nanos = duration(text).filter(|nanos| *nanos >= 10_000_000_000);
+    let seconds = nanos.and_then(|nanos| i64::try_from(nanos / 1_000_000_000).ok());
+    seconds.map(time::Duration::seconds).ok_or_else(|| "write a duration of at least 10s, such as 720h".to_owned())
+}
+
+/// The certificates that are kept in a Secret, if they are.
+fn self_managed(args: &ServeArgs, client: Option<&kube::Client>) -> Option<SelfManaged> {
+    let (secret, client) = args.tls_secret.as_ref().zip(client)?;
+    let namespace = args.tls_secret_namespace.as_deref().unwrap_or_else(|| client.default_namespace());
+    let (hosts, leaf) = (args.tls_host.clone(), args.tls_lifetime);
+    let policy = Policy { hosts, leaf, authority: leaf.saturating_mul(12) };
+    Some(SelfManaged::new(client.clone(), namespace, secret, &args.webhook_configuration, policy))
 }
 
 /// Takes over changed certificate files. Contents are compared, since kubelet swaps symbolic links; a

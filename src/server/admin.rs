@@ -18,6 +18,8 @@ pub struct Admin {
     webhook: Arc<Webhook>,
     /// Set when the webhook port listens.
     pub listening: AtomicBool,
+    /// Set when a certificate is served that the API server may trust.
+    pub certified: AtomicBool,
     /// Set when the process was told to end.
     pub draining: AtomicBool,
     set_log_level: SetLogLevel,
@@ -30,8 +32,8 @@ impl Admin {
     /// Not ready yet.
     #[must_use]
     pub fn new(webhook: Arc<Webhook>, set_log_level: SetLogLevel) -> Arc<Self> {
-        let (listening, draining) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { webhook, listening, draining, set_log_level })
+        let [listening, certified, draining] = [const { AtomicBool::new(false) }; 3];
+        Arc::new(Self { webhook, listening, certified, draining, set_log_level })
     }
 
     fn unready(&self) -> Option<&'static str> {
@@ -39,6 +41,8 @@ impl Admin {
             Some("shutting down")
         } else if self.webhook.catalog.load().is_none() {
             Some("the templates are not read yet")
+        } else if !self.certified.load(Ordering::Relaxed) {
+            Some("there is no certificate yet")
         } else if !self.listening.load(Ordering::Relaxed) {
             Some("the webhook port does not listen yet")
         } else {

@@ -19,6 +19,7 @@ mod support;
 mod admission;
 mod bed;
 mod catalog;
+mod certificates;
 mod events;
 mod failure;
 mod golden;
@@ -62,11 +63,12 @@ fn main() -> ExitCode {
 
 /// All scenarios as trials on one bed.
 fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
-    let groups: [&[Entry]; 10] = [
+    let groups: [&[Entry]; 11] = [
         admission::SCENARIOS,
         workloads::SCENARIOS,
         reinvocation::SCENARIOS,
         catalog::SCENARIOS,
+        certificates::SCENARIOS,
         events::SCENARIOS,
         failure::SCENARIOS,
         reviews::SCENARIOS,

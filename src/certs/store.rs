@@ -1,0 +1,109 @@
+//! Where the state of self-managed certificates lives: one Secret, whose resourceVersion is the lock between replicas. It
+//! must not know when certificates are due.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::PostParams;
+use kube::{Api, Client};
+
+use super::issue::{Pair, State};
+
+/// The Secret.
+#[derive(Clone)]
+pub(super) struct Store {
+    api: Api<Secret>,
+    name: String,
+}
+
+/// What was read, to be written back.
+pub(super) struct Read {
+    secret: Option<Secret>,
+    /// What it holds, if that is a state at all.
+    pub(super) state: Option<State>,
+}
+
+impl Store {
+    pub(super) fn new(client: Client, namespace: &str, name: &str) -> Self {
+        Self { api: Api::namespaced(client, namespace), name: name.to_owned() }
+    }
+
+    /// The watch's part of it.
+    pub(super) fn api(&self) -> (Api<Secret>, &str) {
+        (self.api.clone(), &self.name)
+    }
+
+    pub(super) async fn read(&self) -> Result<Read, kube::Error> {
+        let secret = self.api.get_opt(&self.name).await?;
+        let state = secret.as_ref().and_then(|secret| state_of(secret.data.as_ref()?));
+        Ok(Read { secret, state })
+    }
+
+    /// Writes a state where nobody has written since; whether that was so.
+    pub(super) async fn write(&self, read: Read, state: &State) -> Result<bool, kube::Error> {
+        let data = Some(data_of(state));
+        let written = match read.secret {
+            Some(secret) => {
+                let secret = Secret { data, ..secret };
+                self.api.replace(&self.name, &PostParams::default(), &secret).await
+            }
+            None => {
+                let mut secret = Secret { data, ..Secret::default() };
+                secret.metadata.name = Some(self.name.clone());
+                self.api.create(&PostParams::default(), &secret).await
+            }
+        };
+        match written {
+            Ok(_) => Ok(true),
+            // Another replica was first; what it wrote is as good.
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn data_of(state: &State) -> BTreeMap<String, ByteString> {
+    let mut data = BTreeMap::new();
+    let mut put = |key: &str, text: &str| drop(data.insert(key.to_owned(), ByteString(text.as_bytes().to_vec())));
+    put("ca.crt", &state.authority.certificate);
+    put("ca.key", &state.authority.key);
+    put("tls.crt", &state.leaf.certificate);
+    put("tls.key", &state.leaf.key);
+    if let Some(next) = &state.next {
+        put("next-ca.crt", &next.certificate);
+        put("next-ca.key", &next.key);
+    }
+    if let Some(previous) = &state.previous {
+        put("previous-ca.crt", previous);
+    }
+    data
+}
+
+/// What is missing is empty, and found out by whoever looks at the certificates.
+fn state_of(data: &BTreeMap<String, ByteString>) -> Option<State> {
+    let get = |key: &str| Some(String::from_utf8_lossy(&data.get(key)?.0).into_owned());
+    let pair =
+        |certificate: &str, key: &str| Some(Pair { certificate: get(certificate)?, key: get(key).unwrap_or_default() });
+    Some(State {
+        authority: pair("ca.crt", "ca.key")?,
+        next: pair("next-ca.crt", "next-ca.key"),
+        previous: get("previous-ca.crt"),
+        leaf: pair("tls.crt", "tls.key")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let pair = |text: &str| Pair { certificate: format!("{text}.crt"), key: format!("{text}.key") };
+        let state = State { authority: pair("a"), next: None, previous: None, leaf: pair("l") };
+        assert_eq!(state_of(&data_of(&state)), Some(state.clone()));
+        let more = State { next: Some(pair("n")), previous: Some("p".to_owned()), ..state };
+        assert_eq!(state_of(&data_of(&more)), Some(more));
+        assert_eq!(state_of(&BTreeMap::new()), None, "an empty Secret, as it is installed");
+    }
+}

@@ -1,0 +1,134 @@
+//! Certificates that the webhook looks after itself: three processes, one Secret, nobody leads.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::Entry;
+use crate::catalog::least_privilege;
+use crate::objects::{names, pod};
+use crate::scenario::{Hook, Scenario};
+use crate::support::wait;
+use crate::support::webhook::Webhook;
+
+pub(crate) const SCENARIOS: &[Entry] = &[("certificates_are_made_renewed_and_trusted_by_themselves", self_managed)];
+
+const SECRET: &str = "sidecar-injector-tls";
+
+fn start(scenario: &Scenario<'_>, kubeconfig: &Path, name: &str) -> Webhook {
+    let templates = scenario.folder.join("templates");
+    fs::create_dir_all(&templates).unwrap();
+    fs::write(templates.join("fluent-bit.yaml"), crate::templates::FLUENT_BIT).unwrap();
+    Webhook::start_with(&scenario.folder, name, |command| {
+        command.args([
+            "--shutdown-delay",
+            "0",
+            "--tls-secret",
+            SECRET,
+            "--tls-host",
+            "127.0.0.1",
+            "--tls-lifetime",
+            "12s",
+        ]);
+        command.args(["--tls-secret-namespace", &scenario.namespace, "--webhook-configuration", &scenario.namespace]);
+        command.arg("--templates").arg(&templates).env("KUBECONFIG", kubeconfig);
+    })
+}
+
+fn self_managed(scenario: &Scenario<'_>) {
+    let kubeconfig = least_privilege(scenario);
+    may_look_after_certificates(scenario);
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}});
+    scenario.cluster().create(&scenario.path("/api/v1", "secrets"), &secret).expect("create the empty Secret");
+    // The configuration is there first, trusting nobody.
+    let hook = |name: &str, url: &str| Hook::new(name, url, "").with("clientConfig", json!({"url": url}));
+    scenario.register(&[hook("inject-0.sidecar.io", "https://127.0.0.1:1/mutate")]);
+    let webhooks: Vec<Webhook> =
+        ["one", "two", "three"].iter().map(|name| start(scenario, &kubeconfig, name)).collect();
+    let hooks = webhooks.iter().enumerate();
+    let hooks: Vec<Hook> =
+        hooks.map(|(at, webhook)| hook(&format!("inject-{at}.sidecar.io"), &webhook.url())).collect();
+    scenario.register(&hooks);
+    scenario.until_injected();
+    let first = served(scenario);
+
+    // Every pod asks all three; certificates are renewed all the while.
+    let (end, mut created, mut slowest) = (Instant::now() + Duration::from_secs(20), 0, Duration::ZERO);
+    while Instant::now() < end {
+        let started = Instant::now();
+        let pod =
+            scenario.dry_run(&pod("asking", Some("fluent-bit"))).expect("no call fails while certificates change");
+        assert!(names(&pod, "initContainers").contains(&"fluent-bit"));
+        slowest = slowest.max(started.elapsed());
+        created += 1;
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_ne!(served(scenario), first, "the certificate was renewed");
+    println!("{created} pods, the slowest took {slowest:?}");
+    let renewals: usize = webhooks.iter().map(|webhook| webhook.log().matches("certificates written").count()).sum();
+    println!("{renewals} certificates written by three processes");
+    assert!(renewals <= 6, "who comes second does not write again: {renewals}");
+    let uses = webhooks.iter().map(|webhook| webhook.log().matches("certificate taken into use").count());
+    assert!(
+        uses.clone().all(|uses| uses >= 2),
+        "every replica takes new ones into use: {:?}",
+        uses.collect::<Vec<_>>()
+    );
+
+    // Somebody resets what the API server trusts.
+    let garbage = STANDARD.encode(crate::support::credentials::Credentials::for_loopback().expect("one").authority);
+    let webhooks = json!([{"name": "inject-1.sidecar.io", "clientConfig": {"caBundle": garbage}}]);
+    scenario.cluster().patch(&configuration(scenario), &json!({"webhooks": webhooks})).expect("reset the bundle");
+    let ((), took) = wait::until("the bundle to be repaired", || {
+        let repaired = bundles(scenario).iter().all(|bundle| *bundle != garbage);
+        if repaired { Ok(()) } else { Err("garbage".to_owned()) }
+    });
+    println!("repaired after {took:?}");
+    scenario.until_injected();
+
+    // Half of the Secret is gone.
+    let path = format!("{}/{SECRET}", scenario.path("/api/v1", "secrets"));
+    scenario.cluster().patch(&path, &json!({"data": {"tls.key": null}})).expect("break the Secret");
+    let before = served(scenario);
+    wait::until("new certificates", || if served(scenario) == before { Err("the old".to_owned()) } else { Ok(()) });
+    scenario.until_injected();
+}
+
+/// The certificate in the Secret.
+fn served(scenario: &Scenario<'_>) -> String {
+    let path = format!("{}/{SECRET}", scenario.path("/api/v1", "secrets"));
+    let secret = scenario.cluster().get(&path).expect("the Secret");
+    secret["data"]["tls.crt"].as_str().unwrap_or_default().to_owned()
+}
+
+fn configuration(scenario: &Scenario<'_>) -> String {
+    format!("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{}", scenario.namespace)
+}
+
+fn bundles(scenario: &Scenario<'_>) -> Vec<String> {
+    let found = scenario.cluster().get(&configuration(scenario)).expect("the configuration");
+    let webhooks: &Vec<Value> = found["webhooks"].as_array().expect("webhooks");
+    webhooks.iter().map(|w| w["clientConfig"]["caBundle"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// Rights by name alone, as the chart gives them.
+fn may_look_after_certificates(scenario: &Scenario<'_>) {
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let create = |path: String, object: &Value| drop(scenario.cluster().create(&path, object).expect("create"));
+    let subjects = json!([{"kind": "ServiceAccount", "name": "sidecar-injector", "namespace": scenario.namespace}]);
+    let verbs = json!(["get", "list", "watch", "update"]);
+    let of = |kind: &str, name: &str, rules: Value| json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "rules": rules});
+    let bind = |kind: &str, name: &str, role: &str| json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": name}, "subjects": subjects});
+    let secrets = json!([{"apiGroups": [""], "resources": ["secrets"], "resourceNames": [SECRET], "verbs": verbs}]);
+    create(scenario.path(rbac, "roles"), &of("Role", "tls", secrets));
+    create(scenario.path(rbac, "rolebindings"), &bind("RoleBinding", "tls", "Role"));
+    let kinds = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"];
+    let verbs = json!(["get", "list", "watch", "patch"]);
+    let hooks = json!([{"apiGroups": ["admissionregistration.k8s.io"], "resources": kinds, "resourceNames": [scenario.namespace], "verbs": verbs}]);
+    create(format!("{rbac}/clusterroles"), &of("ClusterRole", &scenario.namespace, hooks));
+    create(format!("{rbac}/clusterrolebindings"), &bind("ClusterRoleBinding", &scenario.namespace, "ClusterRole"));
+}
