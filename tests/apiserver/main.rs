@@ -20,6 +20,7 @@ mod admission;
 mod bed;
 mod catalog;
 mod certificates;
+mod chart;
 mod events;
 mod failure;
 mod golden;
@@ -63,12 +64,13 @@ fn main() -> ExitCode {
 
 /// All scenarios as trials on one bed.
 fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
-    let groups: [&[Entry]; 11] = [
+    let groups: [&[Entry]; 12] = [
         admission::SCENARIOS,
         workloads::SCENARIOS,
         reinvocation::SCENARIOS,
         catalog::SCENARIOS,
         certificates::SCENARIOS,
+        chart::SCENARIOS,
         events::SCENARIOS,
         failure::SCENARIOS,
         reviews::SCENARIOS,

@@ -93,6 +93,33 @@ fn or_built(installed: Option<PathBuf>, name: &str, version: &str) -> Result<Pat
     }
 }
 
+/// Helm's version, where it is not installed.
+const HELM: &str = "4.3.1";
+
+/// Helm 4: the one on PATH, or one from its Go module in our cache, built now if need be (3 minutes, the first time).
+pub(crate) fn helm() -> Result<PathBuf, String> {
+    let four = |path: &PathBuf| {
+        let output = Command::new(path).args(["version", "--short"]).output();
+        output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).starts_with("v4."))
+    };
+    if let Some(path) = installed("helm").filter(four) {
+        return Ok(path);
+    }
+    let folder = cache_folder()?.with_file_name("helm").join(HELM);
+    let binary = folder.join("helm");
+    if binary.is_file() {
+        return Ok(binary);
+    }
+    eprintln!("building helm {HELM} (about 3 minutes on two cores)");
+    let module = format!("helm.sh/helm/v4/cmd/helm@v{HELM}");
+    let mut build = Command::new("go");
+    build.args(["install", "-trimpath", "-ldflags", "-s -w", &module]).env("GOBIN", &folder).env("CGO_ENABLED", "0");
+    match build.current_dir(env::temp_dir()).status() {
+        Ok(status) if status.success() => Ok(binary),
+        outcome => Err(format!("no helm 4 on PATH, and building it with Go did not work ({outcome:?})")),
+    }
+}
+
 /// `~/.cache/sidecar-injector/kubernetes`, or where `XDG_CACHE_HOME` says.
 fn cache_folder() -> Result<PathBuf, String> {
     let given = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

@@ -153,6 +153,8 @@ fn start_api_server(
         let process = spawn(binary, folder, "kube-apiserver", |command| {
             command
                 .args(["--bind-address=127.0.0.1", "--authorization-mode=RBAC", "--endpoint-reconciler-type=none"])
+                // Services lead to their endpoints without kube-proxy.
+                .arg("--enable-aggregator-routing=true")
                 .args([
                     "--service-cluster-ip-range=10.0.0.0/24",
                     "--service-account-issuer=https://kubernetes.default.svc",

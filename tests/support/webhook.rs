@@ -51,11 +51,16 @@ impl Webhook {
     /// Starts it with the arguments and environment that `configure` sets, beside ports and log, and
     /// waits until it is ready. Its certificate is the caller's business.
     pub(crate) fn start_with(folder: &Path, name: &str, configure: impl FnOnce(&mut Command)) -> Self {
+        Self::start_on("127.0.0.1:0", folder, name, configure)
+    }
+
+    /// The same on an address of the caller's choice.
+    pub(crate) fn start_on(listen: &str, folder: &Path, name: &str, configure: impl FnOnce(&mut Command)) -> Self {
         let addresses = folder.join(format!("{name}.addresses.json"));
         let log = folder.join(format!("{name}.log"));
         let mut process = Process::spawn(Path::new(env!("CARGO_BIN_EXE_sidecar-injector")), &log, |command| {
             clean_environment(command);
-            command.arg("serve").args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+            command.arg("serve").args(["--listen", listen, "--admin-listen", "127.0.0.1:0"]);
             command.arg("--write-addresses").arg(&addresses);
             configure(command);
         })

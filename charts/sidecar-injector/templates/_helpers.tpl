@@ -1,0 +1,96 @@
+{{- define "sidecar-injector.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "sidecar-injector.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- if contains $name .Release.Name }}
+{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "sidecar-injector.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "sidecar-injector.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "sidecar-injector.labels" -}}
+{{ include "sidecar-injector.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: sidecar-injector
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "sidecar-injector.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "sidecar-injector.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "sidecar-injector.configuration" -}}
+{{- default (include "sidecar-injector.fullname" .) .Values.webhook.configurationName }}
+{{- end }}
+
+{{- define "sidecar-injector.secret" -}}
+{{- if eq .Values.tls.mode "existingSecret" }}
+{{- required "tls.existingSecret must name a Secret with tls.crt and tls.key" .Values.tls.existingSecret }}
+{{- else }}
+{{- printf "%s-tls" (include "sidecar-injector.fullname" .) }}
+{{- end }}
+{{- end }}
+
+{{- define "sidecar-injector.metadata" -}}
+labels:
+  {{- include "sidecar-injector.labels" . | nindent 2 }}
+{{- with .Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- /* Where the API server finds a path. Without caBundle: whoever writes it owns it, and Helm must not take it back. */ -}}
+{{- define "sidecar-injector.clientConfig" -}}
+service:
+  name: {{ include "sidecar-injector.fullname" .root }}
+  namespace: {{ .root.Release.Namespace }}
+  path: {{ .path }}
+  port: {{ .root.Values.service.port }}
+{{- if and (eq .root.Values.tls.mode "existingSecret") .root.Values.tls.caBundle }}
+caBundle: {{ .root.Values.tls.caBundle | b64enc }}
+{{- end }}
+{{- end }}
+
+{{- define "sidecar-injector.namespaces" -}}
+- key: kubernetes.io/metadata.name
+  operator: NotIn
+  values:
+  {{- range (append .Values.webhook.excludedNamespaces .Release.Namespace | uniq) }}
+  - {{ . }}
+  {{- end }}
+{{- with .Values.webhook.namespaceSelector }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* CEL that is true where one of the request annotations is there. */ -}}
+{{- define "sidecar-injector.asks" -}}
+{{- $prefix := .Values.settings.annotationPrefix }}
+{{- $keys := prepend .Values.settings.requestAnnotations (printf "%s/inject" $prefix) }}
+{{- $tests := list }}
+{{- range $keys }}
+{{- $tests = append $tests (printf "'%s' in object.metadata.annotations" .) }}
+{{- end -}}
+has(object.metadata.annotations) && ({{ join " || " $tests }})
+{{- end }}
