@@ -115,6 +115,63 @@ fn metric_reference() -> String {
     page
 }
 
+fn chart() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/sidecar-injector")
+}
+
+/// The values of the chart with their comments, from values.yaml.
+fn chart_reference() -> String {
+    let values = fs::read_to_string(chart().join("values.yaml")).expect("the values");
+    let mut page = "# sidecar-injector\n\nThe Helm chart of [sidecar-injector](../../README.md). Generated from values.yaml.\n\n```console\n$ helm install sidecar-injector charts/sidecar-injector --namespace sidecar-injector --create-namespace\n```\n\n| value | default | |\n|---|---|---|\n".to_owned();
+    let (mut path, mut comment): (Vec<(usize, String)>, String) = (Vec::new(), String::new());
+    for line in values.lines() {
+        let text = line.trim_start();
+        let depth = line.len() - text.len();
+        // Two blanks: an example, not a comment.
+        if text.starts_with("#  ") {
+            continue;
+        }
+        if let Some(words) = text.strip_prefix("# ") {
+            comment = [comment.as_str(), words].join(" ").trim_start().into();
+            continue;
+        }
+        let Some((key, value)) = text.split_once(':').filter(|_| !text.starts_with('#')) else {
+            comment.clear();
+            continue;
+        };
+        path.retain(|(other, _)| *other < depth);
+        path.push((depth, key.to_owned()));
+        let name = path.iter().map(|(_, key)| key.as_str()).collect::<Vec<_>>().join(".");
+        let value = value.trim();
+        if !value.is_empty() || !comment.is_empty() {
+            let default = if value.is_empty() { String::new() } else { format!("`{value}`") };
+            let _ = writeln!(page, "| `{name}` | {default} | {comment} |");
+        }
+        comment.clear();
+    }
+    page
+}
+
+/// The schema knows every value and nothing else; wrong ones are refused when the chart is rendered.
+#[test]
+fn the_charts_schema_has_every_value() {
+    let read = |file: &str| fs::read_to_string(chart().join(file)).expect("a file of the chart");
+    let schema: Value = serde_json::from_str(&read("values.schema.json")).expect("JSON");
+    let values = sidecar_injector::templates::manifest("values.yaml", 0, &read("values.yaml")).expect("YAML");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    assert!(validator.is_valid(&values), "{:?}", validator.iter_errors(&values).next().map(|error| error.to_string()));
+    for (key, value) in values.as_object().expect("a map") {
+        let known = &schema["properties"][key];
+        assert!(known.is_object(), "the schema has no {key}");
+        for (inner, _) in value.as_object().into_iter().flatten().filter(|_| known["properties"].is_object()) {
+            assert!(known["properties"][inner].is_object(), "the schema has no {key}.{inner}");
+        }
+    }
+    let cargo = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).expect("Cargo.toml");
+    assert!(cargo.contains(&format!("\nversion = \"{}\"", env!("CARGO_PKG_VERSION"))));
+    assert!(read("Chart.yaml").contains(&format!("appVersion: \"{}\"", env!("CARGO_PKG_VERSION"))), "one version");
+}
+
 /// Every metric and every alert's metric is explained where operators look.
 #[test]
 fn operations_explain_every_metric() {
@@ -131,6 +188,7 @@ fn generated_references_are_current() {
         ("reference/template.md", template_reference()),
         ("reference/reasons.md", reason_reference()),
         ("reference/metrics.md", metric_reference()),
+        ("../charts/sidecar-injector/README.md", chart_reference()),
     ] {
         let path = docs().join(file);
         if std::env::var_os("UPDATE_DOCS").is_some() {
