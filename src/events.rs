@@ -2,28 +2,35 @@
 //! requests: telling never waits, and what is too much is dropped and counted. It must not know how decisions are made.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Client;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::PostParams;
+use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::inject::Answer;
-use crate::inject::Verdict;
 use crate::inject::reason::Reason;
+use crate::inject::{Answer, Verdict};
 use crate::metrics::Metrics;
 
 /// Most that waits to be sent.
 const QUEUE: usize = 256;
 /// The same is not said again within this time; the API server drops events after an hour anyway.
 const AGAIN: Duration = Duration::from_secs(300);
-/// Events at once, and how many each second beyond that.
+/// Events at once, and how many each second beyond that. Pods and templates have a budget each: a storm of refusals must
+/// not hide the broken template that it comes from.
 const BURST: f64 = 25.0;
 const PER_SECOND: f64 = 1.0;
 /// Longest text of an event (`events.k8s.io`, validation).
 const MAX_NOTE: usize = 1_024;
+/// Longest name of an object, and longest kind or version that is passed on. Reviews come before names are validated.
+const MAX_NAME: usize = 253;
 
 /// Something to tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +47,7 @@ pub struct Note {
 #[derive(Clone, Debug)]
 pub struct Events {
     queue: mpsc::Sender<Note>,
+    limiters: Arc<Mutex<[Limiter; 2]>>,
 }
 
 impl Events {
@@ -47,9 +55,9 @@ impl Events {
     #[must_use]
     pub fn start(client: Client, metrics: &Metrics) -> Self {
         let (queue, notes) = mpsc::channel(QUEUE);
-        let reporter = Reporter { controller: "sidecar-injector".to_owned(), instance: None };
-        tokio::spawn(send(Recorder::new(client, reporter), notes, metrics.events_counter()));
-        Self { queue }
+        tokio::spawn(send(client, notes, metrics.events_counter()));
+        let now = Instant::now();
+        Self { queue, limiters: Arc::new(Mutex::new([Limiter::new(now), Limiter::new(now)])) }
     }
 
     /// Tells what an answer left out or refused. Dry runs have no effects, so they are not told.
@@ -59,12 +67,39 @@ impl Events {
         }
     }
 
-    /// Queues a note, or drops it where too many wait.
+    /// Queues a note, or drops it where it was said a moment ago or too much is said at once.
     pub fn tell(&self, note: Note, metrics: &Metrics) {
-        if self.queue.try_send(note).is_err() {
+        let of_template = usize::from(note.reason == Reason::InvalidTemplate);
+        let note = note.cut();
+        let allowed = {
+            let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
+            limiters[of_template].allows(&note, Instant::now())
+        };
+        if !allowed || self.queue.try_send(note).is_err() {
             metrics.events_counter()("dropped");
         }
     }
+}
+
+impl Note {
+    /// With everything as long as an event takes it.
+    fn cut(mut self) -> Self {
+        let reference = &mut self.regarding;
+        for part in [&mut reference.api_version, &mut reference.kind, &mut reference.name, &mut reference.uid] {
+            *part = part.take().map(|text| cut(&text, MAX_NAME));
+        }
+        self.text = cut(&self.text, MAX_NOTE);
+        self
+    }
+}
+
+/// `text` of at most `max` bytes.
+fn cut(text: &str, max: usize) -> String {
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    let end = (0..=max - '…'.len_utf8()).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}…", &text[..end])
 }
 
 /// What is to be told of an answer, if anything.
@@ -103,40 +138,38 @@ fn note(answer: &Answer<'_>) -> Option<Note> {
     Some(Note { regarding, reason, text })
 }
 
-/// Sends what comes, but not the same again and again, and not too much.
-async fn send(recorder: Recorder, mut notes: mpsc::Receiver<Note>, count: impl Fn(&'static str)) {
-    let mut limiter = Limiter::new(Instant::now());
+/// Sends what comes. Each is an event of its own: what differs in its text must not be counted as the same.
+async fn send(client: Client, mut notes: mpsc::Receiver<Note>, count: impl Fn(&'static str)) {
+    let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "sidecar-injector".to_owned());
     while let Some(note) = notes.recv().await {
-        if !limiter.allows(&note, Instant::now()) {
-            count("dropped");
-            continue;
-        }
-        let mut text = note.text;
-        if text.len() > MAX_NOTE {
-            let end = (0..=MAX_NOTE - '…'.len_utf8()).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-            text.truncate(end);
-            text.push('…');
-        }
+        let namespace = note.regarding.namespace.clone().unwrap_or_else(|| "default".to_owned());
         let event = Event {
-            type_: EventType::Warning,
-            reason: note.reason.as_str().to_owned(),
-            note: Some(text),
-            action: "Inject".to_owned(),
-            secondary: None,
+            metadata: ObjectMeta { generate_name: Some("sidecar-injector-".to_owned()), ..ObjectMeta::default() },
+            action: Some("Inject".to_owned()),
+            event_time: Some(MicroTime(Timestamp::now())),
+            note: Some(note.text),
+            reason: Some(note.reason.as_str().to_owned()),
+            regarding: Some(note.regarding),
+            reporting_controller: Some("sidecar-injector".to_owned()),
+            reporting_instance: Some(cut(&instance, 128)),
+            type_: Some("Warning".to_owned()),
+            ..Event::default()
         };
-        match recorder.publish(&event, &note.regarding).await {
-            Ok(()) => count("sent"),
+        match Api::<Event>::namespaced(client.clone(), &namespace).create(&PostParams::default(), &event).await {
+            Ok(_) => count("sent"),
             Err(error) => {
-                tracing::debug!(%error, "an event could not be sent");
+                tracing::warn!(%error, "an event could not be sent");
                 count("failed");
             }
         }
     }
 }
 
-/// What has been said, and how much may be said now.
+/// What has been said, and how much may be said now. At most as much is remembered as could be said meanwhile.
+#[derive(Debug)]
 struct Limiter {
-    said: HashMap<String, Instant>,
+    /// By hash: texts are the users'.
+    said: HashMap<u64, Instant>,
     tokens: f64,
     filled: Instant,
 }
@@ -148,7 +181,9 @@ impl Limiter {
 
     fn allows(&mut self, note: &Note, now: Instant) -> bool {
         self.said.retain(|_, at| now < *at + AGAIN);
-        let key = format!("{:?} {} {}", note.regarding, note.reason, note.text);
+        let mut hasher = DefaultHasher::new();
+        format!("{:?} {} {}", note.regarding, note.reason, note.text).hash(&mut hasher);
+        let key = hasher.finish();
         self.tokens = (self.tokens + (now - self.filled).as_secs_f64() * PER_SECOND).min(BURST);
         self.filled = now;
         if self.said.contains_key(&key) || self.tokens < 1.0 {
@@ -180,5 +215,15 @@ mod tests {
         assert!(limiter.allows(&note("later"), start + Duration::from_secs(2)), "one a second");
         assert!(limiter.allows(&note("a"), start + AGAIN + Duration::from_secs(1)), "forgotten");
         assert!(limiter.said.len() <= 3, "what is forgotten takes no memory");
+    }
+
+    #[test]
+    fn what_users_wrote_is_cut() {
+        let long = "ä".repeat(1 << 20);
+        let regarding =
+            ObjectReference { name: Some(long.clone()), kind: Some(long.clone()), ..ObjectReference::default() };
+        let note = Note { regarding, reason: Reason::Conflict, text: long }.cut();
+        let name = note.regarding.name.expect("a name");
+        assert!(name.len() <= MAX_NAME && note.text.len() <= MAX_NOTE && name.ends_with('…'), "{}", name.len());
     }
 }

@@ -51,7 +51,7 @@ descriptions! {
     IN_SYNC: "gauge" "catalog_in_sync" [] => "1 while the cluster can be watched, 0 while answers come from the last catalog seen";
     WATCH_FAILURES: "counter" "watch_failures" [] => "Failures to list or watch";
     CERTIFICATE: "gauge" "certificate_expiry_timestamp_seconds" [] => "End of validity of the serving certificate";
-    HANDSHAKES: "counter" "tls_handshakes" ["result"] => "TLS handshakes by result: ok, failed or timeout";
+    HANDSHAKES: "counter" "tls_handshakes" ["result"] => "TLS handshakes by result: ok, failed, timeout, or refused where there are too many connections";
     REFUSALS: "counter" "http_refusals" ["code"] => "Requests that were no decision, by HTTP status";
     IN_FLIGHT: "gauge" "in_flight_requests" [] => "Reviews being answered";
     EVENTS: "counter" "events" ["result"] => "Kubernetes Events: sent, failed or dropped since there were too many";
@@ -161,8 +161,11 @@ impl Metrics {
     pub fn decided(&self, decision: &Decision, took: Duration, uid: Option<&str>) {
         let by = ByDecision { decision: decision.verdict.as_str(), reason: decision.reason.as_str() };
         self.requests.get_or_create(&by).inc();
-        // Exemplars lead from a slow bucket to the API server's audit log and trace. The uid is not ours, so it is cut.
-        let label = uid.map(|uid| vec![("uid".to_owned(), uid.chars().take(36).collect::<String>())]);
+        // Exemplars lead from a slow bucket to the API server's audit log and trace. The uid is not ours: any
+        // but a plain one could break the page.
+        let plain =
+            |uid: &&str| uid.len() <= 36 && uid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let label = uid.filter(plain).map(|uid| vec![("uid".to_owned(), uid.to_owned())]);
         self.duration.observe(took.as_secs_f64(), label, None);
         for template in &decision.templates {
             let outcome = match template.reason {
@@ -218,9 +221,11 @@ impl Metrics {
     /// Records whether the cluster can be watched.
     pub fn in_sync(&self, in_sync: bool) {
         self.in_sync.set(i64::from(in_sync));
-        if !in_sync {
-            self.watch_failures.inc();
-        }
+    }
+
+    /// Counts a failure to list or watch.
+    pub fn watch_failed(&self) {
+        self.watch_failures.inc();
     }
 
     /// What counts events, by what became of them.
@@ -284,6 +289,8 @@ mod tests {
         let page = metrics.text();
         assert!(page.contains("admission_duration_seconds_bucket{le=\"0.0001\"} 1 # {uid=\"u-1\"} 0.00006"), "{page}");
         assert!(page.ends_with("# EOF\n"), "{page}");
+        metrics.decided(&Decision::unchanged(Reason::NotRequested), Duration::from_micros(60), Some("\0\n\"}"));
+        assert!(!metrics.text().contains('\0'));
     }
 
     #[test]

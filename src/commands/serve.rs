@@ -132,15 +132,33 @@ pub(super) struct ServeArgs {
     /// right to create events
     #[arg(long, env = "SIDECAR_INJECTOR_EVENTS")]
     events: bool,
-    /// Most requests at once; others are told to come again in a second, which the API server does
-    #[arg(long, value_name = "NUMBER", default_value_t = 1024, env = "SIDECAR_INJECTOR_MAX_REQUESTS")]
-    max_requests: usize,
+    /// Most requests that wait for their body; others are told to come again in a second, which the API server does
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = 1024,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000),
+        env = "SIDECAR_INJECTOR_MAX_REQUESTS"
+    )]
+    max_requests: u32,
     /// Memory for the bodies of all requests together, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 64, env = "SIDECAR_INJECTOR_BODY_MEMORY")]
-    body_memory: usize,
+    #[arg(
+        long,
+        value_name = "MIB",
+        default_value_t = 64,
+        value_parser = clap::value_parser!(u32).range(8..=65_536),
+        env = "SIDECAR_INJECTOR_BODY_MEMORY"
+    )]
+    body_memory: u32,
     /// Seconds that a request may take, unless the API server waits for less
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, env = "SIDECAR_INJECTOR_REQUEST_TIMEOUT")]
-    request_timeout: u64,
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u32).range(1..=60),
+        env = "SIDECAR_INJECTOR_REQUEST_TIMEOUT"
+    )]
+    request_timeout: u32,
     /// Seconds to go on serving after SIGTERM, until no more requests are sent here
     #[arg(long, value_name = "SECONDS", default_value_t = 5, env = "SIDECAR_INJECTOR_SHUTDOWN_DELAY")]
     shutdown_delay: u64,
@@ -197,15 +215,18 @@ async fn serve(args: ServeArgs, settings: Settings, set_log_level: SetLogLevel) 
     let certificate = certificate(&args)?;
     let needs_cluster = args.namespace.is_some() || args.watch_namespaces || args.events || args.tls_secret.is_some();
     let client = if needs_cluster {
-        Some(kube::Client::try_default().await.context("failed to find a cluster (KUBECONFIG or in-cluster)")?)
+        let mut config = kube::Config::infer().await.context("failed to find a cluster (KUBECONFIG or in-cluster)")?;
+        // A watch lasts 290 s at most; one that says nothing for longer has nobody at its other end.
+        config.read_timeout = Some(Duration::from_secs(300));
+        Some(kube::Client::try_from(config).context("failed to make a client for the cluster")?)
     } else {
         None
     };
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
     let settings = Settings { observe: args.observe, ..settings };
-    let timeout = Duration::from_secs(args.request_timeout);
-    let limits = Limits { requests: args.max_requests, body_memory: args.body_memory, timeout };
+    let timeout = Duration::from_secs(args.request_timeout.into());
+    let limits = Limits { requests: args.max_requests as usize, body_memory: args.body_memory as usize, timeout };
     let mut webhook = Webhook::build(settings, args.trust(), limits);
     let told = client.clone().filter(|_| args.events);
     webhook.events = told.map(|client| Events::start(client, &webhook.metrics));
@@ -301,7 +322,7 @@ fn self_managed(args: &ServeArgs, client: Option<&kube::Client>) -> Option<SelfM
 async fn renew(files: Option<(PathBuf, PathBuf)>, current: Arc<Current>, webhook: Arc<Webhook>) {
     let Some((certificate, key)) = files else { return pending().await };
     let read = || (std::fs::read(&certificate).ok(), std::fs::read(&key).ok());
-    let mut before = read();
+    let (mut before, mut unusable) = (read(), (None, None));
     loop {
         tokio::time::sleep(CERTIFICATE_INTERVAL).await;
         let now = read();
@@ -315,7 +336,12 @@ async fn renew(files: Option<(PathBuf, PathBuf)>, current: Arc<Current>, webhook
                 tracing::info!("certificate replaced");
                 before = now;
             }
-            Err(error) => tracing::warn!(%error, "the changed certificate is not usable; the old one stays"),
+            // Said once for each content.
+            Err(_) if now == unusable => {}
+            Err(error) => {
+                tracing::warn!(%error, "the changed certificate is not usable; the old one stays");
+                unusable = now;
+            }
         }
     }
 }

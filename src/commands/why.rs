@@ -43,6 +43,7 @@ pub(super) fn run(args: &WhyArgs) -> Result<(), Failure> {
     }
     std::io::stdout().write_all(out.as_bytes()).context("failed to write to stdout")?;
     if let Some(error) = read.unread {
+        eprint!("{problems}");
         return Err(Failure::Io(error));
     }
     if out.is_empty() && problems.is_empty() {

@@ -191,7 +191,7 @@ impl Case<'_> {
                 origin: self.catalog.origin(wanted.name),
                 version: template.and_then(|template| template.version.clone()),
                 reason,
-                denied: denied && problem.is_some(),
+                denied: denied && problem.is_some() && index.is_some_and(|index| self.denies(&chosen[index])),
             }
         };
         decision.templates = refs.iter().map(outcome).collect();

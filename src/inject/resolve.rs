@@ -149,7 +149,11 @@ impl<'p> Case<'p> {
             let pointer = &self.place.embedding.pointer;
             let status = (self.settings.keys.status.as_str(), new_status.as_str());
             let patch = patch::write(&plan, status, self.metadata, self.spec, pointer);
-            if let Some(too_large) = self.too_large(&chosen, &plan, &new_status, patch.len()) {
+            let too_large = self.too_large(&chosen, &plan, &new_status, patch.len());
+            self.recorder.holds(Reason::TooLarge, too_large.is_some(), || {
+                too_large.as_ref().map_or(String::new(), |decision| decision.message.clone())
+            });
+            if let Some(too_large) = too_large {
                 return self.outcome(too_large, refs, &chosen, &findings);
             }
             decision.patch = Some(patch);

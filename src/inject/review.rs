@@ -217,6 +217,9 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Most warnings that are sent: clients print each, and the API server cuts what is more than 4096 characters in all.
+const MAX_WARNINGS: usize = 20;
+
 /// The answer's bytes: a review with a response.
 #[must_use]
 pub fn response(version: Version, uid: &str, decision: &Decision) -> Vec<u8> {
@@ -247,7 +250,9 @@ pub fn response(version: Version, uid: &str, decision: &Decision) -> Vec<u8> {
     }
     if !decision.warnings.is_empty() {
         out.extend_from_slice(br#","warnings":["#);
-        for (index, warning) in decision.warnings.iter().enumerate() {
+        let (shown, more) = decision.warnings.split_at(decision.warnings.len().min(MAX_WARNINGS));
+        let more = (!more.is_empty()).then(|| format!("there are {} more warnings", more.len()));
+        for (index, warning) in shown.iter().chain(&more).enumerate() {
             if index > 0 {
                 out.push(b',');
             }

@@ -64,13 +64,11 @@ impl Trace {
     /// The trace with the decision it led to, cut where it is too long for a message.
     #[must_use]
     pub fn message(&self, decision: &Decision) -> String {
-        let mut text = format!("{self}{}", Conclusion(decision));
-        if text.len() > MAX_MESSAGE {
-            let end = (0..=MAX_MESSAGE).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-            text.truncate(end);
-            text.push('…');
-        }
-        text
+        let (mut text, mut conclusion) = (self.to_string(), Conclusion(decision).to_string());
+        // The end says what it came to, so the rows give way.
+        cut(&mut conclusion, MAX_MESSAGE / 2);
+        cut(&mut text, MAX_MESSAGE - conclusion.len());
+        text + &conclusion
     }
 }
 
@@ -79,7 +77,7 @@ impl fmt::Display for Trace {
         let mut template = "";
         for row in &self.rows {
             if row.template != template {
-                writeln!(f, "{}", row.template)?;
+                writeln!(f, "{}", if row.template.is_empty() { "the pod with them" } else { &row.template })?;
                 template = &row.template;
             }
             let verdict = row.holds.map_or("-", |holds| if holds { "yes" } else { "no" });
@@ -90,6 +88,15 @@ impl fmt::Display for Trace {
     }
 }
 
+/// Cuts a text to `max` bytes.
+fn cut(text: &mut String, max: usize) {
+    if text.len() > max {
+        let end = (0..=max.saturating_sub(5)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str("…\n");
+    }
+}
+
 /// The last lines of a trace.
 #[derive(Debug)]
 pub struct Conclusion<'d>(pub &'d Decision);
@@ -97,11 +104,11 @@ pub struct Conclusion<'d>(pub &'d Decision);
 impl fmt::Display for Conclusion<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let decision = self.0;
-        for warning in &decision.warnings {
-            writeln!(f, "warning: {warning}")?;
-        }
         write!(f, "=> {} [{}]", decision.verdict.as_str(), decision.reason)?;
-        if decision.message.is_empty() { Ok(()) } else { write!(f, ": {}", decision.message) }
+        if !decision.message.is_empty() {
+            write!(f, ": {}", decision.message)?;
+        }
+        decision.warnings.iter().try_for_each(|warning| write!(f, "\nwarning: {warning}"))
     }
 }
 
@@ -146,7 +153,11 @@ impl Case<'_> {
     ) -> Vec<Row> {
         let row = |reason, holds, evidence| Row { template: template.to_owned(), reason, holds, evidence };
         let chosen = &chosen_all[at];
-        let mut rows = Vec::new();
+        let mut rows = vec![row(
+            Reason::AlreadyInjected,
+            Some(false),
+            "the status does not list it, or not all that it lists is there".to_owned(),
+        )];
         let mut stopped = false;
         for (stage, reasons) in STAGES {
             for reason in *reasons {

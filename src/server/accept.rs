@@ -12,7 +12,7 @@ use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower_http::normalize_path::NormalizePath;
@@ -26,10 +26,14 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const MAX_HANDSHAKES: usize = 1024;
 /// Also ends idle connections in hyper, and the API server keeps those for 90 s.
 const HEADER_READ: Duration = Duration::from_secs(120);
+/// Connections at once: a bound for memory. The API server keeps 25, and opens more for as long as they have something to do.
+const MAX_CONNECTIONS: usize = 4096;
 /// What one connection may have read ahead: a body comes in many such pieces.
 const READ_BUFFER: usize = 64 * 1024;
 /// After an accept error (out of file descriptors) there is no use in trying at once.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long the same is not said again.
+const QUIET: Duration = Duration::from_secs(10);
 /// How long a new connection may take, once the end is announced, to send the request it was made for.
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
 /// How long connections in use are waited for.
@@ -58,7 +62,7 @@ pub async fn serve(
     let router = NormalizePath::trim_trailing_slash(router);
     let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
     let shared = Shared { tls: TlsAcceptor::from(tls), router, webhook, handshakes, draining };
-    let mut connections = JoinSet::new();
+    let (mut connections, mut said) = (JoinSet::new(), None::<Instant>);
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -67,9 +71,14 @@ pub async fn serve(
             () = &mut stop => break,
         };
         match accepted {
+            Ok(_) if connections.len() >= MAX_CONNECTIONS => shared.webhook.metrics.handshake("refused"),
             Ok((stream, _)) => drop(connections.spawn(connection(stream, shared.clone()))),
             Err(error) => {
-                tracing::warn!(%error, "failed to accept a connection");
+                // Out of descriptors it would be said twenty times a second.
+                if said.is_none_or(|said| said.elapsed() > QUIET) {
+                    tracing::warn!(%error, "failed to accept a connection");
+                    said = Some(Instant::now());
+                }
                 sleep(PAUSE).await;
             }
         }

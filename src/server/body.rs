@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use http_body_util::BodyExt as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::Refusal;
 
@@ -66,20 +66,22 @@ impl<'b> Received<'b> {
 }
 
 /// Takes a body and keeps nothing of it.
-async fn discard(mut body: Body) {
+pub(super) async fn discard(mut body: Body) {
     let until = Instant::now() + DISCARD;
     while let Ok(Some(Ok(_))) = timeout_at(until, body.frame()).await {}
 }
 
-/// Places for requests. Whoever has not sent its body after a moment gives its place back and waits among the slow,
-/// which are few.
+/// Places for requests whose body does not come at once. Whoever has not sent it after a moment gives its place back and
+/// waits among the slow, which are few.
 #[derive(Debug)]
 pub(super) struct Places {
     quick: Semaphore,
     slow: Semaphore,
 }
 
-/// The API server sends a body in one go.
+/// The API server sends a review in one go: whoever does is never behind those who do not.
+const AT_ONCE: Duration = Duration::from_millis(50);
+/// How long a body may take that comes over a slow line.
 const MOMENT: Duration = Duration::from_millis(500);
 const SLOW: usize = 256;
 
@@ -94,28 +96,28 @@ impl Places {
         self.quick.available_permits()
     }
 
-    /// Reads a body until `deadline`, and keeps a place for what follows.
+    /// Reads a body until `deadline`.
     pub(super) async fn read<'b>(
         &self,
         body: Body,
         length: Option<usize>,
         budget: &'b Semaphore,
         deadline: Instant,
-    ) -> Result<(Received<'b>, SemaphorePermit<'_>), Refusal> {
+    ) -> Result<Received<'b>, Refusal> {
         let full = || Refusal::later("too many requests at once");
-        let Ok(place) = self.quick.try_acquire() else {
-            discard(body).await;
-            return Err(full());
-        };
+        let now = Instant::now();
         let mut reading = std::pin::pin!(read(body, length, budget));
-        if let Ok(body) = timeout(MOMENT, reading.as_mut()).await {
-            return Ok((body?, place));
+        if let Ok(body) = timeout_at(deadline.min(now + AT_ONCE), reading.as_mut()).await {
+            return body;
+        }
+        let place = self.quick.try_acquire().map_err(|_| full())?;
+        if let Ok(body) = timeout_at(deadline.min(now + MOMENT), reading.as_mut()).await {
+            return body;
         }
         drop(place);
         let _slow = self.slow.try_acquire().map_err(|_| full())?;
         let late = || Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
-        let body = timeout_at(deadline, reading).await.map_err(|_| late())??;
-        Ok((body, self.quick.try_acquire().map_err(|_| full())?))
+        timeout_at(deadline, reading).await.map_err(|_| late())?
     }
 }
 
@@ -158,15 +160,17 @@ mod tests {
     async fn the_slow_take_no_place_of_the_quick() {
         let (places, budget) = (Places::new(1), Semaphore::new(100));
         let deadline = Instant::now() + Duration::from_secs(10);
-        let status = |result: Result<(Received<'_>, SemaphorePermit<'_>), Refusal>| result.err().map(|r| r.status);
-        let slow =
-            places.read(Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>()), None, &budget, deadline);
+        let status = |result: Result<Received<'_>, Refusal>| result.err().map(|r| r.status);
+        let never = || Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        let slow = places.read(never(), None, &budget, deadline);
         let quick = async {
-            let full = places.read(chunks(&[b"a"]), None, &budget, deadline).await;
-            assert_eq!(status(full), Some(StatusCode::SERVICE_UNAVAILABLE));
-            tokio::time::sleep(MOMENT * 2).await;
-            let place = places.read(chunks(&[b"a"]), None, &budget, deadline).await;
-            assert_eq!(status(place), None, "the slow one has given its place back");
+            tokio::time::sleep(AT_ONCE * 2).await;
+            let second = places.read(never(), None, &budget, deadline).await;
+            assert_eq!(status(second), Some(StatusCode::SERVICE_UNAVAILABLE), "the only place is taken");
+            let good = places.read(chunks(&[b"a"]), None, &budget, deadline).await;
+            assert_eq!(status(good), None, "whoever sends at once needs none");
+            tokio::time::sleep(MOMENT).await;
+            assert_eq!(places.available(), 1, "the slow one has given its place back");
         };
         let (slow, ()) = tokio::join!(slow, quick);
         assert_eq!(status(slow), Some(StatusCode::REQUEST_TIMEOUT));

@@ -12,12 +12,14 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::events::Events;
 use crate::inject::catalog::Catalog;
+use crate::inject::diagnostic::shown;
 use crate::inject::quantity::duration;
+use crate::inject::reason::Reason;
 use crate::inject::sources::Rules;
 use crate::inject::{self, Answer, Entry, Refused, Settings, Verdict};
 use crate::metrics::Metrics;
@@ -196,12 +198,14 @@ async fn validate(State(webhook): State<Arc<Webhook>>, request: Request) -> Resp
     .await
 }
 
-async fn unknown_path(State(webhook): State<Arc<Webhook>>) -> Response {
+async fn unknown_path(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
+    body::discard(request.into_body()).await;
     let why = "there is nothing here; reviews are answered at /mutate, /mutate/policy and /validate/templates";
     refused(&webhook, Refusal::new(StatusCode::NOT_FOUND, why))
 }
 
-async fn wrong_method(State(webhook): State<Arc<Webhook>>) -> Response {
+async fn wrong_method(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
+    body::discard(request.into_body()).await;
     refused(&webhook, Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "send an AdmissionReview with POST"))
 }
 
@@ -220,7 +224,7 @@ async fn respond(
     let deadline = tokio::time::Instant::now() + webhook.limits.timeout.min(timeout_of(request.uri()));
     let result = async {
         let (parts, body) = request.into_parts();
-        let (body, _place) = read(webhook, &parts.headers, body, deadline).await?;
+        let body = read(webhook, &parts.headers, body, deadline).await?;
         if tokio::time::Instant::now() >= deadline {
             return Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, "whoever asked does not wait any longer"));
         }
@@ -237,9 +241,10 @@ async fn read<'w>(
     headers: &HeaderMap,
     body: Body,
     deadline: tokio::time::Instant,
-) -> Result<(Received<'w>, SemaphorePermit<'w>), Refusal> {
+) -> Result<Received<'w>, Refusal> {
     if !is_json(headers) {
         let why = "send an AdmissionReview as application/json";
+        body::discard(body).await;
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
     }
     let length = text(headers, header::CONTENT_LENGTH).parse().ok();
@@ -275,38 +280,52 @@ fn answer(webhook: &Webhook, entry: Entry, headers: &HeaderMap, body: &[u8]) -> 
             let took = started.elapsed();
             let uid = answer.request.as_ref().map(|request| request.uid.as_str());
             webhook.metrics.decided(&answer.decision, took, uid);
-            if let Some(events) = &webhook.events {
+            if let Some(events) = webhook.events.as_ref().filter(|_| !webhook.settings.observe) {
                 events.of(&answer, &webhook.metrics);
             }
             if let Some(traces) = &webhook.traces {
                 traces.record(headers, clock, &answer);
             }
-            log(&answer, took.as_micros());
+            log(&answer, took, webhook.settings.observe);
             Ok(answer.body)
         }
     }
 }
 
-/// One line per decision that matters; never the pod.
-fn log(answer: &Answer<'_>, micros: u128) {
+/// One line per decision that matters; never the pod. What users wrote is cut: reviews come before it is validated.
+fn log(answer: &Answer<'_>, took: Duration, observed: bool) {
     let decision = &answer.decision;
     let Some(request) = &answer.request else { return };
+    if decision.verdict == Verdict::Unchanged && !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
     let metadata = request.pod.as_ref().and_then(|pod| pod.metadata.as_ref().ok());
-    let name = metadata.map_or("", |metadata| metadata.display_name());
+    let name = shown(metadata.map_or("", |metadata| metadata.display_name()), MAX_NAME);
     let owner = metadata.and_then(|metadata| metadata.owner_references.as_ref()?.first());
-    let owner = owner.map(|owner| format!("{}/{}", owner.kind.as_str(), owner.name.as_str())).unwrap_or_default();
+    let owner = owner.map(|owner| shown(&format!("{}/{}", owner.kind.as_str(), owner.name.as_str()), MAX_NAME));
+    let (owner, namespace) = (owner.unwrap_or_default(), shown(request.namespace.as_str(), MAX_NAME));
     let templates: Vec<&str> = decision.templates.iter().map(|template| template.name.as_str()).collect();
-    let (namespace, reason, templates) = (request.namespace.as_str(), decision.reason.as_str(), templates.join(","));
-    let left_out = decision.templates.iter().any(|t| t.reason != crate::inject::reason::Reason::Injected && !t.denied);
+    let (reason, templates) = (decision.reason.as_str(), templates.join(","));
+    let (micros, dry_run) = (u64::try_from(took.as_micros()).unwrap_or(u64::MAX), request.dry_run);
+    let left_out = decision.templates.iter().filter(|template| template.reason != Reason::Injected && !template.denied);
+    let left_out: Vec<String> = left_out.map(|template| format!("{} [{}]", template.name, template.reason)).collect();
     match decision.verdict {
-        Verdict::Injected if left_out => {
-            tracing::info!(namespace, name, owner, templates, micros, warnings = ?decision.warnings, "injected in part");
+        Verdict::Injected if !left_out.is_empty() => {
+            let left_out = left_out.join(", ");
+            tracing::info!(namespace, name, owner, templates, left_out, micros, dry_run, observed, "injected in part");
         }
-        Verdict::Injected => tracing::info!(namespace, name, owner, templates, micros, "injected"),
-        Verdict::Denied => tracing::info!(namespace, name, owner, templates, reason, micros, "denied"),
-        Verdict::Unchanged => tracing::debug!(namespace, name, owner, templates, reason, micros, "unchanged"),
+        Verdict::Injected => tracing::info!(namespace, name, owner, templates, micros, dry_run, observed, "injected"),
+        Verdict::Denied => {
+            tracing::info!(namespace, name, owner, templates, reason, micros, dry_run, observed, "denied");
+        }
+        Verdict::Unchanged => {
+            tracing::debug!(namespace, name, owner, templates, reason, micros, dry_run, observed, "unchanged");
+        }
     }
 }
+
+/// Longest name of an object.
+const MAX_NAME: usize = 253;
 
 #[cfg(test)]
 mod tests {

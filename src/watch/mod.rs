@@ -7,7 +7,6 @@ mod publisher;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -17,7 +16,7 @@ use kube::api::ListParams;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::inject::diagnostic::Diagnostic;
 use crate::inject::sources::Holder;
@@ -27,6 +26,14 @@ use publisher::Publisher;
 
 /// How often files are compared. Kubelet swaps symbolic links, which file events need not show.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the cluster is asked whether it is there: a watch whose other end has gone away says nothing for minutes,
+/// and one that goes on where it was interrupted says nothing either.
+const PROBE: Duration = Duration::from_secs(5);
+/// How long it may take to say so.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long nothing must have failed before all is well again: what fails slowly must not look well in between.
+const SETTLED: Duration = Duration::from_secs(20);
 
 /// How long a change waits for others that come with it.
 const DEBOUNCE: Duration = Duration::from_millis(20);
@@ -56,8 +63,8 @@ enum Change {
     Local(Event<ConfigMap>),
     Namespaces(Event<NamespaceObject>),
     Failed(watcher::Error),
-    /// The cluster answers.
-    Reachable,
+    /// Whether the cluster answers.
+    Reachable(bool),
 }
 
 /// Watches everything, for ever, and publishes.
@@ -88,8 +95,9 @@ pub async fn run(source: Source, client: Option<Client>, watch_namespaces: bool,
         waits_for.insert("local");
         changes.push(events(Api::<ConfigMap>::all(client.clone()), Some(&keys.template), Change::Local));
     }
-    if let Some(client) = client {
-        changes.push(reachable(client, namespace.clone(), Arc::clone(&webhook)));
+    if let Some(client) = client.filter(|_| !namespace.is_empty() || watch_namespaces) {
+        webhook.metrics.in_sync(false);
+        changes.push(reachable(client, namespace.clone()));
     }
     let mut publisher = Publisher::new(webhook, namespace, watch_namespaces, waits_for);
     let mut next = changes.next().await;
@@ -131,27 +139,22 @@ where
     events.boxed()
 }
 
-/// While the cluster cannot be watched: whenever it answers. A watch that goes on where it was interrupted says nothing.
-fn reachable(client: Client, namespace: String, webhook: Arc<Webhook>) -> BoxStream<'static, Change> {
-    let state = (client, namespace, webhook);
-    let next = |(client, namespace, webhook): (Client, String, Arc<Webhook>)| async move {
-        loop {
-            tokio::time::sleep(INTERVAL).await;
-            if webhook.stale_since.load(Ordering::Relaxed) == 0 {
-                continue;
-            }
-            let one = ListParams::default().limit(1);
-            let answers = if namespace.is_empty() {
+/// Whether the cluster answers, again and again.
+fn reachable(client: Client, namespace: String) -> BoxStream<'static, Change> {
+    let next = |(client, namespace): (Client, String)| async move {
+        tokio::time::sleep(PROBE).await;
+        let one = ListParams::default().limit(1);
+        let answers = timeout(PATIENCE, async {
+            if namespace.is_empty() {
                 Api::<NamespaceObject>::all(client.clone()).list_metadata(&one).await.is_ok()
             } else {
                 Api::<ConfigMap>::namespaced(client.clone(), &namespace).list_metadata(&one).await.is_ok()
-            };
-            if answers {
-                return Some((Change::Reachable, (client, namespace, webhook)));
             }
-        }
+        });
+        let answers = answers.await.unwrap_or(false);
+        Some((Change::Reachable(answers), (client, namespace)))
     };
-    stream::unfold(state, next).boxed()
+    stream::unfold((client, namespace), next).boxed()
 }
 
 /// What the files hold, whenever it is something else than before.

@@ -11,7 +11,7 @@ use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt as _};
 use tokio::time::Instant;
 
-use super::{Change, INTERVAL};
+use super::{Change, SETTLED};
 use crate::events::Note;
 use crate::inject::catalog::Catalog;
 use crate::inject::diagnostic::Diagnostic;
@@ -105,12 +105,16 @@ impl Publisher {
             Change::Failed(error) => {
                 tracing::warn!(%error, "watching the cluster failed; trying again");
                 self.failed = Some(Instant::now());
+                self.webhook.metrics.watch_failed();
                 self.freshness(false);
                 false
             }
             // Whatever still fails has failed again meanwhile.
-            Change::Reachable => {
-                self.freshness(self.failed.is_none_or(|failed| failed.elapsed() > INTERVAL * 3));
+            Change::Reachable(reachable) => {
+                let quiet = self.failed.is_none_or(|failed| failed.elapsed() > SETTLED);
+                if !reachable || quiet {
+                    self.freshness(reachable && self.waits_for.is_empty());
+                }
                 false
             }
         };
@@ -291,6 +295,7 @@ impl Publisher {
         let catalog = published.catalog.with_namespaces(Arc::new(self.namespaces.clone()));
         let catalog = catalog.with_local(self.local_catalogs.clone(), self.webhook.trust.prefers_namespaces);
         self.webhook.catalog.store(Arc::new(Some(catalog)));
+        self.webhook.metrics.in_sync(self.webhook.stale_since.load(Ordering::Relaxed) == 0);
         self.took = started.elapsed();
     }
 

@@ -122,8 +122,8 @@ fn come_again(scenario: &Scenario<'_>) {
             "127.0.0.1",
             "--shutdown-delay",
             "0",
-            "--max-requests",
-            "1",
+            "--body-memory",
+            "8",
             "--tls-write-ca",
         ]);
         command.arg(&authority).arg("--templates").arg(&folder);
@@ -132,17 +132,25 @@ fn come_again(scenario: &Scenario<'_>) {
     scenario.register(&[Hook::ours(&webhook)]);
     scenario.until_injected();
     wait::until("the API server to be turned away, and to come again", || {
-        // Takes the only place for half a second.
-        let mut slow = TlsClient::connect(webhook.listen(), &webhook.authority).expect("connect");
-        slow.send(TlsClient::head(1000).as_bytes()).expect("sent");
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        // Two bodies that never end have all the memory for a moment.
+        let half = vec![b' '; 4 * 1024 * 1024 - 512];
+        let slow: Vec<TlsClient> = (0..2)
+            .map(|_| {
+                let mut slow = TlsClient::connect(webhook.listen(), &webhook.authority).expect("connect");
+                slow.send(TlsClient::head(half.len() + 1).as_bytes()).expect("sent");
+                slow.send(&half).expect("sent");
+                slow
+            })
+            .collect();
+        let ends = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            drop(slow);
+        });
         let pod = scenario.dry_run(&pod("asking", Some("fluent-bit"))).expect("admitted all the same");
         assert!(names(&pod, "initContainers").contains(&"fluent-bit"));
-        if webhook.metrics().1.contains("http_refusals_total{code=\"503\"}") {
-            Ok(())
-        } else {
-            Err(webhook.metrics().1)
-        }
+        ends.join().expect("ended");
+        let turned_away = webhook.metrics().1.contains("http_refusals_total{code=\"503\"}");
+        turned_away.then_some(()).ok_or_else(|| webhook.metrics().1)
     });
 }
 
