@@ -46,3 +46,10 @@ fuzz: toolchain ## Fuzz template text, reviews, annotations and expressions, a m
 	cargo +nightly fuzz run review fuzz/corpus/review tests/reviews -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 -max_len=16384
 	cargo +nightly fuzz run annotations fuzz/corpus/annotations -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 -max_len=2048
 	cargo +nightly fuzz run expression fuzz/corpus/expression -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 -max_len=512
+
+.PHONY: manifests
+HELM ?= helm
+manifests: ## Render manifests/ from the chart anew (needs Helm 4: HELM=...)
+	$(HELM) template sidecar-injector charts/sidecar-injector --namespace sidecar-injector > manifests/base/sidecar-injector.yaml
+	$(HELM) template sidecar-injector charts/sidecar-injector --namespace sidecar-injector --set tls.mode=cert-manager > manifests/cert-manager/sidecar-injector.yaml
+	$(HELM) template sidecar-injector charts/sidecar-injector --namespace sidecar-injector --set policy.enabled=true > manifests/policy/sidecar-injector.yaml

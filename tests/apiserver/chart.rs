@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::UdpSocket;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -15,7 +15,10 @@ use crate::support::binaries;
 use crate::support::wait;
 use crate::support::webhook::Webhook;
 
-pub(crate) const SCENARIOS: &[Entry] = &[("the_chart_installs_upgrades_and_uninstalls", life)];
+pub(crate) const SCENARIOS: &[Entry] = &[
+    ("the_chart_installs_upgrades_and_uninstalls", life),
+    ("manifests_are_what_the_chart_renders_and_are_accepted", manifests),
+];
 
 const NAME: &str = "r-sidecar-injector";
 const HOOKS: &str = "/apis/admissionregistration.k8s.io/v1";
@@ -123,6 +126,48 @@ fn life(scenario: &Scenario<'_>) {
     ] {
         assert_eq!(scenario.cluster().get(&path).expect_err(&path).code, 404, "{path}");
     }
+}
+
+/// `manifests/` is current, and the API server takes every object of it (cert-manager's kinds are not installed here).
+fn manifests(scenario: &Scenario<'_>) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let helm = binaries::helm().expect("helm");
+    let admin = scenario.bed.control_plane.kubeconfig.to_json().to_string();
+    fs::write(scenario.folder.join("admin.kubeconfig"), admin).unwrap();
+    for (variant, set) in [("base", ""), ("cert-manager", "tls.mode=cert-manager"), ("policy", "policy.enabled=true")] {
+        let mut command = Command::new(&helm);
+        command.args(["template", "sidecar-injector", "charts/sidecar-injector", "--namespace", "sidecar-injector"]);
+        command.args((!set.is_empty()).then_some(["--set", set]).into_iter().flatten()).current_dir(root);
+        command.env("HELM_CACHE_HOME", scenario.folder.join("cache")).env("HELM_CONFIG_HOME", &scenario.folder);
+        let rendered = String::from_utf8(command.output().expect("run helm").stdout).expect("text");
+        let file = root.join("manifests").join(variant).join("sidecar-injector.yaml");
+        let known = fs::read_to_string(&file).expect("a file of manifests/");
+        assert_eq!(rendered, known, "make manifests writes {} anew", file.display());
+        let documents = sidecar_injector::templates::split(&known).into_iter();
+        for (lines, text) in documents {
+            let mut object = sidecar_injector::templates::manifest("manifests", lines, text).expect("YAML");
+            let Some(path) = path_of(&object) else { continue };
+            if path.contains("cert-manager.io") {
+                continue;
+            }
+            if path.contains("{namespace}") {
+                object["metadata"]["namespace"] = scenario.namespace.as_str().into();
+            }
+            let path = path.replace("{namespace}", &scenario.namespace) + "?dryRun=All&fieldValidation=Strict";
+            let created = scenario.cluster().create(&path, &object);
+            assert!(created.is_ok(), "{variant} {path}: {created:?}");
+        }
+    }
+}
+
+/// Where objects of this kind are created.
+fn path_of(object: &Value) -> Option<String> {
+    let (version, kind) = (object["apiVersion"].as_str()?, object["kind"].as_str()?);
+    let group = if version == "v1" { "/api/v1".to_owned() } else { format!("/apis/{version}") };
+    let kinds = kind.to_lowercase();
+    let plural = if kinds.ends_with("policy") { kinds.replace("policy", "policies") } else { kinds + "s" };
+    let is_global = kind.starts_with("Cluster") || kind.ends_with("WebhookConfiguration");
+    Some(if is_global { format!("{group}/{plural}") } else { format!("{group}/namespaces/{{namespace}}/{plural}") })
 }
 
 /// Our process as the chart's Deployment would run it, with the rights of its service account.
