@@ -8,7 +8,6 @@ use serde_json::Value as Json;
 use super::compile::{Compiler, canonical, resolve};
 use super::diagnostic::{Source, nearest};
 use super::expr::{Expression, Names, Scope};
-use super::item::report;
 use super::pod_types::{Checker, PENDING};
 use super::validation;
 use super::yaml::{Node, Value};
@@ -198,7 +197,7 @@ fn read(checker: &mut Checker<'_>, node: &Node, path: &str) -> AppChange {
     required(&devices, "volumeDevices", "name");
     required(&devices, "volumeDevices", "devicePath");
     let joined = serde_json::json!({"env": &env, "volumeMounts": &mounts, "volumeDevices": &devices});
-    report(checker, node, path, validation::additions(&joined));
+    validation::report(checker, node, path, validation::additions(&joined));
     let text = |item: &Json, field: &str| item[field].as_str().unwrap_or_default().to_owned();
     let mount = |field: &'static str, is_device| {
         move |value: Json| Mount { path: text(&value, field), volume: text(&value, "name"), is_device, value }

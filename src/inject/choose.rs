@@ -207,7 +207,8 @@ impl<'p> Chooser<'p> {
         let object = auto.paths.read(self.request.document, self.request.at).unwrap_or_default();
         let request = self.request.as_seen();
         // Wrong parameters are told when the template is evaluated.
-        let params = parameter::values(&self.settings.keys, template, self.metadata).unwrap_or_default();
+        let params = parameter::values(&self.settings.keys, &template.name, &template.parameters, self.metadata)
+            .unwrap_or_default();
         let namespace = self.catalog.namespaces().object(self.request.namespace.as_str());
         let roots = Roots {
             object: &object,

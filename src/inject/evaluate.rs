@@ -38,8 +38,8 @@ impl<'p> Evaluation<'p> {
         let problems = |reason, fix| {
             move |why: Vec<String>| why.into_iter().map(|what| Problem { reason, what, fix }).collect::<Vec<_>>()
         };
-        let params =
-            parameter::values(self.keys, template, self.metadata).map_err(problems(Reason::InvalidParameter, ""))?;
+        let params = parameter::values(self.keys, &template.name, &template.parameters, self.metadata)
+            .map_err(problems(Reason::InvalidParameter, ""))?;
         if let Some(additions) = template.constant() {
             return self.ready(template, Arc::clone(additions), Cow::Borrowed(&template.hash));
         }

@@ -4,11 +4,10 @@
 
 use serde_json::Value as Json;
 
-use super::diagnostic::{Span, shown};
+use super::diagnostic::shown;
 use super::files;
 use super::pod_types::{Checker, PENDING};
 use super::syntax::{is_label, is_subdomain};
-use super::template::Position;
 use super::validation;
 use super::yaml::{Node, Value};
 
@@ -33,6 +32,19 @@ pub struct Item {
     pub shared: bool,
     /// Where a container goes; `None` is where its template's go.
     pub position: Option<Position>,
+}
+
+/// Where containers are put in their list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// Before the pod's own.
+    First,
+    /// Behind the pod's own.
+    Last,
+    /// Right before the container of that name.
+    Before(String),
+    /// Right behind it.
+    After(String),
 }
 
 /// A declared port.
@@ -170,7 +182,7 @@ pub(super) fn read(
     let value = checker.json(&node, type_name, path);
     let name = required_name(checker, &node, &value, path, names, valid)?;
     if kind == Kind::Volume {
-        report(checker, &node, path, validation::volume(&value));
+        validation::report(checker, &node, path, validation::volume(&value));
     }
     Some(Item { shared: shared && kind == Kind::Volume, ..plain(name, value) })
 }
@@ -196,7 +208,7 @@ fn container(checker: &mut Checker<'_>, node: &Node, kind: Kind, path: &str, nam
         checker.error(node.span, format!("{path} (\"{name}\") has no image"), "");
     }
     required_members(checker, node, &value, path);
-    report(checker, node, path, validation::container(&value));
+    validation::report(checker, node, path, validation::container(&value));
     if let (Kind::NativeSidecar, Json::Object(map)) = (kind, &mut value) {
         let behind = map.keys().position(|key| key == "image").map_or(0, |at| at + 1);
         map.shift_insert(behind, "restartPolicy".to_owned(), Json::from("Always"));
@@ -277,12 +289,12 @@ pub(super) fn required_name(
     }
     if !valid(name) {
         let help = "use 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit";
-        checker.error(key_span(node, "name"), format!("{path}.name is no valid name: \"{}\"", shown(name, 80)), help);
+        checker.error(node.span_of("name"), format!("{path}.name is no valid name: \"{}\"", shown(name, 80)), help);
     }
     if !names.take(name) {
         let message = format!("the name \"{name}\" is taken by another item of the template");
         checker.error(
-            key_span(node, "name"),
+            node.span_of("name"),
             message,
             "names are unique, those of containers over sidecars and initContainers, unless each item has an `if`",
         );
@@ -308,21 +320,9 @@ fn required_members(checker: &mut Checker<'_>, node: &Node, value: &Json, path: 
     for (list, field) in required {
         let missing = array(&value[list]).position(|item| item[field].as_str().is_none_or(str::is_empty));
         if let Some(index) = missing {
-            checker.error(key_span(node, list), format!("{path}.{list}[{index}] has no {field}"), "");
+            checker.error(node.span_of(list), format!("{path}.{list}[{index}] has no {field}"), "");
         }
     }
-}
-
-/// Reports what the API server would refuse.
-pub(super) fn report(checker: &mut Checker<'_>, node: &Node, path: &str, faults: Vec<validation::Fault>) {
-    for (member, text) in faults {
-        checker.error(key_span(node, member), format!("{path}{text}"), "");
-    }
-}
-
-fn key_span(node: &Node, name: &str) -> Span {
-    let Value::Map(entries) = &node.value else { return node.span };
-    entries.iter().find(|(key, _)| key.name == name).map_or(node.span, |(_, value)| value.span)
 }
 
 fn array(value: &Json) -> impl Iterator<Item = &Json> {

@@ -11,6 +11,7 @@ mod choose;
 mod compile;
 mod decision;
 mod evaluate;
+mod evidence;
 mod expr;
 mod files;
 mod front;

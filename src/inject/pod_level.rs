@@ -5,7 +5,6 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::diagnostic::nearest;
-use super::item;
 use super::pod_types::Checker;
 use super::validation;
 use super::yaml::{Node, Value};
@@ -86,7 +85,7 @@ pub(super) fn read(checker: &mut Checker<'_>, node: &Node) -> Map<String, Json> 
             }
         }
     }
-    item::report(checker, node, "pod", validation::pod(&fields));
+    validation::report(checker, node, "pod", validation::pod(&fields));
     fields
 }
 

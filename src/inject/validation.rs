@@ -6,14 +6,22 @@ use std::net::IpAddr;
 
 use serde_json::Value as Json;
 
-use super::pod_types::{PENDING, fields_of};
+use super::pod_types::{Checker, PENDING, fields_of};
 use super::quantity::quantity;
 use super::syntax::{is_label_value, is_qualified_name, is_subdomain};
+use super::yaml::Node;
 
 /// What is wrong: the member it is in, and a text that goes on where the item's path ends.
 pub(super) type Fault = (&'static str, String);
 
 const HANDLERS: [&str; 5] = ["exec", "httpGet", "tcpSocket", "grpc", "sleep"];
+
+/// Reports what the API server would refuse.
+pub(super) fn report(checker: &mut Checker<'_>, node: &Node, path: &str, faults: Vec<Fault>) {
+    for (member, text) in faults {
+        checker.error(node.span_of(member), format!("{path}{text}"), "");
+    }
+}
 
 /// Faults of a container.
 pub(super) fn container(value: &Json) -> Vec<Fault> {

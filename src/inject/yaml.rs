@@ -84,6 +84,12 @@ impl Node {
         let Value::Map(entries) = &self.value else { return None };
         entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
     }
+
+    /// The place of a member, or of the whole where there is none.
+    #[must_use]
+    pub fn span_of(&self, name: &str) -> Span {
+        self.get(name).map_or(self.span, |member| member.span)
+    }
 }
 
 impl Value {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Linter, items, span_of, text};
+use super::{Linter, items, text};
 use crate::inject::expr::Expression;
 use crate::inject::quantity::quantity;
 use crate::inject::template::{Mode, Position};
@@ -43,7 +43,7 @@ fn any(linter: &mut Linter<'_>, container: &Node) {
             let Some(action) = container.get(probe).and_then(|probe| probe.get(action)) else { continue };
             if matches!(text(action, "host"), Some("127.0.0.1" | "localhost" | "::1")) {
                 let message = format!("the {probe} of {} goes to the node itself", name(container));
-                linter.find("probe-host", span_of(action, "host"), message);
+                linter.find("probe-host", action.span_of("host"), message);
             }
         }
     }
@@ -71,7 +71,7 @@ fn image(linter: &mut Linter<'_>, container: &Node) {
     }
     let tag = last.split_once(':').map(|(_, tag)| tag);
     if !image.contains('@') && matches!(tag, None | Some("latest" | "")) {
-        linter.find("image-tag", span_of(container, "image"), format!("{image} is another image from day to day"));
+        linter.find("image-tag", container.span_of("image"), format!("{image} is another image from day to day"));
     }
 }
 
@@ -173,7 +173,7 @@ fn volumes(linter: &mut Linter<'_>, containers: &[&Node]) {
         }
         if !shared && !name.starts_with(linter.template.name.as_str()) {
             let message = format!("the volume {name} does not begin with {}", linter.template.name);
-            linter.find("volume-name", span_of(volume, "name"), message);
+            linter.find("volume-name", volume.span_of("name"), message);
         }
     }
     let mut told: Vec<&str> = Vec::new();

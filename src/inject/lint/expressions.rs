@@ -1,6 +1,6 @@
 //! Rules about parameters and expressions.
 
-use super::{Linter, items, span_of, text};
+use super::{Linter, items, text};
 use crate::inject::expr::{self, Compiled, Expression, Names, Reads, Text};
 use crate::inject::yaml::{Node, Value};
 
@@ -126,12 +126,12 @@ fn image(linter: &mut Linter<'_>, container: &Node) {
         }
     }
     if reads.reads_metadata() {
-        linter.find("free-image", span_of(container, "image"), "a label or annotation of the pod sets the image");
+        linter.find("free-image", container.span_of("image"), "a label or annotation of the pod sets the image");
     }
     let free = |name: &&String| linter.template.parameters.iter().any(|p| p.name == **name && p.is_free());
     if let Some(name) = reads.parameters.iter().find(free) {
         let message = format!("the free parameter {name} sets the image");
-        linter.find("free-image", span_of(container, "image"), message);
+        linter.find("free-image", container.span_of("image"), message);
     }
 }
 
@@ -143,7 +143,7 @@ fn parameters(linter: &mut Linter<'_>) {
             && !pattern.starts_with("(?")
         {
             let message = format!("the pattern of {} matches anywhere in a value", key.name);
-            linter.find("unanchored-pattern", span_of(declared, "pattern"), message);
+            linter.find("unanchored-pattern", declared.span_of("pattern"), message);
         }
         if !linter.template.reads().parameters.contains(&key.name) {
             linter.find("unused-parameter", key.span, format!("no expression reads params.{}", key.name));

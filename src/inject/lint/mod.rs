@@ -150,10 +150,5 @@ fn text<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
     }
 }
 
-/// The place of a member, or of the whole.
-fn span_of(node: &Node, key: &str) -> Span {
-    node.get(key).map_or(node.span, |member| member.span)
-}
-
 #[cfg(test)]
 mod tests;

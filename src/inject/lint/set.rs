@@ -76,7 +76,9 @@ pub fn parameters(metadata: &Metadata<'_>, request: Option<&str>, catalog: &Cata
         }
     }
     for template in asked_for.iter().filter_map(|wanted| catalog.get(*wanted).ok()) {
-        found.extend(parameter::values(keys, template, metadata).err().into_iter().flatten());
+        found.extend(
+            parameter::values(keys, &template.name, &template.parameters, metadata).err().into_iter().flatten(),
+        );
     }
     found
 }

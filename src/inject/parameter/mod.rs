@@ -11,7 +11,6 @@ use super::diagnostic::{nearest, shown};
 use super::keys::Keys;
 use super::pod::{Metadata, StringMap};
 use super::quantity;
-use super::template::Template;
 
 pub(super) use declare::{is_parameter_name, read};
 
@@ -253,8 +252,12 @@ fn free(text: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// Every annotation that is wrong and every value that is missing, each a sentence without full stop.
-pub(super) fn values(keys: &Keys, template: &Template, metadata: &Metadata<'_>) -> Result<Json, Vec<String>> {
-    let Template { name: template, parameters, .. } = template;
+pub(super) fn values(
+    keys: &Keys,
+    template: &str,
+    parameters: &[Parameter],
+    metadata: &Metadata<'_>,
+) -> Result<Json, Vec<String>> {
     let mut values: Map<String, Json> =
         parameters.iter().map(|parameter| (parameter.name.clone(), parameter.default.clone())).collect();
     let mut problems = Vec::new();

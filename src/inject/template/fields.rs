@@ -1,6 +1,7 @@
 //! The small fields of a template: words with a few values, names and versions, and how each is read.
 
 use super::super::diagnostic::shown;
+use super::super::item::Position;
 use super::super::pod_types::Checker;
 use super::super::select::{RESERVED, is_version};
 use super::super::syntax;
@@ -26,19 +27,6 @@ impl Mode {
             Self::Container => "container",
         }
     }
-}
-
-/// Where containers are put in their list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Position {
-    /// Before the pod's own.
-    First,
-    /// Behind the pod's own.
-    Last,
-    /// Right before the container of that name.
-    Before(String),
-    /// Right behind it.
-    After(String),
 }
 
 /// What a problem with the template means for the pod.

@@ -22,9 +22,10 @@ use super::security::{self, Profile};
 use super::selector::Selector;
 use super::yaml::{self, Node, Value};
 
+pub use super::item::Position;
 pub use auto_inject::AutoInject;
 pub(super) use fields::position;
-pub use fields::{Clash, HostNetwork, Mode, OnConflict, OnProblem, Position};
+pub use fields::{Clash, HostNetwork, Mode, OnConflict, OnProblem};
 use fields::{name, on_conflict, string, version, word};
 
 /// What is added to a pod under one name.
