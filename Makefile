@@ -53,3 +53,9 @@ manifests: ## Render manifests/ from the chart anew (needs Helm 4: HELM=...)
 	$(HELM) template sidecar-injector charts/sidecar-injector --namespace sidecar-injector > manifests/base/sidecar-injector.yaml
 	$(HELM) template sidecar-injector charts/sidecar-injector --namespace sidecar-injector --set tls.mode=cert-manager > manifests/cert-manager/sidecar-injector.yaml
 	$(HELM) template sidecar-injector charts/sidecar-injector --namespace sidecar-injector --set policy.enabled=true > manifests/policy/sidecar-injector.yaml
+
+.PHONY: static
+static: toolchain ## Build a static binary for the image (needs musl-gcc: Debian's musl-tools)
+	rustup target add x86_64-unknown-linux-musl
+	cargo build --locked --release --target x86_64-unknown-linux-musl --bin sidecar-injector
+	@echo "docker build --build-arg FROM=prebuilt --build-arg BINARY=sidecar-injector $${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-musl/release -f Dockerfile"
