@@ -15,6 +15,7 @@ use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::inject::diagnostic::beginning;
 use crate::inject::reason::Reason;
 use crate::inject::{Answer, Verdict};
 use crate::metrics::Metrics;
@@ -98,8 +99,7 @@ fn cut(text: &str, max: usize) -> String {
     if text.len() <= max {
         return text.to_owned();
     }
-    let end = (0..=max - '…'.len_utf8()).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    format!("{}…", &text[..end])
+    format!("{}…", beginning(text, max - '…'.len_utf8()))
 }
 
 /// What is to be told of an answer, if anything.

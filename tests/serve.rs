@@ -33,13 +33,9 @@ fn templates() -> tempfile::TempDir {
 }
 
 fn start(folder: &Path, templates: &Path, more: &[&str]) -> Webhook {
-    let authority = folder.join("ca.crt");
-    let mut webhook = Webhook::start_with(folder, "serve", |command| {
-        command.args(["--tls-self-signed", "127.0.0.1", "--tls-write-ca"]).arg(&authority);
+    Webhook::start_self_signed(folder, "serve", |command| {
         command.arg("--templates").arg(templates).args(more);
-    });
-    webhook.authority = fs::read_to_string(authority).expect("written");
-    webhook
+    })
 }
 
 fn connect(webhook: &Webhook) -> TlsClient {

@@ -117,16 +117,13 @@ fn review_of(pod: &PodTemplate) -> Value {
 }
 
 fn start(case: &Path, settings: &CaseSettings, folder: &Path, name: &str) -> Webhook {
-    let authority = folder.join(format!("{name}.ca.crt"));
-    let mut webhook = Webhook::start_with(folder, name, |command| {
-        command.args(["--shutdown-delay", "0", "--tls-self-signed", "127.0.0.1"]).args(settings.arguments());
-        command.arg("--tls-write-ca").arg(&authority).arg("--templates").arg(case.join("templates"));
+    Webhook::start_self_signed(folder, name, |command| {
+        command.args(["--shutdown-delay", "0"]).args(settings.arguments());
+        command.arg("--templates").arg(case.join("templates"));
         if case.join("values.yaml").exists() {
             command.arg("--values").arg(case.join("values.yaml"));
         }
-    });
-    webhook.authority = fs::read_to_string(authority).expect("written");
-    webhook
+    })
 }
 
 #[test]

@@ -2,16 +2,19 @@
 //! second round adds nothing.
 #![no_main]
 
+#[expect(dead_code, reason = "the targets that make a template use the rest")]
+#[path = "common.rs"]
+mod common;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use serde_json::{Value, json};
+use serde_json::json;
 use sidecar_injector::inject::catalog::Catalog;
 use sidecar_injector::inject::diagnostic::Source;
 use sidecar_injector::inject::keys::Keys;
 use sidecar_injector::inject::template::Template;
-use sidecar_injector::inject::{Entry, Settings, answer};
 
 const TEMPLATES: [&str; 3] = [
     r#"
@@ -54,18 +57,6 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
     Catalog::new(TEMPLATES.iter().map(load), BTreeMap::new())
 });
 
-fn patch_of(pod: &Value) -> Option<json_patch::Patch> {
-    let review = json!({
-        "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
-        "request": {"uid": "u", "resource": {"group": "", "version": "v1", "resource": "pods"}, "namespace": "n", "operation": "CREATE", "object": pod},
-    });
-    let review = review.to_string();
-    let answer = answer(review.as_bytes(), Entry::Requests, &CATALOG, &Settings::default()).expect("a review");
-    assert!(answer.decision.message.len() <= 1_000);
-    assert!(answer.decision.warnings.iter().all(|warning| warning.chars().count() <= 120));
-    Some(serde_json::from_slice(&answer.decision.patch?).expect("a patch"))
-}
-
 // Lines: the request, the status, then pairs of a key and a value.
 fuzz_target!(|text: &str| {
     let mut lines = text.split('\n');
@@ -84,11 +75,11 @@ fuzz_target!(|text: &str| {
         "spec": {"containers": [{"name": "app", "image": "i", "env": [{"name": "J", "value": "own"}]}]},
     });
     let before = pod.clone();
-    let Some(patch) = patch_of(&pod) else { return };
+    let Some(patch) = common::patch_of(&pod, &CATALOG) else { return };
     json_patch::patch(&mut pod, &patch).expect("the patch applies");
     for (key, value) in before["metadata"]["annotations"].as_object().expect("a map") {
         assert!(key == "sidecar.io/status" || pod["metadata"]["annotations"][key] == *value, "{key} is not what it was");
     }
-    let again = patch_of(&pod);
+    let again = common::patch_of(&pod, &CATALOG);
     assert!(again.is_none(), "a second round adds {}", serde_json::to_string(&again).unwrap_or_default());
 });

@@ -19,12 +19,15 @@ pub fn inject(template: Template) {
     assert!(patch_of(&pod, &catalog).is_none(), "a second run adds something");
 }
 
-fn patch_of(pod: &Value, catalog: &Catalog) -> Option<json_patch::Patch> {
+/// The patch for the pod, if it gets one.
+pub fn patch_of(pod: &Value, catalog: &Catalog) -> Option<json_patch::Patch> {
     let review = json!({
         "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
         "request": {"uid": "u", "resource": {"group": "", "version": "v1", "resource": "pods"}, "namespace": "n", "operation": "CREATE", "object": pod},
     });
     let review = review.to_string();
     let answer = answer(review.as_bytes(), Entry::Requests, catalog, &Settings::default()).expect("a review");
+    assert!(answer.decision.message.len() <= 1_000);
+    assert!(answer.decision.warnings.iter().all(|warning| warning.chars().count() <= 120));
     Some(serde_json::from_slice(&answer.decision.patch?).expect("a patch"))
 }

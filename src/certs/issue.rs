@@ -152,7 +152,7 @@ impl State {
 
     /// Whether it can be gone on from: a leaf of the authority for the hosts wanted, both valid now, with their keys. What
     /// is half written, foreign, expired or from the future is not mended but made anew.
-    fn is_usable(&self, policy: &Policy, now: OffsetDateTime) -> bool {
+    pub(super) fn is_usable(&self, policy: &Policy, now: OffsetDateTime) -> bool {
         let valid = |pem: &str| validity(pem).is_ok_and(|(begin, end)| begin <= now && now < end);
         let has_key = |pair: &Pair| Certificate::from_pem(pair.certificate.as_bytes(), pair.key.as_bytes()).is_ok();
         let pairs = [Some(&self.authority), Some(&self.leaf), self.next.as_ref()];

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
 use super::bundle::Configurations;
-use super::issue::{self, Policy, Step};
+use super::issue::{self, Policy, State, Step};
 use super::store::Store;
 use super::{Certificate, Current};
 
@@ -71,9 +71,9 @@ impl SelfManaged {
         let now = OffsetDateTime::now_utc();
         let step = issue::step(read.state.as_ref(), &trusted, &self.policy, now)?;
         // Nobody would trust what is not published yet.
-        if let Some(state) = read.state.as_ref().filter(|state| state.is_trusted(&trusted))
+        let is_served = |state: &&State| state.is_usable(&self.policy, now) && state.is_trusted(&trusted);
+        if let Some(state) = read.state.as_ref().filter(is_served)
             && *in_use != state.leaf.certificate
-            && !matches!(&step, Step::Write(new) if new.authority != state.authority && new.previous.is_none())
         {
             let certificate = Certificate::from_pem(state.leaf.certificate.as_bytes(), state.leaf.key.as_bytes())?;
             served(&certificate);

@@ -1,7 +1,7 @@
 //! The outcome of one request, as data: what the server answers, logs and counts, and what the CLI
 //! applies. It knows nothing of how it was reached.
 
-use super::diagnostic::shown;
+use super::diagnostic::{beginning, shown};
 use super::reason::Reason;
 
 /// What happens to the pod.
@@ -114,15 +114,10 @@ impl Decision {
 /// `TEXT [REASON]` of at most 1,000 bytes; the text is cut, the reason never.
 fn message(text: &str, reason: Reason) -> String {
     let room = MAX_MESSAGE - reason.as_str().len() - 3;
-    let mut end = text.len();
-    if end > room {
-        end = room - '…'.len_utf8();
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        return format!("{}… [{reason}]", &text[..end]);
+    if text.len() <= room {
+        return format!("{text} [{reason}]");
     }
-    format!("{} [{reason}]", &text[..end])
+    format!("{}… [{reason}]", beginning(text, room - '…'.len_utf8()))
 }
 
 /// `TEXT [REASON]` of at most 120 characters; the text is cut, the reason never.

@@ -196,6 +196,16 @@ pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
     best.map(|(_, name)| name)
 }
 
+/// The beginning of `text`, whole characters of at most `max` bytes.
+#[must_use]
+pub fn beginning(text: &str, max: usize) -> &str {
+    if text.len() <= max {
+        return text;
+    }
+    let end = (0..=max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    &text[..end]
+}
+
 /// `text` made safe to show: control characters escaped, at most `limit` characters, cut with `…`.
 #[must_use]
 pub fn shown(text: &str, limit: usize) -> String {

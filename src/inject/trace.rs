@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::fmt;
 
 use super::decision::Decision;
+use super::diagnostic::beginning;
 use super::reason::Reason;
 
 /// Longest trace that is sent as the message of an answer, in bytes.
@@ -85,8 +86,7 @@ impl fmt::Display for Trace {
 /// Cuts a text to `max` bytes.
 fn cut(text: &mut String, max: usize) {
     if text.len() > max {
-        let end = (0..=max.saturating_sub(5)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
+        text.truncate(beginning(text, max.saturating_sub(5)).len());
         text.push_str("…\n");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::Settings;
 use super::decision::{Decision, Verdict};
-use super::diagnostic::{Severity, Source, shown};
+use super::diagnostic::{Severity, Source, beginning, shown};
 use super::keys::Keys;
 use super::lint::{self, Limits};
 use super::paths::Paths;
@@ -73,8 +73,7 @@ fn decide(request: &Request<'_>, keys: &Keys, rules: Rules) -> Decision {
     let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let mut message = format!("this ConfigMap holds a template that cannot be used\n{}", text.join("\n"));
     if message.len() > MAX_MESSAGE {
-        let end = (0..=MAX_MESSAGE).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
-        message.truncate(end);
+        message.truncate(beginning(&message, MAX_MESSAGE).len());
         message.push('…');
     }
     message.push_str(" [InvalidTemplate]");

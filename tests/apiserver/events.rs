@@ -1,7 +1,5 @@
 //! Kubernetes Events: what people see who look at the workload, or at the template's ConfigMap.
 
-use std::fs;
-
 use serde_json::{Value, json};
 
 use crate::Entry;
@@ -25,12 +23,10 @@ fn events(scenario: &Scenario<'_>) {
     };
     template("fluent-bit", crate::templates::FLUENT_BIT);
     template("picky", "onProblem: Skip\nsidecars: [{name: app, image: \"i:1\"}]\n");
-    let authority = scenario.folder.join("ca.crt");
-    let mut webhook = Webhook::start_with(&scenario.folder, "webhook", |command| {
-        command.args(["--events", "--shutdown-delay", "0", "--tls-self-signed", "127.0.0.1", "--tls-write-ca"]);
-        command.arg(&authority).args(["--namespace", &scenario.namespace]).env("KUBECONFIG", kubeconfig);
+    let webhook = Webhook::start_self_signed(&scenario.folder, "webhook", |command| {
+        command.args(["--events", "--shutdown-delay", "0", "--namespace", &scenario.namespace]);
+        command.env("KUBECONFIG", kubeconfig);
     });
-    webhook.authority = fs::read_to_string(authority).expect("written");
     scenario.register(&[Hook::ours(&webhook).with("sideEffects", json!("NoneOnDryRun"))]);
     scenario.until_injected();
 

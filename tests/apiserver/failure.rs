@@ -115,20 +115,9 @@ fn come_again(scenario: &Scenario<'_>) {
     let folder = scenario.folder.join("templates");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("fluent-bit.yaml"), crate::templates::FLUENT_BIT).unwrap();
-    let authority = scenario.folder.join("ca.crt");
-    let mut webhook = Webhook::start_with(&scenario.folder, "narrow", |command| {
-        command.args([
-            "--tls-self-signed",
-            "127.0.0.1",
-            "--shutdown-delay",
-            "0",
-            "--body-memory",
-            "8",
-            "--tls-write-ca",
-        ]);
-        command.arg(&authority).arg("--templates").arg(&folder);
+    let webhook = Webhook::start_self_signed(&scenario.folder, "narrow", |command| {
+        command.args(["--shutdown-delay", "0", "--body-memory", "8", "--templates"]).arg(&folder);
     });
-    webhook.authority = fs::read_to_string(authority).unwrap();
     scenario.register(&[Hook::ours(&webhook)]);
     scenario.until_injected();
     wait::until("the API server to be turned away, and to come again", || {
@@ -155,15 +144,12 @@ fn come_again(scenario: &Scenario<'_>) {
 }
 
 fn observer(scenario: &Scenario<'_>) {
-    let authority = scenario.folder.join("ca.crt");
     let folder = scenario.folder.join("templates");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("fluent-bit.yaml"), crate::templates::FLUENT_BIT).unwrap();
-    let mut webhook = Webhook::start_with(&scenario.folder, "observer", |command| {
-        command.args(["--observe", "--tls-self-signed", "127.0.0.1", "--shutdown-delay", "0", "--tls-write-ca"]);
-        command.arg(&authority).arg("--templates").arg(&folder);
+    let webhook = Webhook::start_self_signed(&scenario.folder, "observer", |command| {
+        command.args(["--observe", "--shutdown-delay", "0", "--templates"]).arg(&folder);
     });
-    webhook.authority = fs::read_to_string(authority).unwrap();
     scenario.register(&[Hook::ours(&webhook)]);
     wait::until("both decisions to be counted", || {
         for asks in ["fluent-bit", "absent"] {

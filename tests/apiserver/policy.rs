@@ -1,7 +1,5 @@
 //! What depends on namespaces, and the validation of templates, through the real API server.
 
-use std::fs;
-
 use serde_json::{Value, json};
 
 use crate::Entry;
@@ -42,14 +40,10 @@ fn start_with(scenario: &Scenario<'_>, home: &str, more: &[&str]) -> Webhook {
     });
     scenario.cluster().create(&format!("{rbac}/clusterroles"), &role).expect("create");
     scenario.cluster().create(&format!("{rbac}/clusterrolebindings"), &binding).expect("create");
-    let authority = scenario.folder.join("ca.crt");
-    let mut webhook = Webhook::start_with(&scenario.folder, "webhook", |command| {
-        command.args(["--shutdown-delay", "0", "--tls-self-signed", "127.0.0.1", "--watch-namespaces"]);
-        command.args(["--namespace", home, "--default-templates", "installation"]).args(more);
-        command.arg("--tls-write-ca").arg(&authority).env("KUBECONFIG", kubeconfig);
-    });
-    webhook.authority = fs::read_to_string(authority).expect("written");
-    webhook
+    Webhook::start_self_signed(&scenario.folder, "webhook", |command| {
+        command.args(["--shutdown-delay", "0", "--watch-namespaces", "--namespace", home]);
+        command.args(["--default-templates", "installation"]).args(more).env("KUBECONFIG", kubeconfig);
+    })
 }
 
 fn namespace_defaults_and_auto_inject(scenario: &Scenario<'_>) {

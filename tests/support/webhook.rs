@@ -33,16 +33,24 @@ impl Webhook {
     /// Starts it with its files (log, certificate, addresses) in `folder`, under `name`, and waits
     /// until it is ready.
     pub(crate) fn start(source: &Source, folder: &Path, name: &str) -> Self {
-        let authority = folder.join(format!("{name}.ca.crt"));
-        let mut webhook = Self::start_with(folder, name, |command| {
-            command.args(["--shutdown-delay", "0", "--tls-self-signed", "127.0.0.1"]);
-            command.arg("--tls-write-ca").arg(&authority);
+        Self::start_self_signed(folder, name, |command| {
+            command.args(["--shutdown-delay", "0"]);
             match source {
                 Source::Files(templates) => command.arg("--templates").arg(templates),
                 Source::Cluster { kubeconfig, namespace } => {
                     command.env("KUBECONFIG", kubeconfig).args(["--namespace", namespace])
                 }
             };
+        })
+    }
+
+    /// The same with the arguments and environment that `configure` sets, beside ports, log and a certificate for the
+    /// loopback address.
+    pub(crate) fn start_self_signed(folder: &Path, name: &str, configure: impl FnOnce(&mut Command)) -> Self {
+        let authority = folder.join(format!("{name}.ca.crt"));
+        let mut webhook = Self::start_with(folder, name, |command| {
+            command.args(["--tls-self-signed", "127.0.0.1", "--tls-write-ca"]).arg(&authority);
+            configure(command);
         });
         webhook.authority = fs::read_to_string(authority).expect("--tls-write-ca wrote its file before it was ready");
         webhook
