@@ -50,9 +50,10 @@ fuzz: toolchain ## Fuzz template text, reviews, annotations and expressions, a m
 .PHONY: manifests
 HELM ?= helm
 manifests: ## Render manifests/ from the chart anew (needs Helm 4: HELM=...)
-	$(HELM) template sidecar-injector charts/sidecar-injector --namespace sidecar-injector > manifests/base/sidecar-injector.yaml
-	$(HELM) template sidecar-injector charts/sidecar-injector --namespace sidecar-injector --set tls.mode=cert-manager > manifests/cert-manager/sidecar-injector.yaml
-	$(HELM) template sidecar-injector charts/sidecar-injector --namespace sidecar-injector --set policy.enabled=true > manifests/policy/sidecar-injector.yaml
+	for name in base cert-manager policy ha; do \
+	  $(HELM) template sidecar-injector charts/sidecar-injector --namespace sidecar-injector --no-hooks \
+	    --values charts/sidecar-injector/ci/$$name-values.yaml > manifests/$$name/sidecar-injector.yaml || exit 1; \
+	done
 
 .PHONY: static
 static: toolchain ## Build a static binary for the image (needs musl-gcc: Debian's musl-tools)

@@ -2,6 +2,7 @@
 //! names of templates that exist.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
@@ -50,7 +51,8 @@ descriptions! {
     LAST_SYNC: "gauge" "catalog_last_sync_timestamp_seconds" [] => "When the catalog was last changed";
     IN_SYNC: "gauge" "catalog_in_sync" [] => "1 while the cluster can be watched, 0 while answers come from the last catalog seen";
     WATCH_FAILURES: "counter" "watch_failures" [] => "Failures to list or watch";
-    CERTIFICATE: "gauge" "certificate_expiry_timestamp_seconds" [] => "End of validity of the serving certificate";
+    CERTIFICATE_START: "gauge" "certificate_start_timestamp_seconds" [] => "Start of validity of the serving certificate";
+    CERTIFICATE_EXPIRY: "gauge" "certificate_expiry_timestamp_seconds" [] => "End of validity of the serving certificate";
     HANDSHAKES: "counter" "tls_handshakes" ["result"] => "TLS handshakes by result: ok, failed, timeout, or refused where there are too many connections";
     REFUSALS: "counter" "http_refusals" ["code"] => "Requests that were no decision, by HTTP status";
     IN_FLIGHT: "gauge" "in_flight_requests" [] => "Reviews being answered";
@@ -104,6 +106,7 @@ pub struct Metrics {
     in_sync: Gauge,
     watch_failures: Counter,
     events: Family<ByResult, Counter>,
+    certificate_start: Gauge<i64, AtomicI64>,
     certificate_expiry: Gauge<i64, AtomicI64>,
     handshakes: Family<ByResult, Counter>,
     refused: Family<ByCode, Counter>,
@@ -125,6 +128,7 @@ impl Default for Metrics {
             in_sync: Gauge::default(),
             watch_failures: Counter::default(),
             events: Family::default(),
+            certificate_start: Gauge::default(),
             certificate_expiry: Gauge::default(),
             handshakes: Family::default(),
             refused: Family::default(),
@@ -148,7 +152,8 @@ impl Metrics {
         registry.register(LAST_SYNC.name, LAST_SYNC.help, self.last_sync.clone());
         registry.register(IN_SYNC.name, IN_SYNC.help, self.in_sync.clone());
         registry.register(WATCH_FAILURES.name, WATCH_FAILURES.help, self.watch_failures.clone());
-        registry.register(CERTIFICATE.name, CERTIFICATE.help, self.certificate_expiry.clone());
+        registry.register(CERTIFICATE_START.name, CERTIFICATE_START.help, self.certificate_start.clone());
+        registry.register(CERTIFICATE_EXPIRY.name, CERTIFICATE_EXPIRY.help, self.certificate_expiry.clone());
         registry.register(HANDSHAKES.name, HANDSHAKES.help, self.handshakes.clone());
         registry.register(REFUSALS.name, REFUSALS.help, self.refused.clone());
         registry.register(IN_FLIGHT.name, IN_FLIGHT.help, self.in_flight.clone());
@@ -236,9 +241,10 @@ impl Metrics {
         }
     }
 
-    /// Records the certificate in use.
-    pub fn certificate(&self, not_after: i64) {
-        self.certificate_expiry.set(not_after);
+    /// Records from when to when the certificate in use is valid, seconds since 1970.
+    pub fn certificate(&self, valid: &Range<i64>) {
+        self.certificate_start.set(valid.start);
+        self.certificate_expiry.set(valid.end);
     }
 
     /// Counts a handshake.

@@ -181,6 +181,36 @@ fn operations_explain_every_metric() {
     }
 }
 
+/// Alerts and the dashboard ask for metrics that exist, and every alert has its section, and no section is without one.
+#[test]
+fn alerts_have_runbooks_and_ask_for_what_exists() {
+    let read = |file: &str| fs::read_to_string(chart().join("files").join(file)).expect("a file of the chart");
+    let (alerts, dashboard) = (read("alerts.yaml"), read("dashboard.json"));
+    let rules = sidecar_injector::templates::manifest("alerts.yaml", 0, &alerts).expect("YAML");
+    let rules = rules["groups"][0]["rules"].as_array().expect("rules").clone();
+    let mut named: Vec<&str> = rules.iter().map(|rule| rule["alert"].as_str().expect("a name")).collect();
+    for rule in &rules {
+        let (name, runbook) = (rule["alert"].as_str(), rule["annotations"]["runbook_url"].as_str());
+        let section =
+            runbook.and_then(|url| url.split_once("docs/runbooks.md#")).map(|(_, section)| section.to_owned());
+        assert_eq!(section, name.map(str::to_lowercase), "{name:?}");
+    }
+    let runbooks = fs::read_to_string(docs().join("runbooks.md")).expect("the page");
+    let mut sections: Vec<&str> = runbooks.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    named.sort_unstable();
+    sections.sort_unstable();
+    assert_eq!(named, sections);
+    assert!(named.len() >= 8 && serde_json::from_str::<Value>(&dashboard).is_ok());
+    let known = metric_reference();
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    for text in [&alerts, &dashboard] {
+        for metric in text.split(|c| !is_part(c)).filter(|word| word.starts_with("sidecar_injector_")) {
+            let metric = metric.strip_suffix("_bucket").unwrap_or(metric);
+            assert!(known.contains(&format!("`{metric}`")), "nothing is called {metric}");
+        }
+    }
+}
+
 #[test]
 fn generated_references_are_current() {
     for (file, text) in [

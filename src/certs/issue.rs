@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn issues_for_names_and_addresses() {
         let (certificate, authority) = self_signed(&policy().hosts, at(0)).expect("issued");
-        assert_eq!(certificate.not_after, (at(0) + VALID).unix_timestamp());
+        assert_eq!(certificate.valid.end, (at(0) + VALID).unix_timestamp());
         assert!(authority.starts_with("-----BEGIN CERTIFICATE-----"));
         assert!(self_signed(&["ä".to_owned()], at(0)).is_err());
     }

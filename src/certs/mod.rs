@@ -2,6 +2,7 @@
 //! It is the only module that makes rustls configurations.
 
 use std::fs;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -47,8 +48,8 @@ pub enum CertificateError {
 #[derive(Debug)]
 pub struct Certificate {
     key: Arc<CertifiedKey>,
-    /// End of validity, seconds since 1970.
-    pub not_after: i64,
+    /// From when to when it is valid, seconds since 1970.
+    pub valid: Range<i64>,
 }
 
 impl Certificate {
@@ -78,16 +79,31 @@ impl Certificate {
             .map_err(|error| broken("the certificate", error.to_string()))?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| broken("the private key", error.to_string()))?;
         let first = chain.first().ok_or_else(|| broken("the certificate", "there is none".to_owned()))?;
-        let not_after = not_after(first)?;
+        let valid = validity(first)?;
         let certified = CertifiedKey::from_der(chain, key, &provider())?;
-        Ok(Self { key: Arc::new(certified), not_after })
+        Ok(Self { key: Arc::new(certified), valid })
     }
 }
 
-fn not_after(certificate: &CertificateDer<'_>) -> Result<i64, CertificateError> {
+/// From when to when each certificate of a bundle (PEM) is valid, seconds since 1970; at least one.
+///
+/// # Errors
+/// When there is none, or one does not parse.
+pub fn validities(bundle: &[u8]) -> Result<Vec<Range<i64>>, CertificateError> {
+    let broken = |error: String| CertificateError::Parse(error);
+    let certificates: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_slice_iter(bundle).collect::<Result<_, _>>().map_err(|error| broken(error.to_string()))?;
+    if certificates.is_empty() {
+        return Err(broken("there is none".to_owned()));
+    }
+    certificates.iter().map(validity).collect()
+}
+
+fn validity(certificate: &CertificateDer<'_>) -> Result<Range<i64>, CertificateError> {
     let parsed =
         x509_parser::parse_x509_certificate(certificate).map_err(|e| CertificateError::Parse(e.to_string()))?;
-    Ok(parsed.1.validity().not_after.timestamp())
+    let validity = parsed.1.validity();
+    Ok(validity.not_before.timestamp()..validity.not_after.timestamp())
 }
 
 /// The cell that handshakes read the certificate from; replacing it affects the next handshake.
@@ -106,10 +122,10 @@ impl Current {
         self.0.store(Arc::new(certificate));
     }
 
-    /// End of validity of the certificate in use, seconds since 1970.
+    /// From when to when the certificate in use is valid, seconds since 1970.
     #[must_use]
-    pub fn not_after(&self) -> i64 {
-        self.0.load().not_after
+    pub fn valid(&self) -> Range<i64> {
+        self.0.load().valid.clone()
     }
 }
 

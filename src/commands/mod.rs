@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 mod decide;
+mod doctor;
 mod inject;
 mod lint;
 mod manifests;
@@ -22,6 +23,8 @@ pub struct Arguments {
 enum Command {
     /// Add sidecars to manifests, as the webhook would
     Inject(Box<inject::InjectArgs>),
+    /// Look whether the webhook in a cluster works, and where it does not
+    Doctor(Box<doctor::DoctorArgs>),
     /// Check templates, and manifests that ask for them
     Lint(Box<lint::LintArgs>),
     /// Print the JSON Schema of templates, for editors
@@ -57,6 +60,7 @@ impl Arguments {
     pub fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Inject(args) => inject::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
             Command::Lint(args) => lint::run(&args),
             Command::Why(args) => why::run(&args),
             Command::Schema => print_schema(),

@@ -241,14 +241,14 @@ async fn serve(args: ServeArgs, settings: Settings, set_log_level: SetLogLevel) 
     tokio::spawn(axum::serve(admin_listener, pages).into_future());
     match self_managed(&args, client.as_ref()) {
         None => {
-            webhook.metrics.certificate(certificate.not_after());
+            webhook.metrics.certificate(&certificate.valid());
             admin.certified.store(true, Ordering::Relaxed);
             tokio::spawn(renew(args.tls_cert.clone().zip(args.tls_key.clone()), certificate, Arc::clone(&webhook)));
         }
         Some(managed) => {
             let (certified, webhook) = (Arc::clone(&admin), Arc::clone(&webhook));
             tokio::spawn(managed.run(certificate, move |certificate| {
-                webhook.metrics.certificate(certificate.not_after);
+                webhook.metrics.certificate(&certificate.valid);
                 certified.certified.store(true, Ordering::Relaxed);
             }));
         }
@@ -331,7 +331,7 @@ async fn renew(files: Option<(PathBuf, PathBuf)>, current: Arc<Current>, webhook
         }
         match Certificate::from_files(&certificate, &key) {
             Ok(new) => {
-                webhook.metrics.certificate(new.not_after);
+                webhook.metrics.certificate(&new.valid);
                 current.replace(new);
                 tracing::info!("certificate replaced");
                 before = now;

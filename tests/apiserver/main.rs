@@ -5,7 +5,8 @@
 //!
 //! - `KUBERNETES_VERSION=1.35.4 cargo test --test apiserver` runs against another version;
 //! - `KUBEBUILDER_ASSETS` names a folder with ready binaries;
-//! - `CAPTURE_REVIEWS=tests/reviews cargo test --test apiserver capture` records the reviews anew.
+//! - `CAPTURE_REVIEWS=tests/reviews cargo test --test apiserver capture` records the reviews anew;
+//! - `SIDECAR_INJECTOR_E2E=full` adds what takes longer: another Helm, other people's controllers.
 //!
 //! A failing run keeps its folder with all logs and says where it is.
 #![allow(dead_code, reason = "the support module serves several test programs")]
@@ -24,10 +25,12 @@ mod chart;
 mod events;
 mod failure;
 mod golden;
+mod guards;
 mod objects;
 mod pod_types;
 mod policy;
 mod reinvocation;
+mod release;
 mod reviews;
 mod scenario;
 mod templates;
@@ -64,13 +67,16 @@ fn main() -> ExitCode {
 
 /// All scenarios as trials on one bed.
 fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
-    let groups: [&[Entry]; 12] = [
+    let full = std::env::var("SIDECAR_INJECTOR_E2E").is_ok_and(|what| what == "full");
+    let groups: [&[Entry]; 14] = [
         admission::SCENARIOS,
         workloads::SCENARIOS,
         reinvocation::SCENARIOS,
         catalog::SCENARIOS,
         certificates::SCENARIOS,
         chart::SCENARIOS,
+        if full { chart::FULL } else { &[] },
+        guards::SCENARIOS,
         events::SCENARIOS,
         failure::SCENARIOS,
         reviews::SCENARIOS,

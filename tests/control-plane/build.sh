@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Builds a Kubernetes control plane for tests from published Go modules: kube-apiserver,
-# kube-controller-manager and etcd. Needs only Go and its module proxy.
+# Builds what Kubernetes consists of from published Go modules, for tests. Needs only Go and its module proxy.
 #
 #   build.sh DIR KUBERNETES_VERSION [BINARY...]   e.g. build.sh ~/.cache/x/1.36.3 1.36.3
 #
-# Without names all three are built; what is in DIR already is kept. Each binary is moved into place
+# Without names a control plane is built: etcd, kube-apiserver and kube-controller-manager. A node needs
+# kube-scheduler, kubelet and kube-proxy too. What is in DIR already is kept. Each binary is moved into place
 # whole, so an interrupted run leaves nothing half done. Progress goes to stderr, one line a step.
 # Two runs at once for one DIR: the second waits for the first (where flock(1) exists).
 set -euo pipefail
 
-usage="usage: build.sh DIR KUBERNETES_VERSION [etcd|kube-apiserver|kube-controller-manager]..."
+usage="usage: build.sh DIR KUBERNETES_VERSION [etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kubelet|kube-proxy]..."
 dir=${1:?$usage}
 version=${2:?$usage}
 shift 2
@@ -59,7 +59,13 @@ go mod edit -require "$kubernetes"
 for name in $staging; do
   go mod edit -replace "$name=$name@v0.$minor.$patch"
 done
-go mod edit -tool k8s.io/kubernetes/cmd/kube-apiserver -tool k8s.io/kubernetes/cmd/kube-controller-manager -tool go.etcd.io/etcd/server/v3
+for name in "${wanted[@]}"; do
+  case $name in
+    etcd) go mod edit -tool go.etcd.io/etcd/server/v3 ;;
+    kube-apiserver | kube-controller-manager | kube-scheduler | kubelet | kube-proxy) go mod edit -tool "k8s.io/kubernetes/cmd/$name" ;;
+    *) say "no such binary: $name ($usage)"; exit 2 ;;
+  esac
+done
 say "resolving modules (downloads some 300 MB the first time)"
 go mod tidy 2>tidy.log || { cat tidy.log >&2; exit 1; }
 
@@ -74,9 +80,8 @@ build() { # binary package expected-time
 for name in "${wanted[@]}"; do
   case $name in
     etcd) build etcd go.etcd.io/etcd/server/v3 "1 minute" ;;
-    kube-apiserver) build kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver "8 minutes" ;;
-    kube-controller-manager) build kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager "3 minutes" ;;
-    *) say "no such binary: $name ($usage)"; exit 2 ;;
+    kube-apiserver) build "$name" "k8s.io/kubernetes/cmd/$name" "8 minutes" ;;
+    *) build "$name" "k8s.io/kubernetes/cmd/$name" "2 minutes" ;;
   esac
 done
 say "ready in $dir"

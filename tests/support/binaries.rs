@@ -93,30 +93,32 @@ fn or_built(installed: Option<PathBuf>, name: &str, version: &str) -> Result<Pat
     }
 }
 
-/// Helm's version, where it is not installed.
-const HELM: &str = "4.3.1";
+/// Helm's versions, where they are not installed.
+const HELM: [(u32, &str); 2] = [(4, "4.3.1"), (3, "3.22.0")];
 
-/// Helm 4: the one on PATH, or one from its Go module in our cache, built now if need be (3 minutes, the first time).
-pub(crate) fn helm() -> Result<PathBuf, String> {
-    let four = |path: &PathBuf| {
+/// Helm 4 or 3: the one on PATH, or one from its Go module in our cache, built now if need be (3 minutes, the first time).
+pub(crate) fn helm(major: u32) -> Result<PathBuf, String> {
+    let wanted = |path: &PathBuf| {
         let output = Command::new(path).args(["version", "--short"]).output();
-        output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).starts_with("v4."))
+        output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).starts_with(&format!("v{major}.")))
     };
-    if let Some(path) = installed("helm").filter(four) {
+    if let Some(path) = installed("helm").filter(wanted) {
         return Ok(path);
     }
-    let folder = cache_folder()?.with_file_name("helm").join(HELM);
+    let version = HELM.iter().find(|(of, _)| *of == major).map(|(_, version)| *version);
+    let version = version.ok_or_else(|| format!("no helm {major} is known"))?;
+    let folder = cache_folder()?.with_file_name("helm").join(version);
     let binary = folder.join("helm");
     if binary.is_file() {
         return Ok(binary);
     }
-    eprintln!("building helm {HELM} (about 3 minutes on two cores)");
-    let module = format!("helm.sh/helm/v4/cmd/helm@v{HELM}");
+    eprintln!("building helm {version} (about 3 minutes on two cores)");
+    let module = format!("helm.sh/helm/v{major}/cmd/helm@v{version}");
     let mut build = Command::new("go");
     build.args(["install", "-trimpath", "-ldflags", "-s -w", &module]).env("GOBIN", &folder).env("CGO_ENABLED", "0");
     match build.current_dir(env::temp_dir()).status() {
         Ok(status) if status.success() => Ok(binary),
-        outcome => Err(format!("no helm 4 on PATH, and building it with Go did not work ({outcome:?})")),
+        outcome => Err(format!("no helm {major} on PATH, and building it with Go did not work ({outcome:?})")),
     }
 }
 

@@ -82,6 +82,20 @@ impl Cluster {
         self.send("DELETE", path, "application/json", Vec::new())
     }
 
+    /// Creates an object; the warnings that come with the answer.
+    pub(crate) fn warnings(&self, path: &str, object: &Value) -> Result<Vec<String>, Refusal> {
+        let refused = |message: String| Refusal { code: 0, message };
+        let request =
+            Request::post(path).header("content-type", "application/json").body(object.to_string().into_bytes());
+        let request = request.map_err(|error| refused(error.to_string()))?.map(kube::client::Body::from);
+        let answer = self.runtime.block_on(self.client.send(request)).map_err(|error| refused(error.to_string()))?;
+        if !answer.status().is_success() {
+            return Err(Refusal { code: answer.status().as_u16(), message: path.to_owned() });
+        }
+        let warnings = answer.headers().get_all("warning").iter();
+        Ok(warnings.filter_map(|value| Some(value.to_str().ok()?.to_owned())).collect())
+    }
+
     fn send(&self, method: &str, path: &str, content_type: &str, body: Vec<u8>) -> Result<Value, Refusal> {
         let request = Request::builder().method(method).uri(path).header("content-type", content_type).body(body);
         let request = request.map_err(|error| Refusal { code: 0, message: error.to_string() })?;

@@ -31,6 +31,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{- define "sidecar-injector.image" -}}
+{{- $image := .Values.image }}
+{{- $image.repository }}{{ if $image.digest }}@{{ $image.digest }}{{ else }}:{{ default .Chart.AppVersion $image.tag }}{{ end }}
+{{- end }}
+
 {{- define "sidecar-injector.serviceAccount" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "sidecar-injector.fullname" .) .Values.serviceAccount.name }}
@@ -93,4 +98,26 @@ caBundle: {{ .root.Values.tls.caBundle | b64enc }}
 {{- $tests = append $tests (printf "'%s' in object.metadata.annotations" .) }}
 {{- end -}}
 has(object.metadata.annotations) && ({{ join " || " $tests }})
+{{- end }}
+
+{{- /* metadata with labels of one object's own. */ -}}
+{{- define "sidecar-injector.labelled" -}}
+labels:
+  {{- include "sidecar-injector.labels" .root | nindent 2 }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- /* Templates by name, JSON: of sidecars/ and of the values, which count more. Never rendered. */ -}}
+{{- define "sidecar-injector.templates" -}}
+{{- $templates := dict }}
+{{- range $path, $bytes := .Files.Glob "sidecars/*.yaml" }}
+{{- $_ := set $templates (base $path | trimSuffix ".yaml") (toString $bytes) }}
+{{- end }}
+{{- mergeOverwrite $templates .Values.templates | toJson }}
 {{- end }}

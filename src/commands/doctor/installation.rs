@@ -1,0 +1,239 @@
+//! What stands in the cluster: webhook configurations, the Service behind them, whom the API server trusts, and who else
+//! changes pods.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::Check;
+use super::api::Api;
+use crate::certs;
+
+const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+/// The last part of the names of this program's webhooks, whatever prefix annotations have.
+const DOMAIN: &str = ".sidecar.io";
+/// What is left of an authority's life when it has to be looked after; self-managed ones are renewed long before.
+const SOON: i64 = 7 * 24 * 3600;
+
+/// Whether Kubernetes is new enough: matchConditions are stable since 1.30, native sidecars on since 1.29.
+pub(super) fn version(text: &str) -> Check {
+    let mut parts = text.trim_start_matches('v').split(['.', '+', '-']).map(|part| part.parse::<u32>().ok());
+    match (parts.next().flatten(), parts.next().flatten()) {
+        (Some(major), Some(minor)) if (major, minor) < (1, 30) => {
+            Check::failed("cluster", format!("Kubernetes {text} is too old")).remedy("1.30 or later is needed")
+        }
+        _ => Check::ok("cluster", format!("Kubernetes {text}")),
+    }
+}
+
+/// The webhook configurations of this program: the one of that name, or all.
+pub(super) async fn find(api: &Api, name: Option<&str>) -> Result<Vec<Value>, Check> {
+    let missing = |text: String| {
+        Check::failed("webhook", text).remedy("install the chart (helm install), or name it: --webhook-configuration")
+    };
+    if let Some(name) = name {
+        return match api.get(&format!("{CONFIGURATIONS}/{name}")).await {
+            Ok(found) if webhooks_of(&found).any(is_ours) => Ok(vec![found]),
+            Ok(_) => Err(missing(format!("{name} has no webhook whose name ends with {DOMAIN}"))),
+            Err(refusal) if refusal.code == 404 => Err(missing(format!("there is no webhook configuration {name}"))),
+            Err(refusal) => Err(Check::refused("webhook", &refusal)),
+        };
+    }
+    let list = api.get(CONFIGURATIONS).await.map_err(|refusal| Check::refused("webhook", &refusal))?;
+    let ours: Vec<Value> = items(&list).filter(|item| webhooks_of(item).any(is_ours)).cloned().collect();
+    if ours.is_empty() { Err(missing("nothing is installed".to_owned())) } else { Ok(ours) }
+}
+
+pub(super) fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list["items"].as_array().into_iter().flatten()
+}
+
+fn webhooks_of(configuration: &Value) -> impl Iterator<Item = &Value> {
+    configuration["webhooks"].as_array().into_iter().flatten()
+}
+
+fn is_ours(webhook: &Value) -> bool {
+    webhook["name"].as_str().is_some_and(|name| name.ends_with(DOMAIN))
+}
+
+fn name_of(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+/// Each webhook of a configuration, and whom the API server trusts to be it.
+pub(super) fn webhooks(configuration: &Value) -> Vec<Check> {
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let ours = webhooks_of(configuration).filter(|webhook| is_ours(webhook));
+    ours.flat_map(|webhook| {
+        let told = format!(
+            "{} in {}: failurePolicy {}, {} s",
+            webhook["name"].as_str().unwrap_or_default(),
+            name_of(configuration),
+            webhook["failurePolicy"].as_str().unwrap_or("Fail"),
+            webhook["timeoutSeconds"].as_i64().unwrap_or(10),
+        );
+        [Check::ok("webhook", told), trust(webhook, now)]
+    })
+    .collect()
+}
+
+fn trust(webhook: &Value, now: i64) -> Check {
+    let text = webhook["clientConfig"]["caBundle"].as_str().unwrap_or_default();
+    if text.is_empty() {
+        return Check::failed("trust", "caBundle is empty: the API server trusts no certificate of the webhook")
+            .remedy("self-managed: look at the webhook's log and rights; cert-manager: is its CA injector running?");
+    }
+    let broken = |why: String| {
+        Check::failed("trust", format!("caBundle is broken: {why}")).remedy(
+            "self-managed: it is repaired within seconds while the webhook runs; else write the authority there",
+        )
+    };
+    match STANDARD
+        .decode(text)
+        .map_err(|error| error.to_string())
+        .and_then(|pem| certs::validities(&pem).map_err(|error| error.to_string()))
+    {
+        Ok(authorities) => validity(&authorities, now),
+        Err(why) => broken(why),
+    }
+}
+
+/// Says of authorities whether one of them is valid for long enough.
+fn validity(authorities: &[Range<i64>], now: i64) -> Check {
+    let day = |seconds: i64| {
+        OffsetDateTime::from_unix_timestamp(seconds)
+            .map_or_else(|_| seconds.to_string(), |time| time.date().to_string())
+    };
+    let last = authorities.iter().filter(|valid| valid.contains(&now)).map(|valid| valid.end).max();
+    match last {
+        None => {
+            Check::failed("trust", "no authority in caBundle is valid now").remedy("renew it, and look at the clocks")
+        }
+        Some(end) => {
+            let text = format!("authorities in caBundle: {}, valid until {}", authorities.len(), day(end));
+            if end - now < SOON {
+                Check::warning("trust", text).remedy("renew it soon")
+            } else {
+                Check::ok("trust", text)
+            }
+        }
+    }
+}
+
+/// The Services (namespace, name) that the webhooks of a configuration are called through, each once.
+pub(super) fn services(configuration: &Value) -> BTreeSet<(String, String)> {
+    let service = |webhook: &Value| {
+        let service = &webhook["clientConfig"]["service"];
+        Some((service["namespace"].as_str()?.to_owned(), service["name"].as_str()?.to_owned()))
+    };
+    webhooks_of(configuration).filter(|webhook| is_ours(webhook)).filter_map(service).collect()
+}
+
+/// Whether somebody answers behind the Service.
+pub(super) async fn endpoints(api: &Api, namespace: &str, service: &str) -> Check {
+    let path = format!(
+        "/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices?labelSelector=kubernetes.io/service-name={service}"
+    );
+    let slices = match api.get(&path).await {
+        Ok(slices) => slices,
+        Err(refusal) => return Check::refused("service", &refusal),
+    };
+    let endpoints: Vec<&Value> =
+        items(&slices).flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten()).collect();
+    // Absent means ready (EndpointConditions, discovery.k8s.io/v1).
+    let ready = endpoints.iter().filter(|endpoint| endpoint["conditions"]["ready"] != false).count();
+    let text = format!("{namespace}/{service}: {ready} of {} endpoints ready", endpoints.len());
+    if ready == 0 {
+        let remedy = format!("kubectl -n {namespace} get pods,events; their /readyz says what they wait for");
+        return Check::failed("service", text).remedy(remedy);
+    }
+    if ready == 1 {
+        return Check::warning("service", text).remedy("with one replica, pods are missed while it is replaced");
+    }
+    Check::ok("service", text)
+}
+
+/// Who else changes pods, and when: webhooks run in the order of their configurations' names.
+pub(super) async fn others(api: &Api, ours: &[Value]) -> Check {
+    let list = match api.get(CONFIGURATIONS).await {
+        Ok(list) => list,
+        Err(refusal) => return Check::refused("others", &refusal),
+    };
+    let first = ours.iter().map(name_of).min().unwrap_or_default();
+    let changes_pods = |webhook: &Value| {
+        let has = |rule: &Value, list: &str, word: &str| {
+            rule[list].as_array().into_iter().flatten().any(|value| value == word || value == "*")
+        };
+        let rules = webhook["rules"].as_array().into_iter().flatten();
+        rules.into_iter().any(|rule| has(rule, "resources", "pods") && has(rule, "operations", "CREATE"))
+    };
+    let others = items(&list).filter(|item| !webhooks_of(item).any(is_ours) && webhooks_of(item).any(changes_pods));
+    let told: Vec<String> = others
+        .map(|item| format!("{} ({})", name_of(item), if name_of(item) < first { "before" } else { "after" }))
+        .collect();
+    if told.is_empty() {
+        return Check::ok("others", "no other webhook changes pods");
+    }
+    Check::ok("others", format!("also change pods: {}", told.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use serde_json::json;
+
+    use super::super::Health;
+    use super::*;
+
+    #[test]
+    fn versions_before_match_conditions_are_too_old() {
+        for (text, health) in [
+            ("v1.29.9", Health::Failed),
+            ("v1.30.0", Health::Ok),
+            ("v1.36.3+k3s1", Health::Ok),
+            ("v2.0.0", Health::Ok),
+            ("v1.31-eks", Health::Ok),
+            ("", Health::Ok),
+        ] {
+            assert_eq!(version(text).health, health, "{text}");
+        }
+    }
+
+    #[test]
+    fn trust_is_told_from_the_bundle() {
+        let webhook =
+            |bundle: &str| json!({"name": "inject.sidecar.io", "clientConfig": {"caBundle": STANDARD.encode(bundle)}});
+        let now = OffsetDateTime::now_utc();
+        let (_, authority) = certs::self_signed(&["a.b.svc".to_owned()], now).unwrap();
+        assert_eq!(trust(&webhook(&authority), now.unix_timestamp()).health, Health::Ok);
+        for bundle in ["", "nonsense"] {
+            assert_eq!(trust(&webhook(bundle), now.unix_timestamp()).health, Health::Failed, "{bundle:?}");
+        }
+        assert_eq!(trust(&json!({"clientConfig": {"caBundle": "%"}}), 0).health, Health::Failed);
+    }
+
+    #[test]
+    fn an_authority_that_ends_soon_or_never_began_is_told() {
+        for (authorities, health) in [
+            (&[(0, 100 * SOON)][..], Health::Ok),
+            (&[(0, 10), (0, 100 * SOON)], Health::Ok),
+            (&[(0, 60)], Health::Warning),
+            (&[(0, 10), (90, 100)], Health::Failed),
+        ] {
+            let authorities: Vec<Range<i64>> = authorities.iter().map(|(start, end)| *start..*end).collect();
+            assert_eq!(validity(&authorities, 50).health, health, "{authorities:?}");
+        }
+    }
+
+    #[test]
+    fn services_are_those_of_our_own_webhooks() {
+        let service = |name: &str, service: &str| json!({"name": name, "clientConfig": {"service": {"namespace": "n", "name": service}}});
+        let configuration = json!({"webhooks": [service("inject.sidecar.io", "a"), service("policy.sidecar.io", "a"), service("x.istio.io", "b"), {"name": "url.sidecar.io"}]});
+        assert_eq!(services(&configuration), BTreeSet::from([("n".to_owned(), "a".to_owned())]));
+    }
+}

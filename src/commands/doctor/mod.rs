@@ -1,0 +1,144 @@
+//! `doctor`: whether an installation in a cluster works, and where it does not. It only reads, and creates a pod as a dry
+//! run if asked to. What it must not know: how pods are decided on, which it asks the running webhook.
+
+mod api;
+mod canary;
+mod installation;
+mod rights;
+mod templates;
+
+use std::fmt;
+use std::io::Write as _;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use self::api::Api;
+use super::Failure;
+use super::settings::KeysArgs;
+
+/// Arguments of `doctor`.
+#[derive(Args, Debug)]
+pub(super) struct DoctorArgs {
+    /// Name of the webhook configuration; else all of this program's are looked for
+    #[arg(long, value_name = "NAME")]
+    webhook_configuration: Option<String>,
+    /// Have the API server create a pod that asks for a template, as a dry run: nothing is stored
+    #[arg(long)]
+    canary: bool,
+    /// Namespace of that pod; else that of the kubeconfig
+    #[arg(short, long, value_name = "NAMESPACE", requires = "canary")]
+    namespace: Option<String>,
+    /// Template it asks for; else the first that is injected
+    #[arg(long, value_name = "NAME[@VERSION]", requires = "canary")]
+    template: Option<String>,
+    #[command(flatten)]
+    keys: KeysArgs,
+}
+
+/// How something was found to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    Ok,
+    Warning,
+    Failed,
+    /// It could not be looked at.
+    Unknown,
+}
+
+/// One thing that was looked at.
+#[derive(Debug)]
+struct Check {
+    what: &'static str,
+    health: Health,
+    /// What was found, one line.
+    text: String,
+    /// What to do about it; empty if nothing is to be done.
+    remedy: String,
+}
+
+impl Check {
+    fn new(what: &'static str, health: Health, text: impl Into<String>) -> Self {
+        Self { what, health, text: text.into(), remedy: String::new() }
+    }
+
+    fn ok(what: &'static str, text: impl Into<String>) -> Self {
+        Self::new(what, Health::Ok, text)
+    }
+
+    fn failed(what: &'static str, text: impl Into<String>) -> Self {
+        Self::new(what, Health::Failed, text)
+    }
+
+    fn warning(what: &'static str, text: impl Into<String>) -> Self {
+        Self::new(what, Health::Warning, text)
+    }
+
+    /// A check that the API server did not let us make.
+    fn refused(what: &'static str, refusal: &api::Refusal) -> Self {
+        Self::new(what, Health::Unknown, refusal.to_string())
+    }
+
+    fn remedy(self, remedy: impl Into<String>) -> Self {
+        Self { remedy: remedy.into(), ..self }
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let health = match self.health {
+            Health::Ok => "ok",
+            Health::Warning => "warning",
+            Health::Failed => "FAILED",
+            Health::Unknown => "unknown",
+        };
+        write!(f, "{health:<8} {:<10} {}", self.what, self.text.replace('\n', "\n                    "))?;
+        if self.remedy.is_empty() { Ok(()) } else { write!(f, "\n                    -> {}", self.remedy) }
+    }
+}
+
+/// Runs the command: exit code 1 when something has failed.
+pub(super) fn run(args: &DoctorArgs) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("failed to start")?;
+    let checks = runtime.block_on(look(args))?;
+    let text: String = checks.iter().map(|check| format!("{check}\n")).collect();
+    std::io::stdout().write_all(text.as_bytes()).context("failed to write to stdout")?;
+    match checks.iter().filter(|check| check.health == Health::Failed).count() {
+        0 => Ok(()),
+        1 => Err(Failure::Found("1 check failed".to_owned())),
+        count => Err(Failure::Found(format!("{count} checks failed"))),
+    }
+}
+
+async fn look(args: &DoctorArgs) -> anyhow::Result<Vec<Check>> {
+    let api = Api::connect().await?;
+    let version =
+        api.get("/version").await.map_err(|refusal| anyhow::anyhow!("failed to reach the cluster: {refusal}"))?;
+    let mut checks = vec![installation::version(version["gitVersion"].as_str().unwrap_or_default())];
+    let configurations = match installation::find(&api, args.webhook_configuration.as_deref()).await {
+        Ok(configurations) => configurations,
+        Err(check) => {
+            checks.push(check);
+            return Ok(checks);
+        }
+    };
+    let keys = &args.keys.keys;
+    let mut names = Vec::new();
+    for configuration in &configurations {
+        checks.extend(installation::webhooks(configuration));
+        for (namespace, service) in installation::services(configuration) {
+            checks.push(installation::endpoints(&api, &namespace, &service).await);
+            checks.extend(rights::check(&api, &namespace, &service).await);
+            let (found, check) = templates::check(&api, &namespace, keys).await;
+            names.extend(found);
+            checks.push(check);
+        }
+    }
+    checks.push(installation::others(&api, &configurations).await);
+    if args.canary {
+        let namespace = args.namespace.clone().unwrap_or_else(|| api.default_namespace().to_owned());
+        names = args.template.clone().map_or(names, |name| vec![name]);
+        checks.push(canary::check(&api, &namespace, &names, keys).await);
+    }
+    Ok(checks)
+}

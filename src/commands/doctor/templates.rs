@@ -1,0 +1,71 @@
+//! Whether the templates in the cluster load.
+
+use serde_json::Value;
+
+use super::Check;
+use super::api::Api;
+use super::installation::items;
+use crate::inject::keys::Keys;
+use crate::inject::sources::Holder;
+use crate::inject::template::Template;
+use crate::templates::of_config_map;
+
+/// Names of the templates that load, and what is to be said of them all.
+pub(super) async fn check(api: &Api, namespace: &str, keys: &Keys) -> (Vec<String>, Check) {
+    let path = format!("/api/v1/namespaces/{namespace}/configmaps?labelSelector={}%3Dtrue", keys.template);
+    match api.get(&path).await {
+        Ok(list) => judge(&list, namespace, keys),
+        Err(refusal) => (Vec::new(), Check::refused("templates", &refusal)),
+    }
+}
+
+fn judge(list: &Value, namespace: &str, keys: &Keys) -> (Vec<String>, Check) {
+    let (mut names, mut broken) = (Vec::new(), String::new());
+    for object in items(list) {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let holder = Holder { created: String::new(), name: format!("ConfigMap {namespace}/{name}") };
+        let data = object["data"].as_object().into_iter().flatten();
+        let data = data.filter_map(|(key, text)| Some((key.clone(), text.as_str()?.to_owned())));
+        for text in of_config_map(&holder, data).texts {
+            match Template::load(&text.source(), &text.default_name, keys) {
+                Ok(loaded) => names.push(loaded.template.display()),
+                Err(errors) => broken.extend(errors.iter().map(|error| format!("{error}\n"))),
+            }
+        }
+    }
+    names.sort();
+    let check = match (names.as_slice(), broken.trim_end()) {
+        ([], "") => Check::warning("templates", format!("there are none in {namespace}"))
+            .remedy(format!("templates: in the chart's values, or ConfigMaps labelled {}=true", keys.template)),
+        (names, "") => Check::ok("templates", format!("{} in {namespace}: {}", names.len(), names.join(", "))),
+        (_, broken) => {
+            Check::failed("templates", broken).remedy("mend it in the ConfigMap; sidecar-injector lint tells more")
+        }
+    };
+    (names, check)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::Health;
+    use super::*;
+
+    #[test]
+    fn broken_templates_are_told_with_their_place() {
+        let map = |name: &str, text: &str| json!({"metadata": {"name": name}, "data": {format!("{name}.yaml"): text}});
+        let good = map("b", "sidecars: [{name: b, image: i}]");
+        let (names, check) =
+            judge(&json!({"items": [good, map("a", "sidecars: [{name: a, image: i}]")]}), "tools", &Keys::default());
+        assert_eq!((names.join(" ").as_str(), check.health), ("a b", Health::Ok));
+        let (names, check) = judge(&json!({"items": [good, map("c", "sidecar: []")]}), "tools", &Keys::default());
+        assert_eq!((names.join(" ").as_str(), check.health), ("b", Health::Failed));
+        assert!(
+            check.text.contains("ConfigMap tools/c key c.yaml:1:1") && check.text.contains("sidecars"),
+            "{}",
+            check.text
+        );
+        assert_eq!(judge(&json!({"items": []}), "tools", &Keys::default()).1.health, Health::Warning);
+    }
+}

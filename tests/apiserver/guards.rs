@@ -1,0 +1,240 @@
+//! The chart's ValidatingAdmissionPolicies on a real API server: they hold while no webhook answers.
+
+use std::fs;
+
+use base64::Engine as _;
+use serde_json::{Value, json};
+
+use crate::Entry;
+use crate::objects::pod;
+use crate::release::{NAME, documents, helm, token};
+use crate::scenario::Scenario;
+use crate::support::binaries;
+use crate::support::cluster::{Cluster, Refusal};
+use crate::support::credentials::Credentials;
+use crate::support::wait;
+
+pub(crate) const SCENARIOS: &[Entry] = &[
+    ("required_templates_hold_while_the_webhook_is_down", required),
+    ("a_misplaced_annotation_warns_whoever_writes_it", misplaced),
+    ("only_template_authors_write_templates", authors),
+    ("the_webhook_may_change_nothing_but_its_bundle", configuration),
+];
+
+/// Creates what a policy of the chart consists of, and nothing else of it.
+fn install(scenario: &Scenario<'_>, policy: &str, namespace: &str, values: &Value) {
+    fs::write(scenario.folder.join("admin.kubeconfig"), scenario.bed.control_plane.kubeconfig.to_json().to_string())
+        .unwrap();
+    let file = scenario.folder.join("values.yaml");
+    // Other scenarios run on this API server too.
+    let mut values = values.clone();
+    values["fullnameOverride"] = scenario.namespace.as_str().into();
+    values["webhook"]["excludedNamespaces"] = json!([]);
+    values["webhook"]["namespaceSelector"] =
+        json!([{"key": "kubernetes.io/metadata.name", "operator": "In", "values": [scenario.namespace]}]);
+    fs::write(&file, values.to_string()).unwrap();
+    let show =
+        ["template", "r", "charts/sidecar-injector", "--namespace", namespace, "--values", file.to_str().unwrap()];
+    let rendered = helm(
+        &binaries::helm(4).expect("helm"),
+        &scenario.folder,
+        &[&show[..], &["--show-only", "templates/policies.yaml"]].concat(),
+    );
+    let mut count = 0;
+    for (path, object) in documents(&rendered) {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        if name.contains(policy) || object["kind"] == "ClusterRole" {
+            scenario.cluster().create(&path, &object).expect("create");
+            count += 1;
+        }
+    }
+    assert!(count >= 2, "{rendered}");
+}
+
+/// Waits until a policy is looked at, and roles that came before it count: the refusal that says `words`.
+fn until_refused(words: &str, answer: impl Fn() -> Result<Value, Refusal>) -> Refusal {
+    let refusal = || match answer() {
+        Err(refusal) if refusal.message.contains(words) => Ok(refusal),
+        other => Err(format!("{other:?}")),
+    };
+    wait::until("the policy to hold", refusal).0
+}
+
+fn dry_run(scenario: &Scenario<'_>, object: &Value) -> Result<Value, Refusal> {
+    scenario.cluster().create(&format!("{}?dryRun=All", scenario.path("/api/v1", "pods")), object)
+}
+
+fn required(scenario: &Scenario<'_>) {
+    let values = json!({
+        "settings": {"defaultTemplates": ["vault-agent"], "requestAnnotations": ["example.com/inject"]},
+        "admissionPolicies": {"requiredTemplates": ["vault-agent", {"name": "audit", "containers": ["audit-log", "audit-ship"]}]},
+    });
+    install(scenario, "required-templates", "elsewhere", &values);
+    let refusal = until_refused("has not got it", || dry_run(scenario, &pod("asking", Some("vault-agent"))));
+    assert!(
+        refusal.code == 403 && refusal.message.contains("asks for \"vault-agent\" and has not got it"),
+        "{refusal}"
+    );
+    let with = |request: &str, containers: &[&str]| {
+        let mut pod = pod("asking", Some(request));
+        pod["spec"]["initContainers"] =
+            containers.iter().map(|name| json!({"name": name, "image": "i", "restartPolicy": "Always"})).collect();
+        pod
+    };
+    for refused in ["vault-agent@2", " a , vault-agent @2", "true", "audit"] {
+        assert!(dry_run(scenario, &pod("asking", Some(refused))).is_err(), "{refused}");
+    }
+    assert!(dry_run(scenario, &with("audit", &["audit-log"])).is_err(), "one of two");
+    let other = json!({"metadata": {"name": "other", "annotations": {"example.com/inject": "vault-agent:2"}}, "spec": pod("x", None)["spec"]});
+    assert!(dry_run(scenario, &other).is_err(), "another system's annotation");
+    for (request, containers) in [
+        ("vault-agent@2", &["vault-agent"][..]),
+        ("audit", &["audit-log", "audit-ship"]),
+        ("fluent-bit", &[]),
+        ("false", &[]),
+        ("vault-agentx", &[]),
+        ("", &[]),
+    ] {
+        let let_in = dry_run(scenario, &with(request, containers));
+        assert!(let_in.is_ok(), "{request}: {let_in:?}");
+    }
+    dry_run(scenario, &pod("silent", None)).expect("it does not ask");
+}
+
+fn misplaced(scenario: &Scenario<'_>) {
+    install(scenario, "misplaced-annotation", "elsewhere", &json!({}));
+    let template = |annotations: Value| json!({"metadata": {"labels": {"a": "b"}, "annotations": annotations}, "spec": {"containers": [{"name": "a", "image": "i"}]}});
+    let asks = || json!({"sidecar.io/inject": "fluent-bit"});
+    let object = |kind: &str, annotations: Value, spec: Value| json!({"apiVersion": if kind == "CronJob" { "batch/v1" } else { "apps/v1" }, "kind": kind, "metadata": {"name": "x", "annotations": annotations}, "spec": spec});
+    let deployment = |own: Value, pods: Value| {
+        object("Deployment", own, json!({"selector": {"matchLabels": {"a": "b"}}, "template": template(pods)}))
+    };
+    let job = |pods: Value| {
+        let mut template = template(pods);
+        template["spec"]["restartPolicy"] = "Never".into();
+        json!({"schedule": "@daily", "jobTemplate": {"spec": {"template": template}}})
+    };
+    let warnings = |group: &str, kinds: &str, object: &Value| {
+        let path = format!("{}?dryRun=All", scenario.path(group, kinds));
+        scenario.cluster().warnings(&path, object).expect("let through").join("\n")
+    };
+    let misplaced = deployment(asks(), json!({}));
+    wait::until("a warning", || match warnings("/apis/apps/v1", "deployments", &misplaced) {
+        text if text.contains("Write it on the pod template: spec.template.metadata.annotations") => Ok(()),
+        text => Err(text),
+    });
+    let cron = |own: Value, pods: Value| object("CronJob", own, job(pods));
+    assert!(warnings("/apis/batch/v1", "cronjobs", &cron(asks(), json!({}))).contains("jobTemplate"), "a CronJob");
+    for quiet in [deployment(asks(), asks()), deployment(json!({}), asks()), deployment(json!({"a": "b"}), json!({}))] {
+        assert_eq!(warnings("/apis/apps/v1", "deployments", &quiet), "", "{quiet}");
+    }
+    assert_eq!(warnings("/apis/batch/v1", "cronjobs", &cron(asks(), asks())), "");
+}
+
+/// An account that may do this, and nothing else; a client with its token.
+fn account(scenario: &Scenario<'_>, name: &str, role: &str, rules: &Value) -> Cluster {
+    let cluster = scenario.cluster();
+    let namespace = &scenario.namespace;
+    let metadata = json!({"name": name, "namespace": namespace});
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata});
+    cluster.create(&scenario.path("/api/v1", "serviceaccounts"), &account).expect("an account");
+    let global = format!("{namespace}-{role}");
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": global}, "rules": rules});
+    cluster.create("/apis/rbac.authorization.k8s.io/v1/clusterroles", &role).expect("a role");
+    bind(scenario, &global, name);
+    let kubeconfig = scenario.bed.control_plane.kubeconfig.with_token(&token(scenario, name));
+    Cluster::connect(scenario.bed.runtime.handle().clone(), &kubeconfig.to_json().to_string()).expect("a client")
+}
+
+fn bind(scenario: &Scenario<'_>, role: &str, account: &str) {
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": role},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": scenario.namespace}],
+    });
+    scenario.cluster().create("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", &binding).expect("a binding");
+}
+
+fn authors(scenario: &Scenario<'_>) {
+    install(scenario, "template-label", "elsewhere", &json!({"admissionPolicies": {"guardTemplateLabel": true}}));
+    let rules = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "update", "delete"]}]);
+    let author = account(scenario, "author", "configmaps", &rules);
+    let maps = scenario.path("/api/v1", "configmaps");
+    let map = |label: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "map", "labels": {label: "true"}}});
+    let refusal = until_refused("templates.sidecar.io", || {
+        author.create(&format!("{maps}?dryRun=All"), &map("sidecar.io/template"))
+    });
+    assert!(
+        refusal.code == 403 && refusal.message.contains(&format!("templates.sidecar.io in {}", scenario.namespace)),
+        "{refusal}"
+    );
+    assert!(author.create(&maps, &map("sidecar.io/values")).is_err(), "values, too");
+    author.create(&maps, &map("example.com/other")).expect("other ConfigMaps are nobody's business");
+    let one = format!("{maps}/map");
+    assert!(author.replace(&one, &map("sidecar.io/template")).is_err(), "a label that comes later");
+    scenario.cluster().replace(&one, &map("sidecar.io/template")).expect("an administrator");
+    assert!(author.replace(&one, &map("example.com/other")).is_err(), "a label that goes");
+    bind(scenario, &format!("{}-template-author", scenario.namespace), "author");
+    wait::until("the right to count", || {
+        author.replace(&one, &map("sidecar.io/template")).map_err(|refusal| refusal.to_string())
+    });
+    author.delete(&one).expect("deleting is not guarded: a namespace must be able to end");
+}
+
+fn configuration(scenario: &Scenario<'_>) {
+    let hooks = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+    let name = format!("{}-hooks", scenario.namespace);
+    let hook = |name: &str| {
+        json!({
+            "name": name, "sideEffects": "None", "admissionReviewVersions": ["v1"], "failurePolicy": "Ignore",
+            "clientConfig": {"service": {"name": "none", "namespace": scenario.namespace}},
+            "rules": [{"apiGroups": ["example.com"], "apiVersions": ["v1"], "resources": ["nothing"], "operations": ["CREATE"]}],
+        })
+    };
+    let object = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": name}, "webhooks": [hook("a.sidecar.io"), hook("b.sidecar.io")]});
+    scenario.cluster().create(hooks, &object).expect("a configuration");
+    let rules = json!([{"apiGroups": ["admissionregistration.k8s.io"], "resources": ["mutatingwebhookconfigurations"], "resourceNames": [name], "verbs": ["get", "patch"]}]);
+    let webhook = account(scenario, NAME, "hooks", &rules);
+    install(scenario, "webhook-configuration", &scenario.namespace, &json!({"serviceAccount": {"name": NAME}}));
+    let path = format!("{hooks}/{name}");
+    let change = |change: Value| webhook.patch(&path, &change);
+    // A change that had landed would be none any more.
+    let first = json!({"webhooks": [{"name": "a.sidecar.io", "timeoutSeconds": 3}]});
+    let refusal = until_refused("nothing but caBundle", || webhook.patch(&format!("{path}?dryRun=All"), &first));
+    assert_eq!(refusal.code, 403, "{refusal}");
+    let one = |field: Value| {
+        let mut hook = field;
+        hook["name"] = "a.sidecar.io".into();
+        json!({"webhooks": [hook]})
+    };
+    for refused in [
+        one(
+            json!({"rules": [{"apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"], "operations": ["CREATE"]}]}),
+        ),
+        one(json!({"failurePolicy": "Fail"})),
+        one(json!({"clientConfig": {"service": {"name": "evil", "namespace": "evil"}}})),
+        one(json!({"clientConfig": {"service": null, "url": "https://example.com/mutate"}})),
+        one(json!({"namespaceSelector": {"matchLabels": {"a": "b"}}})),
+        one(json!({"objectSelector": {"matchLabels": {"a": "b"}}})),
+        one(json!({"matchConditions": [{"name": "never", "expression": "false"}]})),
+        one(json!({"reinvocationPolicy": "IfNeeded"})),
+        json!({"webhooks": [{"$patch": "delete", "name": "b.sidecar.io"}]}),
+        json!({"webhooks": [hook("c.sidecar.io")]}),
+        json!({"metadata": {"annotations": {"cert-manager.io/inject-ca-from": "evil/evil"}}}),
+        json!({"metadata": {"finalizers": ["example.com/stay"]}}),
+    ] {
+        let refusal = change(refused.clone()).expect_err(&refused.to_string());
+        assert!(refusal.message.contains("nothing but caBundle"), "{refused}: {refusal}");
+    }
+    let bundle = base64::engine::general_purpose::STANDARD.encode(authority());
+    for name in ["a.sidecar.io", "b.sidecar.io"] {
+        change(json!({"webhooks": [{"name": name, "clientConfig": {"caBundle": bundle}}]})).expect("a bundle");
+    }
+    scenario.cluster().patch(&path, &one(json!({"timeoutSeconds": 3}))).expect("an administrator");
+    scenario.cluster().delete(&path).expect("an administrator");
+}
+
+/// An authority's certificate, PEM.
+fn authority() -> String {
+    Credentials::for_loopback().expect("credentials").authority
+}
