@@ -19,7 +19,12 @@ COPY ${BINARY} /sidecar-injector
 FROM ${FROM} AS binary
 
 FROM scratch
+ARG VERSION=""
+ARG REVISION=""
 LABEL org.opencontainers.image.title="sidecar-injector" \
+      org.opencontainers.image.source="https://github.com/sidecar-injector/sidecar-injector" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.description="A Kubernetes mutating admission webhook that adds sidecars to pods, correctly" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=binary /sidecar-injector /sidecar-injector

@@ -56,7 +56,50 @@ manifests: ## Render manifests/ from the chart anew (needs Helm 4: HELM=...)
 	done
 
 .PHONY: static
-static: toolchain ## Build a static binary for the image (needs musl-gcc: Debian's musl-tools)
-	rustup target add x86_64-unknown-linux-musl
-	cargo build --locked --release --target x86_64-unknown-linux-musl --bin sidecar-injector
-	@echo "docker build --build-arg FROM=prebuilt --build-arg BINARY=sidecar-injector $${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-musl/release -f Dockerfile"
+TARGET ?= x86_64-unknown-linux-musl
+static: toolchain cargo-auditable ## Build a static binary for the image (needs musl-gcc; TARGET=aarch64-unknown-linux-musl: aarch64-linux-gnu-gcc)
+	rustup target add $(TARGET)
+	cargo auditable build --locked --release --target $(TARGET) --bin sidecar-injector
+	@echo "docker build --build-arg FROM=prebuilt --build-arg BINARY=sidecar-injector $${CARGO_TARGET_DIR:-target}/$(TARGET)/release -f Dockerfile"
+
+# No path of the machine that builds ends up in the binary.
+static: export RUSTFLAGS = --remap-path-prefix=$(CURDIR)=/source --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
+# ring's C and assembly. The rest is linked by Rust's own linker, with the C library that comes with Rust.
+static: export CC_aarch64_unknown_linux_musl = aarch64-linux-gnu-gcc
+static: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER = rust-lld
+
+.PHONY: cargo-auditable cargo-cyclonedx cargo-deny
+cargo-auditable cargo-cyclonedx cargo-deny: toolchain
+	@command -v $@ >/dev/null || cargo install --locked --quiet $@
+
+.PHONY: sbom
+SBOM ?= sidecar-injector.cdx.json
+sbom: cargo-cyclonedx ## Write what the program is made of, from the lock file: CycloneDX JSON
+	cargo cyclonedx --quiet --format json --spec-version 1.5 --override-filename sbom
+	@mv sbom.json $(SBOM)
+
+.PHONY: deny advisories
+deny: cargo-deny ## Check licences, sources and banned crates
+	cargo deny --all-features --locked check bans licenses sources
+advisories: cargo-deny ## Check for known vulnerabilities (fetches the advisory database)
+	cargo deny --all-features --locked check advisories
+
+.PHONY: alerts
+PROMTOOL ?= promtool
+alerts: ## Test the chart's alerts (needs promtool: Debian's prometheus)
+	$(PROMTOOL) check rules charts/sidecar-injector/files/alerts.yaml
+	$(PROMTOOL) test rules tests/alerts/alerts.yaml
+
+.PHONY: e2e-full
+e2e-full: toolchain ## Everything: Helm 3, cert-manager, alerts, our image on a node of its own, licences, reproducible builds (root, Debian)
+	tests/full.sh
+
+.PHONY: release release-check dist reproducible
+release: ## Give everything the next version: VERSION=0.2.0 HELM=...
+	release/bump.sh $(VERSION)
+release-check: ## Whether everything says VERSION
+	release/check.sh $(VERSION)
+dist: ## Build what a release consists of into dist/: VERSION=... HELM=...
+	release/dist.sh $(VERSION)
+reproducible: ## Build the static binary twice and compare
+	release/reproducible.sh

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -30,6 +31,7 @@ import (
 	"github.com/cert-manager/cert-manager/pkg/controller/certificates/trigger"
 	"github.com/cert-manager/cert-manager/pkg/controller/issuers"
 	_ "github.com/cert-manager/cert-manager/pkg/issuer/selfsigned"
+	"github.com/cert-manager/cert-manager/pkg/util"
 )
 
 var controllers = []string{
@@ -40,6 +42,7 @@ var controllers = []string{
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	ctrl.SetLogger(klog.Background())
 	if err := issue(ctx); err != nil {
 		log.Fatalf("controllers: %v", err)
 	}
@@ -84,7 +87,9 @@ func inject(ctx context.Context) error {
 	types := runtime.NewScheme()
 	utilruntime.Must(scheme.AddToScheme(types))
 	utilruntime.Must(cmscheme.AddToScheme(types))
-	manager, err := ctrl.NewManager(ctrl.GetConfigOrDie(), ctrl.Options{Scheme: types, Metrics: server.Options{BindAddress: "0"}})
+	// Its user agent becomes the field manager of what it writes.
+	config := util.RestConfigWithUserAgent(ctrl.GetConfigOrDie(), "cainjector")
+	manager, err := ctrl.NewManager(config, ctrl.Options{Scheme: types, Metrics: server.Options{BindAddress: "0"}})
 	if err != nil {
 		return err
 	}

@@ -122,6 +122,21 @@ pub(crate) fn helm(major: u32) -> Result<PathBuf, String> {
     }
 }
 
+/// cert-manager's version.
+const CERT_MANAGER: &str = "1.21.2";
+
+/// The controllers of cert-manager, and a file with its CRDs, from our cache, built now if need be (3 minutes, the first time).
+pub(crate) fn cert_manager() -> Result<(PathBuf, PathBuf), String> {
+    let folder = cache_folder()?.with_file_name("cert-manager").join(CERT_MANAGER);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cert-manager/build.sh");
+    match Command::new(&script).arg(&folder).arg(CERT_MANAGER).status() {
+        Ok(status) if status.success() => Ok((folder.join("cert-manager"), folder.join("crds.yaml"))),
+        outcome => {
+            Err(format!("no cert-manager, and building it did not work ({outcome:?}); run {}", script.display()))
+        }
+    }
+}
+
 /// `~/.cache/sidecar-injector/kubernetes`, or where `XDG_CACHE_HOME` says.
 fn cache_folder() -> Result<PathBuf, String> {
     let given = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

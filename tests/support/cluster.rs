@@ -82,6 +82,13 @@ impl Cluster {
         self.send("DELETE", path, "application/json", Vec::new())
     }
 
+    /// What a path answers as plain text, such as a log.
+    pub(crate) fn text(&self, path: &str) -> Result<String, Refusal> {
+        let refused = |message: String| Refusal { code: 0, message };
+        let request = Request::get(path).body(Vec::new()).map_err(|error| refused(error.to_string()))?;
+        self.runtime.block_on(self.client.request_text(request)).map_err(|error| refused(error.to_string()))
+    }
+
     /// Creates an object; the warnings that come with the answer.
     pub(crate) fn warnings(&self, path: &str, object: &Value) -> Result<Vec<String>, Refusal> {
         let refused = |message: String| Refusal { code: 0, message };

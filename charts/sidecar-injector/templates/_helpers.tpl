@@ -51,6 +51,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "sidecar-injector.secret" -}}
 {{- if eq .Values.tls.mode "existingSecret" }}
 {{- required "tls.existingSecret must name a Secret with tls.crt and tls.key" .Values.tls.existingSecret }}
+{{- else if eq .Values.tls.mode "cert-manager" }}
+{{- /* Another name than the webhook's own: Helm deletes that one when the mode changes. */ -}}
+{{- printf "%s-cert" (include "sidecar-injector.fullname" .) }}
 {{- else }}
 {{- printf "%s-tls" (include "sidecar-injector.fullname" .) }}
 {{- end }}

@@ -27,7 +27,7 @@ pub(super) async fn check(api: &Api, namespace: &str, service: &str) -> Vec<Chec
     }
 }
 
-/// One of the pods that the Service selects.
+/// One of the pods that the Service selects and that is to stay.
 async fn pod(api: &Api, namespace: &str, service: &str) -> Result<Option<Value>, Refusal> {
     let found = api.get(&format!("/api/v1/namespaces/{namespace}/services/{service}")).await?;
     let labels = found["spec"]["selector"].as_object().into_iter().flatten();
@@ -37,7 +37,8 @@ async fn pod(api: &Api, namespace: &str, service: &str) -> Result<Option<Value>,
         return Ok(None);
     }
     let pods = api.get(&format!("/api/v1/namespaces/{namespace}/pods?labelSelector={}", labels.join(","))).await?;
-    let serves = |pod: &&Value| flags(pod).next() == Some("serve");
+    // One that is on its way out has the flags of before.
+    let serves = |pod: &&Value| flags(pod).next() == Some("serve") && pod["metadata"]["deletionTimestamp"].is_null();
     Ok(pods["items"].as_array().into_iter().flatten().find(serves).cloned())
 }
 

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Every proof that takes too long for each change, one after the other; `tests/full.sh STEP...` runs some of them.
+# Needs root and Debian, from which it installs what is missing, and Go.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+say() { printf '\n== %s\n' "$*"; }
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/sidecar-injector
+
+packages() { # command package...
+  local missing=()
+  while [ $# -gt 0 ]; do
+    command -v "$1" >/dev/null || missing+=("$2")
+    shift 2
+  done
+  [ ${#missing[@]} -eq 0 ] && return
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "missing: ${missing[*]} (Debian's names)" >&2
+    exit 2
+  fi
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+helm() { # the Helm 4 that the tests found or built
+  command -v helm 2>/dev/null || ls "$cache"/helm/4.*/helm
+}
+
+apiserver() {
+  say "the real API server, with Helm 3 too"
+  SIDECAR_INJECTOR_E2E=full cargo test --locked --test apiserver
+}
+
+alerts() {
+  say "alerts"
+  local promtool
+  promtool=$(command -v promtool || echo "$cache/prometheus/usr/bin/promtool")
+  if [ ! -x "$promtool" ]; then
+    # The package would start a server.
+    mkdir -p "$cache/prometheus"
+    (cd "$cache/prometheus" && apt-get download -qq prometheus 2>/dev/null && dpkg -x prometheus_*.deb . && rm prometheus_*.deb)
+  fi
+  make --no-print-directory alerts PROMTOOL="$promtool"
+}
+
+node() {
+  say "our image on a cluster of one node"
+  tests/node/run.sh
+}
+
+supply() {
+  say "licences, sources, banned crates"
+  make --no-print-directory deny
+}
+
+reproducible() {
+  say "the same sources give the same bytes"
+  packages musl-gcc musl-tools
+  release/reproducible.sh
+}
+
+# A release that is not published: from a clone, with a version that no file has yet.
+release() {
+  say "a release, rehearsed"
+  packages musl-gcc musl-tools aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu qemu-aarch64-static qemu-user-static buildah buildah
+  [ -d /usr/aarch64-linux-gnu/include/bits ] || packages "" libc6-dev-arm64-cross
+  local work binary
+  work=$(mktemp -d)
+  git clone -q . "$work/clone"
+  (
+    cd "$work/clone"
+    HELM=$(helm)
+    export HELM CARGO_TARGET_DIR=$work/target
+    sed -i 's/^## Unreleased$/## Unreleased\n\n- added: a rehearsal./' CHANGELOG.md
+    release/bump.sh 98.7.6
+    git -c user.name=rehearsal -c user.email=rehearsal@example.com commit -qam "Rehearse"
+    cargo test --locked --no-default-features --test golden
+    if release/check.sh 98.7.7 2>/dev/null; then echo "release/check.sh takes any version" >&2 && exit 1; fi
+    release/dist.sh 98.7.6
+    (cd dist && sha256sum --quiet -c SHA256SUMS)
+    tar -xOf dist/sidecar-injector-98.7.6.oci.tar index.json
+    grep -q "a rehearsal" dist/notes.md
+  )
+  binary=$work/target/aarch64-unknown-linux-musl/release/sidecar-injector
+  [ "$(qemu-aarch64-static "$binary" --version)" = "sidecar-injector 98.7.6" ]
+  qemu-aarch64-static "$binary" inject -f tests/reviews/manifests/deployment.yaml --templates examples/templates >"$work/arm64"
+  "$work/target/x86_64-unknown-linux-musl/release/sidecar-injector" inject -f tests/reviews/manifests/deployment.yaml --templates examples/templates >"$work/amd64"
+  cmp "$work/arm64" "$work/amd64"
+  rm -rf "$work"
+  echo "arm64 and amd64 give the same manifests"
+}
+
+steps=("$@")
+[ $# -gt 0 ] || steps=(apiserver alerts node supply reproducible release)
+for step in "${steps[@]}"; do "$step"; done
+say "all of it passed: ${steps[*]}"

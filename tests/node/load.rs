@@ -1,0 +1,56 @@
+//! Pods that ask for a sidecar, twenty a second, while something happens to the webhook.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Bed;
+
+/// What became of the pods.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) asked: usize,
+    /// Pods that were refused, or came back without their sidecar.
+    pub(crate) missed: usize,
+}
+
+/// Lets the workers end, also when what happens fails.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Creates pods until `what` has happened, and a little longer.
+pub(crate) fn during(bed: &Bed, name: &str, what: impl FnOnce(&Bed)) -> Told {
+    let (ended, asked, missed) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let slowest = thread::scope(|scope| {
+        let worker = || {
+            let mut slowest = Duration::ZERO;
+            while !ended.load(Ordering::Relaxed) {
+                let start = Instant::now();
+                let outcome = bed.try_pod();
+                slowest = slowest.max(start.elapsed());
+                asked.fetch_add(1, Ordering::Relaxed);
+                if outcome != Ok(true) {
+                    missed.fetch_add(1, Ordering::Relaxed);
+                    println!("missed: {outcome:?}");
+                }
+                thread::sleep(Duration::from_millis(200).saturating_sub(start.elapsed()));
+            }
+            slowest
+        };
+        let workers: Vec<_> = (0..4).map(|_| scope.spawn(worker)).collect();
+        let end = End(&ended);
+        thread::sleep(Duration::from_secs(2));
+        what(bed);
+        thread::sleep(Duration::from_secs(5));
+        drop(end);
+        workers.into_iter().filter_map(|worker| worker.join().ok()).max()
+    });
+    let told = Told { asked: asked.into_inner(), missed: missed.into_inner() };
+    println!("{name}: {} pods, {} missed, the slowest took {slowest:?}", told.asked, told.missed);
+    told
+}
