@@ -10,7 +10,7 @@ trap 'rm -rf "$work"' EXIT
 for copy in one another/folder; do
   mkdir -p "$work/$copy"
   git ls-files -z | xargs -0 cp --parents -t "$work/$copy"
-  (cd "$work/$copy" && CARGO_TARGET_DIR="$work/$copy/target" make --no-print-directory static TARGET="$target" >/dev/null)
+  (cd "$work/$copy" && CARGO_TERM_QUIET=true CARGO_TARGET_DIR="$work/$copy/target" make --no-print-directory static TARGET="$target" >/dev/null)
 done
 first=$(sha256sum <"$work/one/target/$target/release/sidecar-injector")
 second=$(sha256sum <"$work/another/folder/target/$target/release/sidecar-injector")

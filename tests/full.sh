@@ -21,8 +21,8 @@ packages() { # command package...
   DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-helm() { # the Helm 4 that the tests found or built
-  command -v helm 2>/dev/null || ls "$cache"/helm/4.*/helm
+helm_4() { # on PATH, or what the tests built
+  if [[ $(helm version --short 2>/dev/null) = v4.* ]]; then type -P helm; else ls "$cache"/helm/4.*/helm; fi
 }
 
 apiserver() {
@@ -68,7 +68,7 @@ release() {
   git clone -q . "$work/clone"
   (
     cd "$work/clone"
-    HELM=$(helm)
+    HELM=$(helm_4)
     export HELM CARGO_TARGET_DIR=$work/target
     sed -i 's/^## Unreleased$/## Unreleased\n\n- added: a rehearsal./' CHANGELOG.md
     release/bump.sh 98.7.6

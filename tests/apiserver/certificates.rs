@@ -17,6 +17,9 @@ use crate::support::webhook::Webhook;
 
 pub(crate) const SCENARIOS: &[Entry] = &[("certificates_are_made_renewed_and_trusted_by_themselves", self_managed)];
 
+/// What takes minutes, for `make e2e-full`.
+pub(crate) const FULL: &[Entry] = &[("authorities_are_renewed_by_themselves", authorities)];
+
 const SECRET: &str = "sidecar-injector-tls";
 
 fn start(scenario: &Scenario<'_>, kubeconfig: &Path, name: &str) -> Webhook {
@@ -39,7 +42,8 @@ fn start(scenario: &Scenario<'_>, kubeconfig: &Path, name: &str) -> Webhook {
     })
 }
 
-fn self_managed(scenario: &Scenario<'_>) {
+/// Three processes that share a Secret, all called for every pod.
+fn start_three(scenario: &Scenario<'_>) -> Vec<Webhook> {
     let kubeconfig = least_privilege(scenario);
     may_look_after_certificates(scenario);
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}});
@@ -54,11 +58,13 @@ fn self_managed(scenario: &Scenario<'_>) {
         hooks.map(|(at, webhook)| hook(&format!("inject-{at}.sidecar.io"), &webhook.url())).collect();
     scenario.register(&hooks);
     scenario.until_injected();
-    let first = served(scenario);
+    webhooks
+}
 
-    // Every pod asks all three; certificates are renewed all the while.
-    let (end, mut created, mut slowest) = (Instant::now() + Duration::from_secs(20), 0, Duration::ZERO);
-    while Instant::now() < end {
+/// Creates pods, twenty a second, for as long as `goes_on` says; none may be refused or missed.
+fn keep_asking(scenario: &Scenario<'_>, goes_on: impl Fn(Instant) -> bool) {
+    let (start, mut created, mut slowest) = (Instant::now(), 0, Duration::ZERO);
+    while goes_on(start) {
         let started = Instant::now();
         let pod =
             scenario.dry_run(&pod("asking", Some("fluent-bit"))).expect("no call fails while certificates change");
@@ -67,8 +73,34 @@ fn self_managed(scenario: &Scenario<'_>) {
         created += 1;
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert_ne!(served(scenario), first, "the certificate was renewed");
     println!("{created} pods, the slowest took {slowest:?}");
+}
+
+/// Authorities live twelve times as long as what they sign, and are renewed in the same way.
+fn authorities(scenario: &Scenario<'_>) {
+    let webhooks = start_three(scenario);
+    let authority = || held(scenario, "ca.crt");
+    let (first, bound) = (authority(), Duration::from_secs(240));
+    keep_asking(scenario, |start| {
+        assert!(start.elapsed() < bound, "the authority is not renewed");
+        authority() == first
+    });
+    println!("the authority was renewed");
+    // Long enough for certificates that the new one has signed.
+    keep_asking(scenario, |start| start.elapsed() < Duration::from_secs(20));
+    for bundle in bundles(scenario) {
+        let bundle = String::from_utf8(STANDARD.decode(bundle).expect("base64")).expect("PEM");
+        assert!(bundle.matches("BEGIN CERTIFICATE").count() <= 3, "authorities go, too: {bundle}");
+    }
+    drop(webhooks);
+}
+
+fn self_managed(scenario: &Scenario<'_>) {
+    let webhooks = start_three(scenario);
+    let first = served(scenario);
+    // Every pod asks all three; certificates are renewed all the while.
+    keep_asking(scenario, |start| start.elapsed() < Duration::from_secs(20));
+    assert_ne!(served(scenario), first, "the certificate was renewed");
     let renewals: usize = webhooks.iter().map(|webhook| webhook.log().matches("certificates written").count()).sum();
     println!("{renewals} certificates written by three processes");
     assert!(renewals <= 6, "who comes second does not write again: {renewals}");
@@ -100,9 +132,14 @@ fn self_managed(scenario: &Scenario<'_>) {
 
 /// The certificate in the Secret.
 fn served(scenario: &Scenario<'_>) -> String {
+    held(scenario, "tls.crt")
+}
+
+/// What the Secret holds under a key.
+fn held(scenario: &Scenario<'_>, key: &str) -> String {
     let path = format!("{}/{SECRET}", scenario.path("/api/v1", "secrets"));
     let secret = scenario.cluster().get(&path).expect("the Secret");
-    secret["data"]["tls.crt"].as_str().unwrap_or_default().to_owned()
+    secret["data"][key].as_str().unwrap_or_default().to_owned()
 }
 
 fn configuration(scenario: &Scenario<'_>) -> String {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::Entry;
 use crate::objects::names;
-use crate::release::{HOOKS, NAME, Release, documents, helm};
+use crate::release::{HOOKS, NAME, Release, documents, helm, try_helm};
 use crate::scenario::Scenario;
 use crate::support::binaries;
 use crate::support::wait;
@@ -17,6 +17,7 @@ pub(crate) const SCENARIOS: &[Entry] = &[
     ("the_chart_installs_upgrades_and_uninstalls", |scenario| life(scenario, binaries::helm(4))),
     ("manifests_are_what_the_chart_renders_and_are_accepted", manifests),
     ("everything_that_the_chart_can_make_is_accepted", everything),
+    ("values_are_linted_and_checked", values),
 ];
 
 /// What takes longer, for `make e2e-full`.
@@ -157,9 +158,14 @@ fn manifests(scenario: &Scenario<'_>) {
         let rendered = render(scenario, name, &["--no-hooks"]);
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests").join(name).join("sidecar-injector.yaml");
         let known = fs::read_to_string(&file).expect("a file of manifests/");
-        assert_eq!(rendered, known, "make manifests writes {} anew", file.display());
+        assert!(rendered == known, "make manifests writes {} anew", file.display());
         assert!(is_accepted(scenario, name, &known) >= 10, "{name}");
-        assert_eq!(rendered, render(scenario, name, &["--no-hooks"]), "two renders are equal");
+        assert!(rendered == render(scenario, name, &["--no-hooks"]), "two renders are equal");
+        // Only a policy webhook takes namespaces away from the other one.
+        let asked = |operator: &str| {
+            rendered.contains(&format!("{{key: sidecar.io/injection, operator: {operator}, values: [enabled]}}"))
+        };
+        assert_eq!((asked("NotIn"), asked("In")), (name == "policy", name == "policy"), "{name}");
     }
 }
 
@@ -180,6 +186,40 @@ fn everything(scenario: &Scenario<'_>) {
     is_accepted_but_for_its_bundle(scenario, &existing);
     // Only a bundle that somebody gave is rendered.
     assert_eq!((rendered.matches("caBundle:").count(), existing.matches("caBundle:").count()), (0, 2));
+}
+
+/// All example values pass Helm's own lint; what is wrong is refused with the value's name.
+fn values(scenario: &Scenario<'_>) {
+    let binary = binaries::helm(4).expect("helm");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/sidecar-injector/ci");
+    let mut count = 0;
+    for file in fs::read_dir(folder).expect("example values") {
+        let file = file.expect("a file").path();
+        helm(
+            &binary,
+            &scenario.folder,
+            &["lint", "--strict", "charts/sidecar-injector", "--values", file.to_str().unwrap()],
+        );
+        count += 1;
+    }
+    assert!(count >= 6, "{count}");
+    for (wrong, told) in [
+        ("replicaCount=two", "replicaCount"),
+        ("webhook.failurePolicy=Maybe", "failurePolicy"),
+        ("webhook.timeoutSeconds=31", "timeoutSeconds"),
+        ("tls.mode=magic", "mode"),
+        ("image.digest=latest", "digest"),
+        ("templates.Fluent_Bit=x", "Fluent_Bit"),
+        ("settings.templateProfile=everything", "templateProfile"),
+        ("admissionPolicies.requiredTemplates[0].nome=x", "requiredTemplates"),
+        ("polici.enabled=true", "polici"),
+        ("tls.mode=existingSecret", "tls.existingSecret must name a Secret"),
+    ] {
+        let refused =
+            try_helm(&binary, &scenario.folder, &["template", "r", "charts/sidecar-injector", "--set", wrong]);
+        let why = refused.expect_err(wrong);
+        assert!(why.contains(told), "{wrong}: {why}");
+    }
 }
 
 /// The example's authority is none, which the API server says.

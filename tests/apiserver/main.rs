@@ -68,7 +68,7 @@ fn main() -> ExitCode {
 /// All scenarios as trials on one bed.
 fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
     let full = std::env::var("SIDECAR_INJECTOR_E2E").is_ok_and(|what| what == "full");
-    let groups: [&[Entry]; 14] = [
+    let groups: [&[Entry]; 15] = [
         admission::SCENARIOS,
         workloads::SCENARIOS,
         reinvocation::SCENARIOS,
@@ -76,6 +76,7 @@ fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
         certificates::SCENARIOS,
         chart::SCENARIOS,
         if full { chart::FULL } else { &[] },
+        if full { certificates::FULL } else { &[] },
         guards::SCENARIOS,
         events::SCENARIOS,
         failure::SCENARIOS,

@@ -139,6 +139,11 @@ impl<'s> Release<'s> {
 
 /// Runs Helm with files of its own in `folder`, and as the administrator whose kubeconfig is there; what it printed.
 pub(crate) fn helm(binary: &Path, folder: &Path, arguments: &[&str]) -> String {
+    try_helm(binary, folder, arguments).unwrap_or_else(|why| panic!("helm {arguments:?}: {why}"))
+}
+
+/// The same where Helm may refuse; why it does.
+pub(crate) fn try_helm(binary: &Path, folder: &Path, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(binary)
         .args(arguments)
         .env("KUBECONFIG", folder.join("admin.kubeconfig"))
@@ -148,9 +153,10 @@ pub(crate) fn helm(binary: &Path, folder: &Path, arguments: &[&str]) -> String {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("run helm");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "helm {arguments:?}: {told}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// A token of a service account of the scenario's namespace.
