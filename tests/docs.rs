@@ -181,6 +181,35 @@ fn operations_explain_every_metric() {
     }
 }
 
+/// Workflows run what anybody can run: make targets that exist, and actions that nobody can change behind our back.
+#[test]
+fn workflows_are_pinned_and_call_what_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let makefile = fs::read_to_string(root.join("Makefile")).expect("the Makefile");
+    let (mut actions, mut targets) = (0, 0);
+    for file in fs::read_dir(root.join(".github/workflows")).expect("workflows") {
+        let path = file.expect("a file").path();
+        let (name, text) = (path.display().to_string(), fs::read_to_string(&path).expect("text"));
+        let workflow = sidecar_injector::templates::manifest(&name, 0, &text).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(workflow["permissions"], serde_json::json!({"contents": "read"}), "{name}");
+        let steps = workflow["jobs"].as_object().expect("jobs").values();
+        for step in steps.flat_map(|job| job["steps"].as_array().expect("steps")) {
+            if let Some(action) = step["uses"].as_str() {
+                let (_, revision) = action.split_once('@').expect("a revision");
+                let is_pinned = revision.len() == 40 && revision.chars().all(|c| c.is_ascii_hexdigit());
+                assert!(is_pinned, "{name}: {action}");
+                actions += 1;
+            }
+            let words = step["run"].as_str().unwrap_or_default().split_whitespace();
+            for target in words.skip_while(|word| *word != "make").skip(1).filter(|word| !word.contains('=')) {
+                assert!(makefile.contains(&format!("\n{target}:")), "{name}: make {target}");
+                targets += 1;
+            }
+        }
+    }
+    assert!(actions >= 8 && targets >= 5, "{actions} {targets}");
+}
+
 /// Alerts and the dashboard ask for metrics that exist, and every alert has its section, and no section is without one.
 #[test]
 fn alerts_have_runbooks_and_ask_for_what_exists() {
