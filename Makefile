@@ -57,13 +57,12 @@ manifests: ## Render manifests/ from the chart anew (needs Helm 4: HELM=...)
 
 .PHONY: static
 TARGET ?= x86_64-unknown-linux-musl
+# No path of the machine that builds ends up in the binary.
 static: toolchain cargo-auditable ## Build a static binary for the image (needs musl-gcc; TARGET=aarch64-unknown-linux-musl: aarch64-linux-gnu-gcc)
 	rustup target add $(TARGET)
-	cargo auditable build --locked --release --target $(TARGET) --bin sidecar-injector
+	cargo auditable build --locked --release --target $(TARGET) --bin sidecar-injector --config 'target.$(TARGET).rustflags=["--remap-path-prefix=$(CURDIR)=/source", "--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo"]'
 	@echo "docker build --build-arg FROM=prebuilt --build-arg BINARY=sidecar-injector $${CARGO_TARGET_DIR:-target}/$(TARGET)/release -f Dockerfile"
 
-# No path of the machine that builds ends up in the binary.
-static: export RUSTFLAGS = --remap-path-prefix=$(CURDIR)=/source --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
 # ring's C and assembly. The rest is linked by Rust's own linker, with the C library that comes with Rust.
 static: export CC_aarch64_unknown_linux_musl = aarch64-linux-gnu-gcc
 static: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER = rust-lld

@@ -28,7 +28,8 @@ for pair in amd64:x86_64-unknown-linux-musl arm64:aarch64-unknown-linux-musl; do
   store bud -q --platform "linux/$architecture" --timestamp "$SOURCE_DATE_EPOCH" --build-arg FROM=prebuilt --build-arg BINARY=sidecar-injector \
     --build-arg VERSION="$version" --build-arg REVISION="$revision" --manifest sidecar-injector -f "$PWD/Dockerfile" "$work/$architecture" >/dev/null
 done
-store manifest push -q --all sidecar-injector "oci-archive:dist/sidecar-injector-$version.oci.tar" >/dev/null
+store manifest push -q --all sidecar-injector "oci:$work/oci:$version" >/dev/null
+tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -C "$work/oci" -cf "dist/sidecar-injector-$version.oci.tar" .
 
 "$helm" package charts/sidecar-injector --destination dist >/dev/null
 make --no-print-directory sbom SBOM="dist/sidecar-injector-$version.cdx.json"

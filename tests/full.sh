@@ -37,7 +37,8 @@ alerts() {
   if [ ! -x "$promtool" ]; then
     # The package would start a server.
     mkdir -p "$cache/prometheus"
-    (cd "$cache/prometheus" && apt-get download -qq prometheus 2>/dev/null && dpkg -x prometheus_*.deb . && rm prometheus_*.deb)
+    apt-get update -qq
+    (cd "$cache/prometheus" && apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb)
   fi
   make --no-print-directory alerts PROMTOOL="$promtool"
 }
@@ -65,6 +66,8 @@ release() {
   [ -d /usr/aarch64-linux-gnu/include/bits ] || packages "" libc6-dev-arm64-cross
   local work binary
   work=$(mktemp -d)
+  # shellcheck disable=SC2064 # now, not when it is over
+  trap "rm -rf '$work'" EXIT
   git clone -q . "$work/clone"
   (
     cd "$work/clone"
@@ -85,7 +88,6 @@ release() {
   qemu-aarch64-static "$binary" inject -f tests/reviews/manifests/deployment.yaml --templates examples/templates >"$work/arm64"
   "$work/target/x86_64-unknown-linux-musl/release/sidecar-injector" inject -f tests/reviews/manifests/deployment.yaml --templates examples/templates >"$work/amd64"
   cmp "$work/arm64" "$work/amd64"
-  rm -rf "$work"
   echo "arm64 and amd64 give the same manifests"
 }
 

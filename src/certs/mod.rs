@@ -99,6 +99,29 @@ pub fn validities(bundle: &[u8]) -> Result<Vec<Range<i64>>, CertificateError> {
     certificates.iter().map(validity).collect()
 }
 
+/// Whether a certificate of the chain (PEM) is one of the bundle's (PEM), or signed by one.
+///
+/// # Errors
+/// When something of them does not parse.
+pub fn is_trusted(chain: &[u8], bundle: &[u8]) -> Result<bool, CertificateError> {
+    let read = |pem| CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<CertificateDer<'static>>, _>>();
+    let parsed = |error: String| CertificateError::Parse(error);
+    let chain = read(chain).map_err(|error| parsed(error.to_string()))?;
+    let bundle = read(bundle).map_err(|error| parsed(error.to_string()))?;
+    for authority in &bundle {
+        let (_, authority) =
+            x509_parser::parse_x509_certificate(authority).map_err(|error| parsed(error.to_string()))?;
+        for certificate in &chain {
+            let (_, certificate) =
+                x509_parser::parse_x509_certificate(certificate).map_err(|error| parsed(error.to_string()))?;
+            if certificate == authority || certificate.verify_signature(Some(authority.public_key())).is_ok() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
 fn validity(certificate: &CertificateDer<'_>) -> Result<Range<i64>, CertificateError> {
     let parsed =
         x509_parser::parse_x509_certificate(certificate).map_err(|e| CertificateError::Parse(e.to_string()))?;

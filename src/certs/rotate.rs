@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use kube::runtime::watcher;
@@ -39,16 +40,21 @@ impl SelfManaged {
     /// Runs for ever; calls `served` with each certificate that is taken into use.
     pub async fn run(self, current: Arc<Current>, served: impl Fn(&Certificate)) {
         let mut changes = self.changes();
-        let mut in_use = String::new();
+        let (mut in_use, mut told) = (String::new(), String::new());
         loop {
             let wait = match self.advance(&current, &mut in_use, &served).await {
-                Ok(Some(wait)) => wait,
+                Ok(Some(wait)) => {
+                    told.clear();
+                    wait
+                }
                 Ok(None) => continue,
                 Err(error) => {
-                    tracing::warn!(
-                        error = format!("{error:#}"),
-                        "the certificate could not be looked after; trying again"
-                    );
+                    let error = format!("{error:#}");
+                    // Said once, not every second.
+                    if error != told {
+                        tracing::warn!(error, "the certificate could not be looked after; trying again every second");
+                        told = error;
+                    }
                     PAUSE
                 }
             };
@@ -91,7 +97,12 @@ impl SelfManaged {
                 tracing::info!("the webhook configurations trust our authorities");
             }
             Step::Write(state) => {
-                if self.store.write(read, &state).await? {
+                let failed = if read.is_missing() {
+                    "the Secret is missing and cannot be created; helm upgrade brings it back"
+                } else {
+                    "failed to write the Secret"
+                };
+                if self.store.write(read, &state).await.context(failed)? {
                     tracing::info!("certificates written");
                 }
             }

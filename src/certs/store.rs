@@ -24,6 +24,13 @@ pub(super) struct Read {
     pub(super) state: Option<State>,
 }
 
+impl Read {
+    /// Whether there is no Secret at all.
+    pub(super) fn is_missing(&self) -> bool {
+        self.secret.is_none()
+    }
+}
+
 impl Store {
     pub(super) fn new(client: Client, namespace: &str, name: &str) -> Self {
         Self { api: Api::namespaced(client, namespace), name: name.to_owned() }

@@ -18,6 +18,7 @@ pub(crate) const SCENARIOS: &[Entry] = &[
     ("manifests_are_what_the_chart_renders_and_are_accepted", manifests),
     ("everything_that_the_chart_can_make_is_accepted", everything),
     ("values_are_linted_and_checked", values),
+    ("odd_values_are_accepted", odd),
 ];
 
 /// What takes longer, for `make e2e-full`.
@@ -150,6 +151,35 @@ fn is_accepted(scenario: &Scenario<'_>, name: &str, rendered: &str) -> usize {
         .count()
 }
 
+/// Values that are odd and right are accepted by the API server, too.
+fn odd(scenario: &Scenario<'_>) {
+    let admin = scenario.bed.control_plane.kubeconfig.to_json().to_string();
+    fs::write(scenario.folder.join("admin.kubeconfig"), admin).unwrap();
+    let long = "r".repeat(53);
+    let template = |release: &str, sets: &[&str]| {
+        let arguments =
+            ["template", release, "charts/sidecar-injector", "--namespace", "sidecar-injector", "--no-hooks"];
+        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set-json", set]).collect();
+        helm(&binaries::helm(4).expect("helm"), &scenario.folder, &[&arguments[..], &sets].concat())
+    };
+    for (release, sets) in [
+        (long.as_str(), &["monitoring={\"serviceMonitor\":{\"enabled\":true}}"][..]),
+        ("my.release", &[]),
+        (
+            "r",
+            &["templates=null", "values=null", "webhook.excludedNamespaces=null", "settings.requestAnnotations=null"],
+        ),
+        ("r", &["webhook.excludedNamespaces=[\"123\",\"true\"]"]),
+        ("r", &["updateStrategy={\"type\":\"Recreate\"}"]),
+        ("r", &["podSecurityContext={\"runAsUser\":null,\"runAsGroup\":null}", "replicaCount=0"]),
+        ("r", &["settings.annotationPrefix=\"123\"", "admissionPolicies.guardTemplateLabel=true"]),
+        ("r", &["values={\"123\":\"x\",\"true\":\"y: z\"}"]),
+        ("r", &["tls.lifetime=\"1h30m\"", "service.ipFamilyPolicy=\"PreferDualStack\""]),
+    ] {
+        assert!(is_accepted(scenario, &format!("{release} {sets:?}"), &template(release, sets)) >= 10, "{sets:?}");
+    }
+}
+
 /// `manifests/` is current, and the API server takes every object of it.
 fn manifests(scenario: &Scenario<'_>) {
     fs::write(scenario.folder.join("admin.kubeconfig"), scenario.bed.control_plane.kubeconfig.to_json().to_string())
@@ -213,6 +243,11 @@ fn values(scenario: &Scenario<'_>) {
         ("settings.templateProfile=everything", "templateProfile"),
         ("admissionPolicies.requiredTemplates[0].nome=x", "requiredTemplates"),
         ("polici.enabled=true", "polici"),
+        ("commonLabels.app\\.kubernetes\\.io/name=x", "app.kubernetes.io"),
+        ("settings.requestAnnotations[0]=it's", "requestAnnotations"),
+        ("settings=null", "settings"),
+        ("tls.lifetime=", "lifetime"),
+        ("fullnameOverride=Foo_Bar", "fullnameOverride"),
         ("tls.mode=existingSecret", "tls.existingSecret must name a Secret"),
     ] {
         let refused =

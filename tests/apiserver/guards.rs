@@ -16,6 +16,7 @@ use crate::support::wait;
 
 pub(crate) const SCENARIOS: &[Entry] = &[
     ("required_templates_hold_while_the_webhook_is_down", required),
+    ("required_templates_of_namespaces_hold_too", required_by_namespace),
     ("a_misplaced_annotation_warns_whoever_writes_it", misplaced),
     ("only_template_authors_write_templates", authors),
     ("the_webhook_may_change_nothing_but_its_bundle", configuration),
@@ -66,7 +67,7 @@ fn dry_run(scenario: &Scenario<'_>, object: &Value) -> Result<Value, Refusal> {
 
 fn required(scenario: &Scenario<'_>) {
     let values = json!({
-        "settings": {"defaultTemplates": ["vault-agent"], "requestAnnotations": ["example.com/inject"]},
+        "settings": {"defaultTemplates": ["vault-agent@2"], "requestAnnotations": ["example.com/inject"]},
         "admissionPolicies": {"requiredTemplates": ["vault-agent", {"name": "audit", "containers": ["audit-log", "audit-ship"]}]},
     });
     install(scenario, "required-templates", "elsewhere", &values);
@@ -87,6 +88,13 @@ fn required(scenario: &Scenario<'_>) {
     assert!(dry_run(scenario, &with("audit", &["audit-log"])).is_err(), "one of two");
     let other = json!({"metadata": {"name": "other", "annotations": {"example.com/inject": "vault-agent:2"}}, "spec": pod("x", None)["spec"]});
     assert!(dry_run(scenario, &other).is_err(), "another system's annotation");
+    // Of several annotations the first counts, as for the webhook.
+    for first in ["false", "fluent-bit", ""] {
+        let mut both = other.clone();
+        both["metadata"]["annotations"]["sidecar.io/inject"] = first.into();
+        let let_in = dry_run(scenario, &both);
+        assert!(let_in.is_ok(), "{first}: {let_in:?}");
+    }
     for (request, containers) in [
         ("vault-agent@2", &["vault-agent"][..]),
         ("audit", &["audit-log", "audit-ship"]),
@@ -99,6 +107,29 @@ fn required(scenario: &Scenario<'_>) {
         assert!(let_in.is_ok(), "{request}: {let_in:?}");
     }
     dry_run(scenario, &pod("silent", None)).expect("it does not ask");
+}
+
+/// Where namespaces have defaults, `true` stands for those.
+fn required_by_namespace(scenario: &Scenario<'_>) {
+    let values = json!({
+        "policy": {"enabled": true},
+        "settings": {"defaultTemplates": ["audit"]},
+        "admissionPolicies": {"requiredTemplates": ["vault-agent", "audit"]},
+    });
+    install(scenario, "required-templates", "elsewhere", &values);
+    let asks = || dry_run(scenario, &pod("asking", Some("true")));
+    let refusal = until_refused("has not got it", asks);
+    assert!(refusal.message.contains("\"audit\""), "the installation's default: {refusal}");
+    let annotate = |value: &str| {
+        let change = json!({"metadata": {"annotations": {"sidecar.io/inject": value}}});
+        scenario.cluster().patch(&format!("/api/v1/namespaces/{}", scenario.namespace), &change).expect("annotate");
+    };
+    annotate("vault-agent@3");
+    until_refused("\"vault-agent\"", asks);
+    annotate("false");
+    wait::until("a namespace without defaults", || asks().map_err(|refusal| refusal.to_string()));
+    annotate("fluent-bit, true");
+    until_refused("\"audit\"", asks);
 }
 
 fn misplaced(scenario: &Scenario<'_>) {
@@ -125,6 +156,9 @@ fn misplaced(scenario: &Scenario<'_>) {
     });
     let cron = |own: Value, pods: Value| object("CronJob", own, job(pods));
     assert!(warnings("/apis/batch/v1", "cronjobs", &cron(asks(), json!({}))).contains("jobTemplate"), "a CronJob");
+    let mut inner = cron(json!({}), json!({}));
+    inner["spec"]["jobTemplate"]["metadata"] = json!({"annotations": asks()});
+    assert!(warnings("/apis/batch/v1", "cronjobs", &inner).contains("jobTemplate"), "a CronJob's Job");
     for quiet in [deployment(asks(), asks()), deployment(json!({}), asks()), deployment(json!({"a": "b"}), json!({}))] {
         assert_eq!(warnings("/apis/apps/v1", "deployments", &quiet), "", "{quiet}");
     }
@@ -157,7 +191,8 @@ fn bind(scenario: &Scenario<'_>, role: &str, account: &str) {
 
 fn authors(scenario: &Scenario<'_>) {
     install(scenario, "template-label", "elsewhere", &json!({"admissionPolicies": {"guardTemplateLabel": true}}));
-    let rules = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "update", "delete"]}]);
+    let rules =
+        json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "update", "patch", "delete"]}]);
     let author = account(scenario, "author", "configmaps", &rules);
     let maps = scenario.path("/api/v1", "configmaps");
     let map = |label: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "map", "labels": {label: "true"}}});
@@ -174,7 +209,12 @@ fn authors(scenario: &Scenario<'_>) {
     assert!(author.replace(&one, &map("sidecar.io/template")).is_err(), "a label that comes later");
     scenario.cluster().replace(&one, &map("sidecar.io/template")).expect("an administrator");
     assert!(author.replace(&one, &map("example.com/other")).is_err(), "a label that goes");
-    bind(scenario, &format!("{}-template-author", scenario.namespace), "author");
+    // The garbage collector's work is nobody's writing.
+    let patch = |change: Value| author.patch(&one, &change);
+    patch(json!({"metadata": {"finalizers": ["example.com/wait"]}})).expect("a finalizer");
+    patch(json!({"metadata": {"finalizers": null}})).expect("no finalizer");
+    assert!(patch(json!({"data": {"a.yaml": "x"}})).is_err(), "text");
+    bind(scenario, &format!("elsewhere:{}-template-author", scenario.namespace), "author");
     wait::until("the right to count", || {
         author.replace(&one, &map("sidecar.io/template")).map_err(|refusal| refusal.to_string())
     });

@@ -8,9 +8,9 @@
 {{- else }}
 {{- $name := default .Chart.Name .Values.nameOverride }}
 {{- if contains $name .Release.Name }}
-{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- .Release.Name | replace "." "-" | trunc 63 | trimSuffix "-" }}
 {{- else }}
-{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" }}
+{{- printf "%s-%s" .Release.Name $name | replace "." "-" | trunc 63 | trimSuffix "-" }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -80,12 +80,27 @@ caBundle: {{ .root.Values.tls.caBundle | b64enc }}
 {{- end }}
 {{- end }}
 
+{{- /* Annotations that are a request, ours first, JSON. */ -}}
+{{- define "sidecar-injector.keys" -}}
+{{- prepend (default list .Values.settings.requestAnnotations) (printf "%s/inject" .Values.settings.annotationPrefix) | toJson }}
+{{- end }}
+
+{{- /* A list of strings in CEL. */ -}}
+{{- define "sidecar-injector.celKeys" -}}
+[{{ range $index, $key := . }}{{ if $index }}, {{ end }}'{{ $key }}'{{ end }}]
+{{- end }}
+
+{{- /* Namespaces that are never looked at, JSON. */ -}}
+{{- define "sidecar-injector.excluded" -}}
+{{- append (default list .Values.webhook.excludedNamespaces) .Release.Namespace | uniq | toJson }}
+{{- end }}
+
 {{- define "sidecar-injector.namespaces" -}}
 - key: kubernetes.io/metadata.name
   operator: NotIn
   values:
-  {{- range (append .Values.webhook.excludedNamespaces .Release.Namespace | uniq) }}
-  - {{ . }}
+  {{- range include "sidecar-injector.excluded" . | fromJsonArray }}
+  - {{ . | quote }}
   {{- end }}
 {{- with .Values.webhook.namespaceSelector }}
 {{ toYaml . }}
@@ -94,10 +109,8 @@ caBundle: {{ .root.Values.tls.caBundle | b64enc }}
 
 {{- /* CEL that is true where one of the request annotations is there. */ -}}
 {{- define "sidecar-injector.asks" -}}
-{{- $prefix := .Values.settings.annotationPrefix }}
-{{- $keys := prepend .Values.settings.requestAnnotations (printf "%s/inject" $prefix) }}
 {{- $tests := list }}
-{{- range $keys }}
+{{- range include "sidecar-injector.keys" . | fromJsonArray }}
 {{- $tests = append $tests (printf "'%s' in object.metadata.annotations" .) }}
 {{- end -}}
 has(object.metadata.annotations) && ({{ join " || " $tests }})
@@ -122,5 +135,5 @@ annotations:
 {{- range $path, $bytes := .Files.Glob "sidecars/*.yaml" }}
 {{- $_ := set $templates (base $path | trimSuffix ".yaml") (toString $bytes) }}
 {{- end }}
-{{- mergeOverwrite $templates .Values.templates | toJson }}
+{{- mergeOverwrite $templates (default dict .Values.templates) | toJson }}
 {{- end }}

@@ -2,67 +2,128 @@
 
 use serde_json::{Value, json};
 
-use super::Check;
 use super::api::{Api, Refusal};
+use super::{Check, Found};
 use crate::inject::keys::Keys;
 
 /// How many templates are tried: some need parameters, others allow only some namespaces.
 const TRIES: usize = 10;
 
-/// Has a pod injected with the first of the templates that can be.
-pub(super) async fn check(api: &Api, namespace: &str, templates: &[String], keys: &Keys) -> Check {
-    let mut refused = None;
-    for template in templates.iter().take(TRIES) {
-        match create(api, namespace, template, false, keys).await {
-            Ok(pod) if carries(&pod, template, keys) => return injected(&pod, namespace, template, keys),
-            Ok(_) => return not_injected(api, namespace, template, keys).await,
-            Err(refusal) if is_decision(&refusal) => refused = refused.or(Some((template, refusal))),
-            Err(refusal) => {
-                let text = format!("the pod in {namespace} that asks for {template} is refused: {refusal}");
-                return Check::failed("canary", text);
+/// Where a pod asks, and for what there is to ask.
+pub(super) struct Canary<'c> {
+    pub(super) api: &'c Api,
+    pub(super) namespace: &'c str,
+    pub(super) found: &'c Found,
+}
+
+/// What became of one pod.
+enum Outcome {
+    /// It came back with the template.
+    Injected(Value),
+    /// The webhook decided otherwise, and said why.
+    Decided(String),
+    /// It came back as it was, and the webhook has not said so.
+    Missed,
+    /// Somebody else refused it.
+    Refused(Refusal),
+}
+
+impl Canary<'_> {
+    /// Has a pod injected with the template of that name, or with the first that can be.
+    pub(super) async fn check(&self, named: Option<&str>) -> Check {
+        let named = named.map(|name| vec![name.to_owned()]);
+        let templates = named.as_ref().unwrap_or(&self.found.templates);
+        let namespace = self.namespace;
+        let mut reason = None;
+        for template in templates.iter().take(TRIES) {
+            match self.ask(template).await {
+                Outcome::Injected(pod) => return self.injected(&pod, template),
+                Outcome::Decided(why) => reason = reason.or(Some(format!("for {template} it says:\n{why}"))),
+                Outcome::Missed => return self.missed(),
+                Outcome::Refused(refusal) => return self.refused(&refusal),
             }
         }
+        match (reason, named) {
+            (Some(reason), Some(_)) => Check::failed(
+                "canary",
+                format!("the webhook answers, but a pod in {namespace} does not get it; {reason}"),
+            ),
+            (Some(reason), None) => Check::warning(
+                "canary",
+                format!("the webhook answers, but no template is for a plain pod in {namespace}; {reason}"),
+            ),
+            (None, _) => self.without_template().await,
+        }
     }
-    match refused {
-        Some((template, refusal)) => Check::failed(
-            "canary",
-            format!("the webhook answers, but refuses a pod in {namespace} that asks for {template}: {refusal}"),
-        )
-        .remedy("--template NAME asks for one that takes no parameters"),
-        None => without_template(api, namespace, keys).await,
-    }
-}
 
-/// Without a template the webhook can still be asked what it would decide.
-async fn without_template(api: &Api, namespace: &str, keys: &Keys) -> Check {
-    match create(api, namespace, "true", true, keys).await {
-        Err(refusal) if is_decision(&refusal) => Check::warning(
-            "canary",
-            format!("the webhook answers for pods in {namespace}; there is no template to inject"),
-        ),
-        Err(refusal) => Check::failed("canary", format!("a pod in {namespace} is refused: {refusal}")),
-        Ok(_) => not_called(namespace),
+    async fn ask(&self, template: &str) -> Outcome {
+        match self.create(template, false).await {
+            Ok(pod) if carries(&pod, template, &self.found.keys) => Outcome::Injected(pod),
+            // Why it came back as it was, the webhook tells who asks for its trace.
+            Ok(_) => match self.create(template, true).await {
+                Err(refusal) if is_decision(&refusal) => Outcome::Decided(refusal.message),
+                _ => Outcome::Missed,
+            },
+            Err(refusal) if is_decision(&refusal) => Outcome::Decided(refusal.message),
+            Err(refusal) => Outcome::Refused(refusal),
+        }
     }
-}
 
-/// Why a pod that asked came back as it was: the webhook is asked for its trace.
-async fn not_injected(api: &Api, namespace: &str, template: &str, keys: &Keys) -> Check {
-    match create(api, namespace, template, true, keys).await {
-        Err(refusal) if is_decision(&refusal) => Check::failed(
-            "canary",
-            format!("a pod in {namespace} that asks for {template} does not get it; the webhook says:\n{refusal}"),
-        ),
-        _ => not_called(namespace),
+    /// Without a template the webhook can still be asked what it would decide.
+    async fn without_template(&self) -> Check {
+        match self.create("true", true).await {
+            Err(refusal) if is_decision(&refusal) => {
+                let text =
+                    format!("the webhook answers for pods in {}; there is no template to inject", self.namespace);
+                Check::warning("canary", text)
+            }
+            Err(refusal) => self.refused(&refusal),
+            Ok(_) => self.missed(),
+        }
     }
-}
 
-fn not_called(namespace: &str) -> Check {
-    let text = format!(
-        "a pod in {namespace} comes back as it was: the API server did not call the webhook, or could not reach it"
-    );
-    Check::failed("canary", text).remedy(format!(
-        "is {namespace} excluded (namespaceSelector)? Then: the checks above, network policies and firewalls between the control plane and the pods' port, and --observe"
-    ))
+    fn missed(&self) -> Check {
+        let namespace = self.namespace;
+        if self.found.observes {
+            return Check::warning(
+                "canary",
+                format!("a pod in {namespace} comes back as it was, as it must while the webhook observes"),
+            );
+        }
+        let text = format!(
+            "a pod in {namespace} comes back as it was: the API server did not call the webhook, or could not reach it"
+        );
+        Check::failed("canary", text).remedy(format!(
+            "is {namespace} excluded (namespaceSelector)? Then: the checks above, and network policies and firewalls between the control plane and the pods' port"
+        ))
+    }
+
+    /// What the API server or another webhook said.
+    fn refused(&self, refusal: &Refusal) -> Check {
+        let namespace = self.namespace;
+        if refusal.code == 403 && refusal.message.contains("cannot create resource \"pods\"") {
+            return Check::refused("canary", refusal);
+        }
+        let check = Check::failed("canary", format!("a pod in {namespace} is refused: {refusal}"));
+        if refusal.message.contains("failed calling webhook") {
+            return check
+                .remedy("the checks above; failurePolicy Fail refuses pods while the webhook cannot be called");
+        }
+        check.remedy(format!(
+            "what refuses plain pods in {namespace} is not the webhook; choose another namespace (--namespace)"
+        ))
+    }
+
+    fn injected(&self, pod: &Value, template: &str) -> Check {
+        let status = status(pod, &self.found.keys);
+        let by = status["injector"].as_str().unwrap_or_default();
+        Check::ok("canary", format!("a pod in {} that asks for {template} gets it (webhook {by})", self.namespace))
+    }
+
+    async fn create(&self, request: &str, trace: bool) -> Result<Value, Refusal> {
+        let path = format!("/api/v1/namespaces/{}/pods?dryRun=All", self.namespace);
+        self.api.create(&path, &pod(request, trace, &self.found.keys)).await
+    }
 }
 
 /// Whether the answer is a decision of this program's webhook (its name stands in front of every denial).
@@ -71,10 +132,6 @@ fn is_decision(refusal: &Refusal) -> bool {
         && [" webhook \"inject.sidecar.io\" denied", " webhook \"policy.sidecar.io\" denied"]
             .iter()
             .any(|part| refusal.message.contains(part))
-}
-
-async fn create(api: &Api, namespace: &str, request: &str, trace: bool, keys: &Keys) -> Result<Value, Refusal> {
-    api.create(&format!("/api/v1/namespaces/{namespace}/pods?dryRun=All"), &pod(request, trace, keys)).await
 }
 
 /// A pod that Pod Security levels and quotas let through.
@@ -110,12 +167,6 @@ fn carries(pod: &Value, template: &str, keys: &Keys) -> bool {
     let status = status(pod, keys);
     let mut templates = status["templates"].as_array().into_iter().flatten();
     templates.any(|entry| entry["name"].as_str() == name && entry["added"].is_object())
-}
-
-fn injected(pod: &Value, namespace: &str, template: &str, keys: &Keys) -> Check {
-    let status = status(pod, keys);
-    let by = status["injector"].as_str().unwrap_or_default();
-    Check::ok("canary", format!("a pod in {namespace} that asks for {template} gets it (webhook {by})"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What stands in the cluster: webhook configurations, the Service behind them, whom the API server trusts, and who else
 //! changes pods.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use base64::Engine as _;
@@ -14,6 +14,7 @@ use super::api::Api;
 use crate::certs;
 
 const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
 /// The last part of the names of this program's webhooks, whatever prefix annotations have.
 const DOMAIN: &str = ".sidecar.io";
 /// What is left of an authority's life when it has to be looked after; self-managed ones are renewed long before.
@@ -134,27 +135,65 @@ pub(super) fn services(configuration: &Value) -> BTreeSet<(String, String)> {
 }
 
 /// Whether somebody answers behind the Service.
-pub(super) async fn endpoints(api: &Api, namespace: &str, service: &str) -> Check {
+pub(super) async fn endpoints(api: &Api, namespace: &str, service: &str, configuration: &Value) -> Check {
     let path = format!(
         "/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices?labelSelector=kubernetes.io/service-name={service}"
     );
-    let slices = match api.get(&path).await {
-        Ok(slices) => slices,
-        Err(refusal) => return Check::refused("service", &refusal),
-    };
-    let endpoints: Vec<&Value> =
-        items(&slices).flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten()).collect();
-    // Absent means ready (EndpointConditions, discovery.k8s.io/v1).
-    let ready = endpoints.iter().filter(|endpoint| endpoint["conditions"]["ready"] != false).count();
-    let text = format!("{namespace}/{service}: {ready} of {} endpoints ready", endpoints.len());
-    if ready == 0 {
-        let remedy = format!("kubectl -n {namespace} get pods,events; their /readyz says what they wait for");
-        return Check::failed("service", text).remedy(remedy);
+    match api.get(&path).await {
+        Ok(slices) => {
+            let (ready, all) = count(&slices);
+            let text = format!("{namespace}/{service}: {ready} of {all} endpoints ready");
+            match ready {
+                0 => Check::failed("service", text).remedy(format!(
+                    "kubectl -n {namespace} get pods,events; their /readyz says what they wait for. If nothing is installed there any more: kubectl delete mutatingwebhookconfiguration {}",
+                    name_of(configuration)
+                )),
+                1 => Check::warning("service", text).remedy("with one replica, pods are missed while it is replaced"),
+                _ => Check::ok("service", text),
+            }
+        }
+        Err(refusal) => Check::refused("service", &refusal),
     }
-    if ready == 1 {
-        return Check::warning("service", text).remedy("with one replica, pods are missed while it is replaced");
+}
+
+/// How many endpoints are ready, of all that are to stay. Pods are counted once where they have addresses of both families.
+fn count(slices: &Value) -> (usize, usize) {
+    let with_ports = items(slices).filter(|slice| slice["ports"].as_array().is_some_and(|ports| !ports.is_empty()));
+    let endpoints = with_ports.flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
+    let mut of: BTreeMap<String, bool> = BTreeMap::new();
+    for endpoint in endpoints.filter(|endpoint| endpoint["conditions"]["terminating"] != true) {
+        let pod = endpoint["targetRef"]["name"].as_str().or_else(|| endpoint["addresses"][0].as_str());
+        // Absent means ready (EndpointConditions, discovery.k8s.io/v1).
+        *of.entry(pod.unwrap_or_default().to_owned()).or_default() |= endpoint["conditions"]["ready"] != false;
     }
-    Check::ok("service", text)
+    (of.values().filter(|ready| **ready).count(), of.len())
+}
+
+/// The validating configuration that belongs to a mutating one, if there is one and it may be read.
+pub(super) async fn validating(api: &Api, configuration: &Value) -> Option<Value> {
+    let path = format!("{VALIDATING}/{}", name_of(configuration));
+    api.get(&path).await.ok().filter(|found| webhooks_of(found).any(is_ours))
+}
+
+/// What each of our webhooks in the configurations trusts, PEM.
+pub(super) fn bundles(configurations: &[&Value]) -> Vec<Vec<u8>> {
+    let ours = configurations.iter().flat_map(|configuration| webhooks_of(configuration)).filter(|hook| is_ours(hook));
+    let text = |webhook: &Value| webhook["clientConfig"]["caBundle"].as_str().unwrap_or_default().to_owned();
+    ours.map(|webhook| STANDARD.decode(text(webhook)).unwrap_or_default()).collect()
+}
+
+/// Two configurations that lead to one Service have every pod looked at twice.
+pub(super) fn twice(configurations: &[Value]) -> Option<Check> {
+    let mut seen = BTreeMap::new();
+    for configuration in configurations {
+        for service in services(configuration) {
+            if let Some(other) = seen.insert(service, name_of(configuration)) {
+                let text = format!("{other} and {} lead to the same Service", name_of(configuration));
+                return Some(Check::warning("webhook", text).remedy("delete the one that no release owns"));
+            }
+        }
+    }
+    None
 }
 
 /// Who else changes pods, and when: webhooks run in the order of their configurations' names.
@@ -228,6 +267,27 @@ mod tests {
             let authorities: Vec<Range<i64>> = authorities.iter().map(|(start, end)| *start..*end).collect();
             assert_eq!(validity(&authorities, 50).health, health, "{authorities:?}");
         }
+    }
+
+    #[test]
+    fn endpoints_are_replicas_that_stay() {
+        let endpoint = |pod: &str, conditions: Value| json!({"targetRef": {"name": pod}, "addresses": ["x"], "conditions": conditions});
+        let ready = || json!({"ready": true});
+        let slice = |ports: Value, endpoints: Value| json!({"ports": ports, "endpoints": endpoints});
+        let ports = || json!([{"port": 8443}]);
+        let v4 = slice(
+            ports(),
+            json!([
+                endpoint("a", ready()),
+                endpoint("b", json!({"ready": false})),
+                endpoint("c", json!({"ready": false, "terminating": true}))
+            ]),
+        );
+        let v6 = slice(ports(), json!([endpoint("a", json!({}))]));
+        // A pod without the port is no replica.
+        let other = slice(Value::Null, json!([endpoint("d", ready())]));
+        assert_eq!(count(&json!({"items": [v4, v6, other]})), (1, 2));
+        assert_eq!(count(&json!({})), (0, 0));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 
 mod api;
 mod canary;
+mod certificate;
 mod installation;
+mod replica;
 mod rights;
 mod templates;
 
@@ -12,10 +14,13 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 use clap::Args;
+use serde_json::Value;
 
 use self::api::Api;
+use self::replica::Replica;
 use super::Failure;
 use super::settings::KeysArgs;
+use crate::inject::keys::Keys;
 
 /// Arguments of `doctor`.
 #[derive(Args, Debug)]
@@ -29,7 +34,7 @@ pub(super) struct DoctorArgs {
     /// Namespace of that pod; else that of the kubeconfig
     #[arg(short, long, value_name = "NAMESPACE", requires = "canary")]
     namespace: Option<String>,
-    /// Template it asks for; else the first that is injected
+    /// Template it asks for; else all are tried until one is injected
     #[arg(long, value_name = "NAME[@VERSION]", requires = "canary")]
     template: Option<String>,
     #[command(flatten)]
@@ -112,8 +117,8 @@ pub(super) fn run(args: &DoctorArgs) -> Result<(), Failure> {
 
 async fn look(args: &DoctorArgs) -> anyhow::Result<Vec<Check>> {
     let api = Api::connect().await?;
-    let version =
-        api.get("/version").await.map_err(|refusal| anyhow::anyhow!("failed to reach the cluster: {refusal}"))?;
+    let version = api.get("/version").await;
+    let version = version.map_err(|refusal| anyhow::anyhow!("failed to reach the cluster: {refusal}"))?;
     let mut checks = vec![installation::version(version["gitVersion"].as_str().unwrap_or_default())];
     let configurations = match installation::find(&api, args.webhook_configuration.as_deref()).await {
         Ok(configurations) => configurations,
@@ -127,23 +132,70 @@ async fn look(args: &DoctorArgs) -> anyhow::Result<Vec<Check>> {
             Vec::new()
         }
     };
-    let keys = &args.keys.keys;
-    let mut names = Vec::new();
+    let mut found = Found { templates: Vec::new(), keys: args.keys.keys.clone(), observes: false };
     for configuration in &configurations {
-        checks.extend(installation::webhooks(configuration));
-        for (namespace, service) in installation::services(configuration) {
-            checks.push(installation::endpoints(&api, &namespace, &service).await);
-            checks.extend(rights::check(&api, &namespace, &service).await);
-            let (found, check) = templates::check(&api, &namespace, keys).await;
-            names.extend(found);
-            checks.push(check);
-        }
+        installed(&api, configuration, &mut found, &mut checks).await;
     }
+    checks.extend(installation::twice(&configurations));
     checks.push(installation::others(&api, &configurations).await);
     if args.canary {
         let namespace = args.namespace.clone().unwrap_or_else(|| api.default_namespace().to_owned());
-        names = args.template.clone().map_or(names, |name| vec![name]);
-        checks.push(canary::check(&api, &namespace, &names, keys).await);
+        let request = canary::Canary { api: &api, namespace: &namespace, found: &found };
+        checks.push(request.check(args.template.as_deref()).await);
     }
     Ok(checks)
+}
+
+/// What later checks build on.
+struct Found {
+    /// Names of templates that load.
+    templates: Vec<String>,
+    keys: Keys,
+    /// Whether the webhook changes nothing on purpose.
+    observes: bool,
+}
+
+/// Everything behind one webhook configuration.
+async fn installed(api: &Api, configuration: &Value, found: &mut Found, checks: &mut Vec<Check>) {
+    let validating = installation::validating(api, configuration).await;
+    let both: Vec<&Value> = [Some(configuration), validating.as_ref()].into_iter().flatten().collect();
+    checks.extend(both.iter().flat_map(|configuration| installation::webhooks(configuration)));
+    for (namespace, service) in installation::services(configuration) {
+        checks.push(installation::endpoints(api, &namespace, &service, configuration).await);
+        match Replica::find(api, &namespace, &service).await {
+            Ok(Some(replica)) => {
+                checks.extend(certificate::check(api, &replica, &both).await);
+                checks.push(rights::check(api, &replica).await);
+                checks.extend(version_of(&replica));
+                found.keys = replica.keys().unwrap_or_else(|| found.keys.clone());
+                if replica.has_flag("observe") {
+                    found.observes = true;
+                    checks.push(
+                        Check::warning(
+                            "observe",
+                            "the webhook only observes: it decides and counts, and changes nothing",
+                        )
+                        .remedy("settings.observe: false in the chart's values"),
+                    );
+                }
+            }
+            // That there is none is told of the Service.
+            Ok(None) => {}
+            Err(refusal) => checks.push(Check::refused("replica", &refusal)),
+        }
+        let (names, check) = templates::check(api, &namespace, &found.keys).await;
+        found.templates.extend(names);
+        checks.push(check);
+    }
+}
+
+/// Whether the replica runs this version, if its labels say which it runs.
+fn version_of(replica: &Replica) -> Option<Check> {
+    let (running, own) = (replica.version()?, env!("CARGO_PKG_VERSION"));
+    Some(if running == own {
+        Check::ok("version", format!("the webhook and this program are {own}"))
+    } else {
+        Check::warning("version", format!("the webhook is {running}, this program {own}"))
+            .remedy("what they decide may differ; use the same version")
+    })
 }

@@ -1,9 +1,10 @@
-//! Whether the running webhook may do what its flags need, and runs this version.
+//! Whether the account of a replica may do what its flags need.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Check;
 use super::api::{Api, Refusal};
+use super::replica::Replica;
 
 /// One thing that the webhook needs to be allowed.
 struct Right {
@@ -14,52 +15,29 @@ struct Right {
     name: String,
 }
 
-/// Asks about each right of the account of a pod behind the Service, and compares versions.
-pub(super) async fn check(api: &Api, namespace: &str, service: &str) -> Vec<Check> {
-    match pod(api, namespace, service).await {
-        Ok(Some(pod)) => match missing(api, &pod, namespace).await {
-            Ok(rights) => rights_told(&pod, &rights).into_iter().chain(version(&pod)).chain(observes(&pod)).collect(),
-            Err(refusal) => vec![Check::refused("rights", &refusal)],
-        },
-        // That there is none is told of the Service.
-        Ok(None) => Vec::new(),
-        Err(refusal) => vec![Check::refused("rights", &refusal)],
+/// Asks about each right.
+pub(super) async fn check(api: &Api, replica: &Replica) -> Check {
+    let missing = match missing(api, replica).await {
+        Ok(missing) => missing,
+        Err(refusal) => return Check::refused("rights", &refusal),
+    };
+    let account = replica.account();
+    if missing.is_empty() {
+        return Check::ok("rights", format!("account {account} may do what its flags need"));
     }
+    let told: Vec<String> = missing
+        .iter()
+        .map(|right| {
+            format!("{} {}{}{}", right.verb, right.resource, if right.name.is_empty() { "" } else { " " }, right.name)
+        })
+        .collect();
+    Check::failed("rights", format!("account {account} may not: {}", told.join(", ")))
+        .remedy("rbac.create: true in the chart's values, or grant it")
 }
 
-/// One of the pods that the Service selects and that is to stay.
-async fn pod(api: &Api, namespace: &str, service: &str) -> Result<Option<Value>, Refusal> {
-    let found = api.get(&format!("/api/v1/namespaces/{namespace}/services/{service}")).await?;
-    let labels = found["spec"]["selector"].as_object().into_iter().flatten();
-    let labels: Vec<String> =
-        labels.map(|(key, value)| format!("{key}%3D{}", value.as_str().unwrap_or_default())).collect();
-    if labels.is_empty() {
-        return Ok(None);
-    }
-    let pods = api.get(&format!("/api/v1/namespaces/{namespace}/pods?labelSelector={}", labels.join(","))).await?;
-    // One that is on its way out has the flags of before.
-    let serves = |pod: &&Value| flags(pod).next() == Some("serve") && pod["metadata"]["deletionTimestamp"].is_null();
-    Ok(pods["items"].as_array().into_iter().flatten().find(serves).cloned())
-}
-
-/// The arguments of the container that is the webhook.
-fn flags(pod: &Value) -> impl Iterator<Item = &str> {
-    let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
-    let ours = containers.into_iter().find(|container| container["args"][0] == "serve");
-    ours.and_then(|container| container["args"].as_array()).into_iter().flatten().filter_map(Value::as_str)
-}
-
-/// The value of a flag that is written `--name=value`.
-fn flag<'p>(pod: &'p Value, name: &str) -> Option<&'p str> {
-    flags(pod).find_map(|flag| flag.strip_prefix("--")?.strip_prefix(name)?.strip_prefix('='))
-}
-
-fn has_flag(pod: &Value, name: &str) -> bool {
-    flags(pod).any(|flag| flag.strip_prefix("--") == Some(name))
-}
-
-/// What the flags of the pod need.
-fn needed(pod: &Value, namespace: &str) -> Vec<Right> {
+/// What the flags of the replica need.
+fn needed(replica: &Replica) -> Vec<Right> {
+    let home = replica.namespace.as_str();
     let right = |verb, group, resource, namespace: &str, name: &str| Right {
         verb,
         group,
@@ -71,39 +49,42 @@ fn needed(pod: &Value, namespace: &str) -> Vec<Right> {
     let watched = |rights: &mut Vec<Right>, resource, namespace: &str| {
         rights.extend(["list", "watch"].map(|verb| right(verb, "", resource, namespace, "")));
     };
-    watched(&mut rights, "configmaps", flag(pod, "namespace").unwrap_or(namespace));
-    if has_flag(pod, "watch-namespaces") {
+    watched(&mut rights, "configmaps", replica.flag("namespace").unwrap_or(home));
+    if replica.has_flag("watch-namespaces") {
         watched(&mut rights, "namespaces", "");
     }
-    if flag(pod, "namespace-templates").is_some() {
+    if replica.flag("namespace-templates").is_some() {
         watched(&mut rights, "configmaps", "");
     }
-    if has_flag(pod, "events") {
+    if replica.has_flag("events") {
         rights.push(right("create", "events.k8s.io", "events", "", ""));
     }
-    if let Some(secret) = flag(pod, "tls-secret") {
-        rights.extend(["get", "watch", "update"].map(|verb| right(verb, "", "secrets", namespace, secret)));
+    if let Some(secret) = replica.flag("tls-secret") {
+        rights.extend(["get", "watch", "update"].map(|verb| right(verb, "", "secrets", home, secret)));
     }
-    let configurations = flag(pod, "webhook-configuration").into_iter().flat_map(|names| names.split(','));
+    let configurations = replica.flag("webhook-configuration").into_iter().flat_map(|names| names.split(','));
     for name in configurations {
-        let kind = "mutatingwebhookconfigurations";
-        rights
-            .extend(["get", "watch", "patch"].map(|verb| right(verb, "admissionregistration.k8s.io", kind, "", name)));
+        for kind in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
+            let group = "admissionregistration.k8s.io";
+            rights.extend(["get", "watch", "patch"].map(|verb| right(verb, group, kind, "", name)));
+        }
     }
     rights
 }
 
-/// The rights that the account of the pod lacks.
-async fn missing(api: &Api, pod: &Value, namespace: &str) -> Result<Vec<Right>, Refusal> {
-    let account = pod["spec"]["serviceAccountName"].as_str().unwrap_or("default");
+/// The rights that the account lacks.
+async fn missing(api: &Api, replica: &Replica) -> Result<Vec<Right>, Refusal> {
+    let (namespace, account) = (&replica.namespace, replica.account());
+    let groups =
+        json!(["system:serviceaccounts", format!("system:serviceaccounts:{namespace}"), "system:authenticated"]);
     let mut missing = Vec::new();
-    for right in needed(pod, namespace) {
+    for right in needed(replica) {
         let review = json!({
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SubjectAccessReview",
             "spec": {
                 "user": format!("system:serviceaccount:{namespace}:{account}"),
-                "groups": ["system:serviceaccounts", format!("system:serviceaccounts:{namespace}"), "system:authenticated"],
+                "groups": groups,
                 "resourceAttributes": {"verb": right.verb, "group": right.group, "resource": right.resource, "namespace": right.namespace, "name": right.name},
             },
         });
@@ -115,68 +96,24 @@ async fn missing(api: &Api, pod: &Value, namespace: &str) -> Result<Vec<Right>, 
     Ok(missing)
 }
 
-fn rights_told(pod: &Value, missing: &[Right]) -> Vec<Check> {
-    let account = pod["spec"]["serviceAccountName"].as_str().unwrap_or("default");
-    if missing.is_empty() {
-        return vec![Check::ok("rights", format!("account {account} may do what its flags need"))];
-    }
-    let told: Vec<String> = missing
-        .iter()
-        .map(|right| {
-            format!("{} {}{}{}", right.verb, right.resource, if right.name.is_empty() { "" } else { " " }, right.name)
-        })
-        .collect();
-    let check = Check::failed("rights", format!("account {account} may not: {}", told.join(", ")));
-    vec![check.remedy("rbac.create: true in the chart's values, or grant it")]
-}
-
-/// Whether the pod runs this version, if its image says which it runs.
-fn version(pod: &Value) -> Option<Check> {
-    let running = pod["metadata"]["labels"]["app.kubernetes.io/version"].as_str()?;
-    let own = env!("CARGO_PKG_VERSION");
-    Some(if running == own {
-        Check::ok("version", format!("the webhook and this program are {own}"))
-    } else {
-        Check::warning("version", format!("the webhook is {running}, this program {own}"))
-            .remedy("what they decide may differ; use the same version")
-    })
-}
-
-fn observes(pod: &Value) -> Option<Check> {
-    has_flag(pod, "observe").then(|| {
-        Check::warning("observe", "the webhook only observes: it decides and counts, and changes nothing")
-            .remedy("settings.observe: false in the chart's values")
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn flags_say_which_rights_are_needed() {
-        let pod = |args: &[&str]| json!({"spec": {"containers": [{"args": ["proxy"]}, {"args": args}]}});
         let told = |args: &[&str]| {
-            let rights = needed(&pod(args), "tools");
-            rights
-                .iter()
-                .map(|right| format!("{} {}/{} {}", right.verb, right.namespace, right.resource, right.name))
-                .collect::<Vec<_>>()
+            let rights = needed(&Replica::with_args(args));
+            let told = |right: &Right| format!("{} {}/{} {}", right.verb, right.namespace, right.resource, right.name);
+            rights.iter().map(told).collect::<Vec<_>>()
         };
-        assert_eq!(told(&["serve", "--namespace=t", "--tls-cert=f"]), ["list t/configmaps ", "watch t/configmaps "]);
-        let all = told(&[
-            "serve",
-            "--watch-namespaces",
-            "--namespace-templates=allow",
-            "--events",
-            "--tls-secret=s",
-            "--webhook-configuration=a,b",
-        ]);
-        assert_eq!(all.len(), 16, "{all:?}");
-        assert!(
-            all.contains(&"update tools/secrets s".to_owned())
-                && all.contains(&"patch /mutatingwebhookconfigurations b".to_owned()),
-            "{all:?}"
-        );
+        let plain = told(&["serve", "--namespace=t", "--tls-cert=f"]);
+        assert_eq!(plain, ["list t/configmaps ", "watch t/configmaps "]);
+        let flags = ["--watch-namespaces", "--namespace-templates=allow", "--events", "--tls-secret=s"];
+        let all = told(&[&["serve"], &flags[..], &["--webhook-configuration=a,b"]].concat());
+        assert_eq!(all.len(), 22, "{all:?}");
+        for right in ["update tools/secrets s", "patch /validatingwebhookconfigurations b"] {
+            assert!(all.contains(&right.to_owned()), "{all:?}");
+        }
     }
 }
