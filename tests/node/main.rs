@@ -18,6 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use support::cluster::Cluster;
+use support::credentials::Credentials;
 use support::process::Process;
 use support::{binaries, wait};
 use tempfile::TempDir;
@@ -67,6 +68,7 @@ fn a_life_on_a_node() {
     bed.helm(&["rollback", NAME, "1", "--wait", "--timeout=3m"]);
     bed.injected("self-managed again");
     bed.healthy();
+    bed.existing_secret();
 
     bed.helm_without_values(&["uninstall", NAME, "--wait"]);
     bed.nothing_is_left();
@@ -253,6 +255,27 @@ impl Bed {
         println!("issued anew after {took:?}");
         // Kubelet writes a changed Secret into a pod within a minute or two; until then it serves under the old authority.
         self.injected_within_minutes();
+    }
+
+    /// A certificate of somebody else's, and back.
+    fn existing_secret(&self) {
+        let made = Credentials::for_names(&["sidecar-injector.sidecar-injector.svc"]).unwrap();
+        let data = json!({"tls.crt": made.certificate, "tls.key": made.key.serialize_pem()});
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "own-tls"}, "stringData": data});
+        self.cluster.create(&format!("/api/v1/namespaces/{NAME}/secrets"), &secret).unwrap();
+        let authority = self.folder.path().join("authority.pem");
+        fs::write(&authority, made.authority).unwrap();
+        let bundle = format!("tls.caBundle={}", authority.display());
+        // The webhook has written the field that is now given.
+        let mode = "tls.mode=existingSecret,tls.existingSecret=own-tls";
+        self.upgrade(&["--set", mode, "--set-file", &bundle, "--force-conflicts"]);
+        self.injected("somebody else's certificate");
+        self.rolled_out();
+        self.healthy();
+        self.helm(&["rollback", NAME, "1", "--wait", "--timeout=3m"]);
+        self.injected("self-managed once more");
+        self.rolled_out();
+        self.healthy();
     }
 
     fn injected_within_minutes(&self) {

@@ -3,7 +3,7 @@
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 
-/// A certificate for 127.0.0.1 and the authority that signed it.
+/// A certificate and the authority that signed it.
 #[derive(Debug)]
 pub(crate) struct Credentials {
     /// PEM of the authority: what goes into a `caBundle` or a kubeconfig.
@@ -17,6 +17,11 @@ pub(crate) struct Credentials {
 impl Credentials {
     /// Makes an authority and has it sign a certificate for loopback.
     pub(crate) fn for_loopback() -> Result<Self, rcgen::Error> {
+        Self::for_names(&["127.0.0.1", "localhost"])
+    }
+
+    /// The same for other names and addresses.
+    pub(crate) fn for_names(names: &[&str]) -> Result<Self, rcgen::Error> {
         let mut authority = CertificateParams::new(Vec::<String>::new())?;
         // A name of its own: with rcgen's default for both, OpenSSL takes the other certificate for
         // a self-signed one.
@@ -25,7 +30,7 @@ impl Credentials {
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
         let key = KeyPair::generate()?;
-        let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let certificate = CertificateParams::new(names)?.signed_by(&key, &authority)?;
         Ok(Self { authority: authority.pem(), certificate: certificate.pem(), key })
     }
