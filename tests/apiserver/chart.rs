@@ -178,6 +178,30 @@ fn odd(scenario: &Scenario<'_>) {
     ] {
         assert!(is_accepted(scenario, &format!("{release} {sets:?}"), &template(release, sets)) >= 10, "{sets:?}");
     }
+    files_are_templates(scenario);
+}
+
+/// Files of a copy of the chart become templates as they are, and values count more.
+fn files_are_templates(scenario: &Scenario<'_>) {
+    let copy = scenario.folder.join("copy");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/sidecar-injector");
+    for name in
+        ["Chart.yaml", "values.yaml", "values.schema.json", "templates/_helpers.tpl", "templates/templates.yaml"]
+    {
+        fs::create_dir_all(copy.join(name).parent().expect("a folder")).unwrap();
+        fs::copy(source.join(name), copy.join(name)).expect("copy the chart");
+    }
+    fs::create_dir_all(copy.join("sidecars")).unwrap();
+    fs::write(copy.join("sidecars/one.yaml"), "sidecars: [{name: one, image: \"{{ as it is }}\"}]\n").unwrap();
+    fs::write(copy.join("sidecars/two.yaml"), "of the file\n").unwrap();
+    let text = scenario.folder.join("text");
+    fs::write(&text, "of the value, {{ as it is }}\n").unwrap();
+    let set = format!("templates.two={}", text.display());
+    let arguments = ["template", "r", copy.to_str().unwrap(), "--namespace", "sidecar-injector", "--set-file", &set];
+    let rendered = helm(&binaries::helm(4).expect("helm"), &scenario.folder, &arguments);
+    let held: Vec<Value> = documents(&rendered).into_iter().map(|(_, object)| object["data"].clone()).collect();
+    let one = json!({"one.yaml": "sidecars: [{name: one, image: \"{{ as it is }}\"}]\n"});
+    assert_eq!(held, [one, json!({"two.yaml": "of the value, {{ as it is }}\n"})]);
 }
 
 /// `manifests/` is current, and the API server takes every object of it.
