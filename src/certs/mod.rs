@@ -11,6 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
+use x509_parser::extensions::GeneralName;
 
 mod bundle;
 pub mod issue;
@@ -97,6 +98,19 @@ pub fn validities(bundle: &[u8]) -> Result<Vec<Range<i64>>, CertificateError> {
         return Err(broken("there is none".to_owned()));
     }
     certificates.iter().map(validity).collect()
+}
+
+/// Whether the first certificate of a chain (PEM) has the DNS name `host`.
+///
+/// # Errors
+/// When it does not parse.
+pub fn is_for(chain: &[u8], host: &str) -> Result<bool, CertificateError> {
+    let parsed = |error: String| CertificateError::Parse(error);
+    let leaf = CertificateDer::from_pem_slice(chain).map_err(|error| parsed(error.to_string()))?;
+    let (_, leaf) = x509_parser::parse_x509_certificate(&leaf).map_err(|error| parsed(error.to_string()))?;
+    let names = leaf.subject_alternative_name().map_err(|error| parsed(error.to_string()))?;
+    let mut names = names.iter().flat_map(|names| &names.value.general_names);
+    Ok(names.any(|name| matches!(name, GeneralName::DNSName(name) if *name == host)))
 }
 
 /// Whether a certificate of the chain (PEM) is one of the bundle's (PEM), or signed by one.

@@ -157,8 +157,7 @@ fn odd(scenario: &Scenario<'_>) {
     fs::write(scenario.folder.join("admin.kubeconfig"), admin).unwrap();
     let long = "r".repeat(53);
     let template = |release: &str, sets: &[&str]| {
-        let arguments =
-            ["template", release, "charts/sidecar-injector", "--namespace", "sidecar-injector", "--no-hooks"];
+        let arguments = ["template", release, "charts/sidecar-injector", "--namespace", "123", "--no-hooks"];
         let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set-json", set]).collect();
         helm(&binaries::helm(4).expect("helm"), &scenario.folder, &[&arguments[..], &sets].concat())
     };
@@ -168,6 +167,10 @@ fn odd(scenario: &Scenario<'_>) {
         (
             "r",
             &["templates=null", "values=null", "webhook.excludedNamespaces=null", "settings.requestAnnotations=null"],
+        ),
+        (
+            "007",
+            &["commonAnnotations=null", "webhook.annotations=null", "service.annotations=null", "updateStrategy=null"],
         ),
         ("r", &["webhook.excludedNamespaces=[\"123\",\"true\"]"]),
         ("r", &["updateStrategy={\"type\":\"Recreate\"}"]),
@@ -270,6 +273,8 @@ fn values(scenario: &Scenario<'_>) {
         ("commonLabels.app\\.kubernetes\\.io/name=x", "app.kubernetes.io"),
         ("settings.requestAnnotations[0]=it's", "requestAnnotations"),
         ("settings=null", "settings"),
+        ("values.MAX=1000000", "MAX"),
+        ("templates.none=x", "none"),
         ("tls.lifetime=", "lifetime"),
         ("fullnameOverride=Foo_Bar", "fullnameOverride"),
         ("tls.mode=existingSecret", "tls.existingSecret must name a Secret"),

@@ -128,6 +128,9 @@ fn required_by_namespace(scenario: &Scenario<'_>) {
     until_refused("\"vault-agent\"", asks);
     annotate("false");
     wait::until("a namespace without defaults", || asks().map_err(|refusal| refusal.to_string()));
+    // What is malformed counts as none, as for the webhook.
+    annotate("proxy@");
+    until_refused("\"audit\"", asks);
     annotate("fluent-bit, true");
     until_refused("\"audit\"", asks);
 }
@@ -209,11 +212,24 @@ fn authors(scenario: &Scenario<'_>) {
     assert!(author.replace(&one, &map("sidecar.io/template")).is_err(), "a label that comes later");
     scenario.cluster().replace(&one, &map("sidecar.io/template")).expect("an administrator");
     assert!(author.replace(&one, &map("example.com/other")).is_err(), "a label that goes");
-    // The garbage collector's work is nobody's writing.
     let patch = |change: Value| author.patch(&one, &change);
-    patch(json!({"metadata": {"finalizers": ["example.com/wait"]}})).expect("a finalizer");
-    patch(json!({"metadata": {"finalizers": null}})).expect("no finalizer");
-    assert!(patch(json!({"data": {"a.yaml": "x"}})).is_err(), "text");
+    for refused in [
+        json!({"data": {"a.yaml": "x"}}),
+        json!({"immutable": true}),
+        json!({"metadata": {"finalizers": ["example.com/wait"]}}),
+        json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "0"}]}}),
+        json!({"metadata": {"annotations": {"a": "b"}}}),
+    ] {
+        assert!(patch(refused.clone()).is_err(), "{refused}");
+    }
+    // What is deleted in the foreground has a finalizer, which the garbage collector takes away.
+    let doomed = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "doomed", "labels": {"sidecar.io/template": "true"}}});
+    scenario.cluster().create(&maps, &doomed).expect("an administrator");
+    author.delete(&format!("{maps}/doomed?propagationPolicy=Foreground")).expect("deleting is not guarded");
+    wait::until("the garbage collector", || match scenario.cluster().get(&format!("{maps}/doomed")) {
+        Err(refusal) if refusal.code == 404 => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
     bind(scenario, &format!("elsewhere:{}-template-author", scenario.namespace), "author");
     wait::until("the right to count", || {
         author.replace(&one, &map("sidecar.io/template")).map_err(|refusal| refusal.to_string())

@@ -17,7 +17,7 @@
 
 {{- define "sidecar-injector.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "sidecar-injector.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "sidecar-injector.labels" -}}
@@ -72,7 +72,7 @@ annotations:
 {{- define "sidecar-injector.clientConfig" -}}
 service:
   name: {{ include "sidecar-injector.fullname" .root }}
-  namespace: {{ .root.Release.Namespace }}
+  namespace: {{ .root.Release.Namespace | quote }}
   path: {{ .path }}
   port: {{ .root.Values.service.port }}
 {{- if and (eq .root.Values.tls.mode "existingSecret") .root.Values.tls.caBundle }}

@@ -59,13 +59,19 @@ impl Canary<'_> {
     async fn ask(&self, template: &str) -> Outcome {
         match self.create(template, false).await {
             Ok(pod) if carries(&pod, template, &self.found.keys) => Outcome::Injected(pod),
-            // Why it came back as it was, the webhook tells who asks for its trace.
-            Ok(_) => match self.create(template, true).await {
-                Err(refusal) if is_decision(&refusal) => Outcome::Decided(refusal.message),
-                _ => Outcome::Missed,
-            },
+            Ok(_) => self.why(template).await,
+            // The chart's own policy found it missing.
+            Err(refusal) if refusal.message.contains("-required-templates.") => self.why(template).await,
             Err(refusal) if is_decision(&refusal) => Outcome::Decided(refusal.message),
             Err(refusal) => Outcome::Refused(refusal),
+        }
+    }
+
+    /// Why a pod came back without the template: the webhook tells who asks for its trace.
+    async fn why(&self, template: &str) -> Outcome {
+        match self.create(template, true).await {
+            Err(refusal) if is_decision(&refusal) => Outcome::Decided(refusal.message),
+            _ => Outcome::Missed,
         }
     }
 
@@ -85,10 +91,10 @@ impl Canary<'_> {
     fn missed(&self) -> Check {
         let namespace = self.namespace;
         if self.found.observes {
-            return Check::warning(
-                "canary",
-                format!("a pod in {namespace} comes back as it was, as it must while the webhook observes"),
+            let text = format!(
+                "a pod in {namespace} comes back as it was: the webhook observes, which looks like one that is never called"
             );
+            return Check::warning("canary", text).remedy("see whether admission_requests_total of its metrics rises");
         }
         let text = format!(
             "a pod in {namespace} comes back as it was: the API server did not call the webhook, or could not reach it"

@@ -169,10 +169,13 @@ fn count(slices: &Value) -> (usize, usize) {
     (of.values().filter(|ready| **ready).count(), of.len())
 }
 
-/// The validating configuration that belongs to a mutating one, if there is one and it may be read.
-pub(super) async fn validating(api: &Api, configuration: &Value) -> Option<Value> {
-    let path = format!("{VALIDATING}/{}", name_of(configuration));
-    api.get(&path).await.ok().filter(|found| webhooks_of(found).any(is_ours))
+/// The validating configuration that belongs to a mutating one, if there is one.
+pub(super) async fn validating(api: &Api, configuration: &Value) -> Result<Option<Value>, Check> {
+    match api.get(&format!("{VALIDATING}/{}", name_of(configuration))).await {
+        Ok(found) => Ok(Some(found).filter(|found| webhooks_of(found).any(is_ours))),
+        Err(refusal) if refusal.code == 404 => Ok(None),
+        Err(refusal) => Err(Check::refused("webhook", &refusal)),
+    }
 }
 
 /// What each of our webhooks in the configurations trusts, PEM.

@@ -102,13 +102,17 @@ impl fmt::Display for Check {
     }
 }
 
-/// Runs the command: exit code 1 when something has failed. What could not be looked at is told, and is no failure.
+/// Runs the command: exit code 1 when something has failed. What could not be looked at is told, and is no failure but for the
+/// canary, which somebody has asked for: exit code 3.
 pub(super) fn run(args: &DoctorArgs) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("failed to start")?;
     let checks = runtime.block_on(look(args))?;
     let text: String = checks.iter().map(|check| format!("{check}\n")).collect();
     std::io::stdout().write_all(text.as_bytes()).context("failed to write to stdout")?;
     match checks.iter().filter(|check| check.health == Health::Failed).count() {
+        0 if checks.iter().any(|check| check.what == "canary" && check.health == Health::Unknown) => {
+            Err(Failure::Io(anyhow::anyhow!("the canary could not be sent")))
+        }
         0 => Ok(()),
         1 => Err(Failure::Found("1 check failed".to_owned())),
         count => Err(Failure::Found(format!("{count} checks failed"))),
@@ -132,21 +136,26 @@ async fn look(args: &DoctorArgs) -> anyhow::Result<Vec<Check>> {
             Vec::new()
         }
     };
-    let mut found = Found { templates: Vec::new(), keys: args.keys.keys.clone(), observes: false };
+    let mut founds = Vec::new();
     for configuration in &configurations {
-        installed(&api, configuration, &mut found, &mut checks).await;
+        founds.push(installed(&api, configuration, &args.keys.keys, &mut checks).await);
     }
     checks.extend(installation::twice(&configurations));
     checks.push(installation::others(&api, &configurations).await);
     if args.canary {
+        if founds.is_empty() {
+            founds.push(Found { templates: Vec::new(), keys: args.keys.keys.clone(), observes: false });
+        }
         let namespace = args.namespace.clone().unwrap_or_else(|| api.default_namespace().to_owned());
-        let request = canary::Canary { api: &api, namespace: &namespace, found: &found };
-        checks.push(request.check(args.template.as_deref()).await);
+        for found in &founds {
+            let request = canary::Canary { api: &api, namespace: &namespace, found };
+            checks.push(request.check(args.template.as_deref()).await);
+        }
     }
     Ok(checks)
 }
 
-/// What later checks build on.
+/// What is known of one installation when its canary is sent.
 struct Found {
     /// Names of templates that load.
     templates: Vec<String>,
@@ -155,16 +164,20 @@ struct Found {
     observes: bool,
 }
 
-/// Everything behind one webhook configuration.
-async fn installed(api: &Api, configuration: &Value, found: &mut Found, checks: &mut Vec<Check>) {
-    let validating = installation::validating(api, configuration).await;
+/// Everything behind one webhook configuration, whose keys begin with what its replicas say, else with `keys`.
+async fn installed(api: &Api, configuration: &Value, keys: &Keys, checks: &mut Vec<Check>) -> Found {
+    let mut found = Found { templates: Vec::new(), keys: keys.clone(), observes: false };
+    let validating = installation::validating(api, configuration).await.unwrap_or_else(|check| {
+        checks.push(check);
+        None
+    });
     let both: Vec<&Value> = [Some(configuration), validating.as_ref()].into_iter().flatten().collect();
     checks.extend(both.iter().flat_map(|configuration| installation::webhooks(configuration)));
     for (namespace, service) in installation::services(configuration) {
         checks.push(installation::endpoints(api, &namespace, &service, configuration).await);
         match Replica::find(api, &namespace, &service).await {
             Ok(Some(replica)) => {
-                checks.extend(certificate::check(api, &replica, &both).await);
+                checks.extend(certificate::check(api, &replica, &both, &format!("{service}.{namespace}.svc")).await);
                 checks.push(rights::check(api, &replica).await);
                 checks.extend(version_of(&replica));
                 found.keys = replica.keys().unwrap_or_else(|| found.keys.clone());
@@ -187,6 +200,7 @@ async fn installed(api: &Api, configuration: &Value, found: &mut Found, checks: 
         found.templates.extend(names);
         checks.push(check);
     }
+    found
 }
 
 /// Whether the replica runs this version, if its labels say which it runs.
