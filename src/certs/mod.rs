@@ -11,6 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
+use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
 mod bundle;
@@ -91,11 +92,9 @@ impl Certificate {
 /// # Errors
 /// When there is none, or one does not parse.
 pub fn validities(bundle: &[u8]) -> Result<Vec<Range<i64>>, CertificateError> {
-    let broken = |error: String| CertificateError::Parse(error);
-    let certificates: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(bundle).collect::<Result<_, _>>().map_err(|error| broken(error.to_string()))?;
+    let certificates = read_all(bundle)?;
     if certificates.is_empty() {
-        return Err(broken("there is none".to_owned()));
+        return Err(CertificateError::Parse("there is none".to_owned()));
     }
     certificates.iter().map(validity).collect()
 }
@@ -105,10 +104,10 @@ pub fn validities(bundle: &[u8]) -> Result<Vec<Range<i64>>, CertificateError> {
 /// # Errors
 /// When it does not parse.
 pub fn is_for(chain: &[u8], host: &str) -> Result<bool, CertificateError> {
-    let parsed = |error: String| CertificateError::Parse(error);
-    let leaf = CertificateDer::from_pem_slice(chain).map_err(|error| parsed(error.to_string()))?;
-    let (_, leaf) = x509_parser::parse_x509_certificate(&leaf).map_err(|error| parsed(error.to_string()))?;
-    let names = leaf.subject_alternative_name().map_err(|error| parsed(error.to_string()))?;
+    let chain = read_all(chain)?;
+    let Some(leaf) = chain.first() else { return Ok(false) };
+    let leaf = parse(leaf)?;
+    let names = leaf.subject_alternative_name().map_err(|error| CertificateError::Parse(error.to_string()))?;
     let mut names = names.iter().flat_map(|names| &names.value.general_names);
     Ok(names.any(|name| matches!(name, GeneralName::DNSName(name) if *name == host)))
 }
@@ -118,16 +117,11 @@ pub fn is_for(chain: &[u8], host: &str) -> Result<bool, CertificateError> {
 /// # Errors
 /// When something of them does not parse.
 pub fn is_trusted(chain: &[u8], bundle: &[u8]) -> Result<bool, CertificateError> {
-    let read = |pem| CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<CertificateDer<'static>>, _>>();
-    let parsed = |error: String| CertificateError::Parse(error);
-    let chain = read(chain).map_err(|error| parsed(error.to_string()))?;
-    let bundle = read(bundle).map_err(|error| parsed(error.to_string()))?;
+    let (chain, bundle) = (read_all(chain)?, read_all(bundle)?);
     for authority in &bundle {
-        let (_, authority) =
-            x509_parser::parse_x509_certificate(authority).map_err(|error| parsed(error.to_string()))?;
+        let authority = parse(authority)?;
         for certificate in &chain {
-            let (_, certificate) =
-                x509_parser::parse_x509_certificate(certificate).map_err(|error| parsed(error.to_string()))?;
+            let certificate = parse(certificate)?;
             if certificate == authority || certificate.verify_signature(Some(authority.public_key())).is_ok() {
                 return Ok(true);
             }
@@ -136,10 +130,20 @@ pub fn is_trusted(chain: &[u8], bundle: &[u8]) -> Result<bool, CertificateError>
     Ok(false)
 }
 
+/// The certificates of a PEM text.
+fn read_all(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let certificates: Result<_, _> = CertificateDer::pem_slice_iter(pem).collect();
+    certificates.map_err(|error| CertificateError::Parse(error.to_string()))
+}
+
+fn parse<'c>(certificate: &'c CertificateDer<'_>) -> Result<X509Certificate<'c>, CertificateError> {
+    let parsed = x509_parser::parse_x509_certificate(certificate);
+    parsed.map(|(_, parsed)| parsed).map_err(|error| CertificateError::Parse(error.to_string()))
+}
+
 fn validity(certificate: &CertificateDer<'_>) -> Result<Range<i64>, CertificateError> {
-    let parsed =
-        x509_parser::parse_x509_certificate(certificate).map_err(|e| CertificateError::Parse(e.to_string()))?;
-    let validity = parsed.1.validity();
+    let certificate = parse(certificate)?;
+    let validity = certificate.validity();
     Ok(validity.not_before.timestamp()..validity.not_after.timestamp())
 }
 
