@@ -1,7 +1,7 @@
 //! What all scenarios of one run share: the control plane, the runtime of its client, and the folder
 //! with everybody's files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use tempfile::TempDir;
@@ -45,6 +45,11 @@ impl Bed {
     /// Where scenarios put their files, each in a folder of its own.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The file of an administrator's kubeconfig.
+    pub(crate) fn administrator(&self) -> PathBuf {
+        self.folder().join("kubeconfig")
     }
 
     /// Ends everything. The folder with the logs stays if somebody will want to read them.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::Entry;
 use crate::objects::names;
-use crate::release::{HOOKS, NAME, Release, documents, helm, try_helm};
+use crate::release::{HOOKS, NAME, Release, documents, helm, helm_4, try_helm};
 use crate::scenario::Scenario;
 use crate::support::binaries;
 use crate::support::wait;
@@ -32,7 +32,7 @@ fn life(scenario: &Scenario<'_>, helm: Result<PathBuf, String>) {
     let notes = release.apply("install", &[]);
     assert!(notes.contains("sidecar.io/inject: fluent-bit"), "{notes}");
 
-    let webhook = release.start(None);
+    let webhook = release.start();
     release.route(&webhook);
     let found = release.injected("installed");
     assert_eq!(found["spec"]["initContainers"][0]["args"], json!(["north", "{{ not rendered }}"]));
@@ -130,7 +130,7 @@ fn render(scenario: &Scenario<'_>, name: &str, more: &[&str]) -> String {
         "--values",
         &values,
     ];
-    helm(&binaries::helm(4).expect("helm"), &scenario.folder, &[&first[..], more].concat())
+    helm_4(scenario, &[&first[..], more].concat())
 }
 
 /// The API server takes every object, strictly. Kinds of others (cert-manager, Prometheus) are not installed here.
@@ -153,13 +153,11 @@ fn is_accepted(scenario: &Scenario<'_>, name: &str, rendered: &str) -> usize {
 
 /// Values that are odd and right are accepted by the API server, too.
 fn odd(scenario: &Scenario<'_>) {
-    let admin = scenario.bed.control_plane.kubeconfig.to_json().to_string();
-    fs::write(scenario.folder.join("admin.kubeconfig"), admin).unwrap();
     let long = "r".repeat(53);
     let template = |release: &str, sets: &[&str]| {
         let arguments = ["template", release, "charts/sidecar-injector", "--namespace", "123", "--no-hooks"];
         let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set-json", set]).collect();
-        helm(&binaries::helm(4).expect("helm"), &scenario.folder, &[&arguments[..], &sets].concat())
+        helm_4(scenario, &[&arguments[..], &sets].concat())
     };
     for (release, sets) in [
         (long.as_str(), &["monitoring={\"serviceMonitor\":{\"enabled\":true}}"][..]),
@@ -201,7 +199,7 @@ fn files_are_templates(scenario: &Scenario<'_>) {
     fs::write(&text, "of the value, {{ as it is }}\n").unwrap();
     let set = format!("templates.two={}", text.display());
     let arguments = ["template", "r", copy.to_str().unwrap(), "--namespace", "sidecar-injector", "--set-file", &set];
-    let rendered = helm(&binaries::helm(4).expect("helm"), &scenario.folder, &arguments);
+    let rendered = helm_4(scenario, &arguments);
     let held: Vec<Value> = documents(&rendered).into_iter().map(|(_, object)| object["data"].clone()).collect();
     let one = json!({"one.yaml": "sidecars: [{name: one, image: \"{{ as it is }}\"}]\n"});
     assert_eq!(held, [one, json!({"two.yaml": "of the value, {{ as it is }}\n"})]);
@@ -209,8 +207,6 @@ fn files_are_templates(scenario: &Scenario<'_>) {
 
 /// `manifests/` is current, and the API server takes every object of it.
 fn manifests(scenario: &Scenario<'_>) {
-    fs::write(scenario.folder.join("admin.kubeconfig"), scenario.bed.control_plane.kubeconfig.to_json().to_string())
-        .unwrap();
     for name in ["base", "cert-manager", "policy", "ha"] {
         let rendered = render(scenario, name, &["--no-hooks"]);
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests").join(name).join("sidecar-injector.yaml");
@@ -228,8 +224,6 @@ fn manifests(scenario: &Scenario<'_>) {
 
 /// Every object that values can bring about is accepted, and what the values say stands in it as they say it.
 fn everything(scenario: &Scenario<'_>) {
-    fs::write(scenario.folder.join("admin.kubeconfig"), scenario.bed.control_plane.kubeconfig.to_json().to_string())
-        .unwrap();
     let rendered = render(scenario, "everything", &[]);
     assert!(is_accepted(scenario, "everything", &rendered) >= 25);
     assert!(
@@ -252,11 +246,7 @@ fn values(scenario: &Scenario<'_>) {
     let mut count = 0;
     for file in fs::read_dir(folder).expect("example values") {
         let file = file.expect("a file").path();
-        helm(
-            &binary,
-            &scenario.folder,
-            &["lint", "--strict", "charts/sidecar-injector", "--values", file.to_str().unwrap()],
-        );
+        helm(scenario, &binary, &["lint", "--strict", "charts/sidecar-injector", "--values", file.to_str().unwrap()]);
         count += 1;
     }
     assert!(count >= 6, "{count}");
@@ -279,8 +269,7 @@ fn values(scenario: &Scenario<'_>) {
         ("fullnameOverride=Foo_Bar", "fullnameOverride"),
         ("tls.mode=existingSecret", "tls.existingSecret must name a Secret"),
     ] {
-        let refused =
-            try_helm(&binary, &scenario.folder, &["template", "r", "charts/sidecar-injector", "--set", wrong]);
+        let refused = try_helm(scenario, &binary, &["template", "r", "charts/sidecar-injector", "--set", wrong]);
         let why = refused.expect_err(wrong);
         assert!(why.contains(told), "{wrong}: {why}");
     }

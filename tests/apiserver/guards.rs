@@ -7,9 +7,8 @@ use serde_json::{Value, json};
 
 use crate::Entry;
 use crate::objects::pod;
-use crate::release::{NAME, documents, helm, token};
+use crate::release::{NAME, documents, helm_4, token};
 use crate::scenario::Scenario;
-use crate::support::binaries;
 use crate::support::cluster::{Cluster, Refusal};
 use crate::support::credentials::Credentials;
 use crate::support::wait;
@@ -24,8 +23,6 @@ pub(crate) const SCENARIOS: &[Entry] = &[
 
 /// Creates what a policy of the chart consists of, and nothing else of it.
 fn install(scenario: &Scenario<'_>, policy: &str, namespace: &str, values: &Value) {
-    fs::write(scenario.folder.join("admin.kubeconfig"), scenario.bed.control_plane.kubeconfig.to_json().to_string())
-        .unwrap();
     let file = scenario.folder.join("values.yaml");
     // Other scenarios run on this API server too.
     let mut values = values.clone();
@@ -36,11 +33,7 @@ fn install(scenario: &Scenario<'_>, policy: &str, namespace: &str, values: &Valu
     fs::write(&file, values.to_string()).unwrap();
     let show =
         ["template", "r", "charts/sidecar-injector", "--namespace", namespace, "--values", file.to_str().unwrap()];
-    let rendered = helm(
-        &binaries::helm(4).expect("helm"),
-        &scenario.folder,
-        &[&show[..], &["--show-only", "templates/policies.yaml"]].concat(),
-    );
+    let rendered = helm_4(scenario, &[&show[..], &["--show-only", "templates/policies.yaml"]].concat());
     let mut count = 0;
     for (path, object) in documents(&rendered) {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();

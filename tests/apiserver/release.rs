@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::objects::{names, pod};
 use crate::scenario::Scenario;
-use crate::support::wait;
 use crate::support::webhook::Webhook;
+use crate::support::{self, binaries, wait};
 
 /// What the chart calls its objects in a release called `r`.
 pub(crate) const NAME: &str = "r-sidecar-injector";
@@ -31,8 +31,6 @@ impl<'s> Release<'s> {
     pub(crate) fn prepare(scenario: &'s Scenario<'s>, helm: PathBuf, mut values: Value) -> Self {
         let apps = format!("{}-app", &scenario.namespace[..scenario.namespace.len().min(40)]);
         scenario.cluster().create_namespace(&apps);
-        let admin = scenario.bed.control_plane.kubeconfig.to_json().to_string();
-        fs::write(scenario.folder.join("admin.kubeconfig"), admin).unwrap();
         values["webhook"]["namespaceSelector"] =
             json!([{"key": "kubernetes.io/metadata.name", "operator": "In", "values": [apps]}]);
         let file = scenario.folder.join("values.yaml");
@@ -42,7 +40,7 @@ impl<'s> Release<'s> {
 
     /// Runs a command on the release; what it printed.
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
-        helm(&self.helm, &self.scenario.folder, &[arguments, &["--namespace", &self.scenario.namespace]].concat())
+        helm(self.scenario, &self.helm, &[arguments, &["--namespace", &self.scenario.namespace]].concat())
     }
 
     /// `install` or `upgrade`.
@@ -52,9 +50,8 @@ impl<'s> Release<'s> {
         self.run(&[&[command, "r", chart, "-f", values], more].concat())
     }
 
-    /// Our process as the chart's Deployment would run it, with the rights of its service account. Files of the volume that
-    /// the Deployment mounts at `/tls` are read from `tls`.
-    pub(crate) fn start(&self, tls: Option<&Path>) -> Webhook {
+    /// Our process as the chart's Deployment would run it, with the rights of its service account.
+    pub(crate) fn start(&self) -> Webhook {
         let scenario = self.scenario;
         let kubeconfig = scenario.folder.join("account.kubeconfig");
         let token = token(scenario, NAME);
@@ -63,25 +60,14 @@ impl<'s> Release<'s> {
         let deployment = scenario.cluster().get(&scenario.path("/apis/apps/v1", &format!("deployments/{NAME}")));
         let deployment = deployment.expect("the deployment");
         let container = &deployment["spec"]["template"]["spec"]["containers"][0];
-        let args: Vec<String> = container["args"]
-            .as_array()
-            .expect("args")
-            .iter()
-            .map(|arg| {
-                let arg = arg.as_str().expect("text");
-                tls.map_or(arg.to_owned(), |tls| arg.replace("/tls/", &format!("{}/", tls.display())))
-            })
-            .collect();
+        let args = container["args"].as_array().expect("args");
+        let args: Vec<&str> = args.iter().map(|arg| arg.as_str().expect("text")).collect();
         assert_eq!(args[0], "serve");
-        let ours = |arg: &&String| {
-            ["--listen", "--admin-listen", "--shutdown-delay"].iter().all(|flag| !arg.starts_with(flag))
-        };
+        let ours =
+            |arg: &&&str| ["--listen", "--admin-listen", "--shutdown-delay"].iter().all(|flag| !arg.starts_with(flag));
         Webhook::start_on("0.0.0.0:0", &scenario.folder, "chart", |command| {
             command.args(args[1..].iter().filter(ours)).args(["--shutdown-delay", "0"]);
-            if tls.is_none() {
-                command.args(["--tls-secret-namespace", &scenario.namespace]);
-            }
-            command.env("KUBECONFIG", kubeconfig);
+            command.args(["--tls-secret-namespace", &scenario.namespace]).env("KUBECONFIG", kubeconfig);
         })
     }
 
@@ -130,33 +116,26 @@ impl<'s> Release<'s> {
         let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_sidecar-injector"))
             .args(["doctor", "--webhook-configuration", NAME])
             .args(arguments)
-            .env("KUBECONFIG", self.scenario.folder.join("admin.kubeconfig"))
+            .env("KUBECONFIG", self.scenario.bed.administrator())
             .output()
             .expect("run doctor");
         (status.code(), String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr))
     }
 }
 
-/// Runs Helm with files of its own in `folder`, and as the administrator whose kubeconfig is there; what it printed.
-pub(crate) fn helm(binary: &Path, folder: &Path, arguments: &[&str]) -> String {
-    try_helm(binary, folder, arguments).unwrap_or_else(|why| panic!("helm {arguments:?}: {why}"))
+/// Runs Helm as an administrator, with files of its own in the scenario's folder; what it printed.
+pub(crate) fn helm(scenario: &Scenario<'_>, binary: &Path, arguments: &[&str]) -> String {
+    try_helm(scenario, binary, arguments).unwrap_or_else(|why| panic!("helm {arguments:?}: {why}"))
 }
 
 /// The same where Helm may refuse; why it does.
-pub(crate) fn try_helm(binary: &Path, folder: &Path, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(binary)
-        .args(arguments)
-        .env("KUBECONFIG", folder.join("admin.kubeconfig"))
-        .env("HELM_CACHE_HOME", folder.join("cache"))
-        .env("HELM_CONFIG_HOME", folder.join("config"))
-        .env("HELM_DATA_HOME", folder.join("data"))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .expect("run helm");
-    if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+pub(crate) fn try_helm(scenario: &Scenario<'_>, binary: &Path, arguments: &[&str]) -> Result<String, String> {
+    support::helm::run(binary, &scenario.bed.administrator(), &scenario.folder, arguments)
+}
+
+/// Helm 4 where nothing is asked of a release; what it printed.
+pub(crate) fn helm_4(scenario: &Scenario<'_>, arguments: &[&str]) -> String {
+    helm(scenario, &binaries::helm(4).expect("helm"), arguments)
 }
 
 /// A token of a service account of the scenario's namespace.

@@ -33,7 +33,7 @@ const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/sidecar-injector/deployments/
 struct Bed {
     runtime: Runtime,
     cluster: Cluster,
-    kubeconfig: String,
+    kubeconfig: PathBuf,
     helm: PathBuf,
     values: PathBuf,
     folder: TempDir,
@@ -100,33 +100,22 @@ impl Bed {
         let values = json!({"image": {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"}, "templates": {"logger": template.to_string()}});
         let file = folder.path().join("values.yaml");
         fs::write(&file, values.to_string()).unwrap();
-        Self { runtime, cluster, kubeconfig: path, helm: binaries::helm(4).expect("helm"), values: file, folder }
+        Self { runtime, cluster, kubeconfig: path.into(), helm: binaries::helm(4).expect("helm"), values: file, folder }
     }
 
     /// Runs Helm on the release, with our values where it takes any.
-    fn helm(&self, arguments: &[&str]) -> String {
+    fn helm(&self, arguments: &[&str]) {
         let values = self.values.to_str().unwrap();
         let takes_values = ["install", "upgrade"].contains(&arguments[0]);
         let more: &[&str] = if takes_values { &["--values", values] } else { &[] };
-        self.helm_without_values(&[arguments, more].concat())
+        self.helm_without_values(&[arguments, more].concat());
     }
 
-    fn helm_without_values(&self, arguments: &[&str]) -> String {
+    fn helm_without_values(&self, arguments: &[&str]) {
         println!("helm {}", arguments.join(" "));
-        let home = |name: &str| self.folder.path().join(name);
-        let output = Command::new(&self.helm)
-            .args(arguments)
-            .args(["--namespace", NAME])
-            .env("KUBECONFIG", &self.kubeconfig)
-            .env("HELM_CACHE_HOME", home("cache"))
-            .env("HELM_CONFIG_HOME", home("config"))
-            .env("HELM_DATA_HOME", home("data"))
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .output()
-            .expect("run helm");
-        let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "helm {arguments:?}: {told}");
-        told
+        let arguments = [arguments, &["--namespace", NAME]].concat();
+        let ran = support::helm::run(&self.helm, &self.kubeconfig, self.folder.path(), &arguments);
+        ran.unwrap_or_else(|why| panic!("helm {arguments:?}: {why}"));
     }
 
     fn upgrade(&self, more: &[&str]) {

@@ -114,9 +114,7 @@ impl Cluster {
 
     /// Whether the API server says that it is ready.
     pub(crate) fn ready(&self) -> Result<(), String> {
-        let request = Request::get("/readyz").body(Vec::new()).map_err(|error| error.to_string())?;
-        let answer = self.runtime.block_on(self.client.request_text(request));
-        answer.map(drop).map_err(|error| error.to_string())
+        self.text("/readyz").map(drop).map_err(|refusal| refusal.to_string())
     }
 
     /// The version it reports, such as `v1.36.3`.
