@@ -9,12 +9,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use sidecar_injector::inject::authoring::lint;
+use sidecar_injector::inject::authoring::lint::{Limits, RULES};
+use sidecar_injector::inject::authoring::schema;
+use sidecar_injector::inject::decision::reason::Reason;
 use sidecar_injector::inject::diagnostic::{Severity, Source};
-use sidecar_injector::inject::keys::Keys;
-use sidecar_injector::inject::lint::{self, Limits, RULES};
-use sidecar_injector::inject::reason::Reason;
-use sidecar_injector::inject::schema;
-use sidecar_injector::metrics::DESCRIPTIONS;
+use sidecar_injector::inject::settings::keys::Keys;
+use sidecar_injector::telemetry::metrics::DESCRIPTIONS;
 
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
@@ -157,7 +158,8 @@ fn chart_reference() -> String {
 fn the_charts_schema_has_every_value() {
     let read = |file: &str| fs::read_to_string(chart().join(file)).expect("a file of the chart");
     let schema: Value = serde_json::from_str(&read("values.schema.json")).expect("JSON");
-    let values = sidecar_injector::templates::manifest("values.yaml", 0, &read("values.yaml")).expect("YAML");
+    let values =
+        sidecar_injector::manifest::template_files::manifest("values.yaml", 0, &read("values.yaml")).expect("YAML");
     let validator = jsonschema::validator_for(&schema).expect("a schema");
     assert!(validator.is_valid(&values), "{:?}", validator.iter_errors(&values).next().map(|error| error.to_string()));
     for (key, value) in values.as_object().expect("a map") {
@@ -190,7 +192,8 @@ fn workflows_are_pinned_and_call_what_exists() {
     for file in fs::read_dir(root.join(".github/workflows")).expect("workflows") {
         let path = file.expect("a file").path();
         let (name, text) = (path.display().to_string(), fs::read_to_string(&path).expect("text"));
-        let workflow = sidecar_injector::templates::manifest(&name, 0, &text).unwrap_or_else(|error| panic!("{error}"));
+        let workflow = sidecar_injector::manifest::template_files::manifest(&name, 0, &text)
+            .unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(workflow["permissions"], serde_json::json!({"contents": "read"}), "{name}");
         let steps = workflow["jobs"].as_object().expect("jobs").values();
         for step in steps.flat_map(|job| job["steps"].as_array().expect("steps")) {
@@ -215,7 +218,7 @@ fn workflows_are_pinned_and_call_what_exists() {
 fn alerts_have_runbooks_and_ask_for_what_exists() {
     let read = |file: &str| fs::read_to_string(chart().join("files").join(file)).expect("a file of the chart");
     let (alerts, dashboard) = (read("alerts.yaml"), read("dashboard.json"));
-    let rules = sidecar_injector::templates::manifest("alerts.yaml", 0, &alerts).expect("YAML");
+    let rules = sidecar_injector::manifest::template_files::manifest("alerts.yaml", 0, &alerts).expect("YAML");
     let rules = rules["groups"][0]["rules"].as_array().expect("rules").clone();
     let mut named: Vec<&str> = rules.iter().map(|rule| rule["alert"].as_str().expect("a name")).collect();
     for rule in &rules {

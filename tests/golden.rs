@@ -15,20 +15,23 @@ use std::sync::Arc;
 
 use corpus::{CaseSettings, contains};
 use serde_json::{Value, json};
+use sidecar_injector::inject;
 use sidecar_injector::inject::catalog::Catalog;
-use sidecar_injector::inject::keys::Keys;
-use sidecar_injector::inject::namespaces::Namespaces;
-use sidecar_injector::inject::review::{self, Request};
-use sidecar_injector::inject::sources::{Rules, Sources};
-use sidecar_injector::inject::{self, Decision, Entry, Settings, Verdict};
-use sidecar_injector::workload::{PodTemplate, pod_templates};
-use sidecar_injector::{templates, values};
+use sidecar_injector::inject::catalog::namespaces::Namespaces;
+use sidecar_injector::inject::catalog::sources::{Rules, Sources};
+use sidecar_injector::inject::decision::{Decision, Verdict};
+use sidecar_injector::inject::review;
+use sidecar_injector::inject::review::Request;
+use sidecar_injector::inject::settings::keys::Keys;
+use sidecar_injector::inject::{Entry, Settings};
+use sidecar_injector::manifest::workload::{PodTemplate, pod_templates};
+use sidecar_injector::manifest::{template_files, value_files};
 
 type Files = BTreeMap<&'static str, String>;
 
 fn catalog(case: &Path, keys: Keys) -> Catalog {
     let mut sources = Sources::with_rules(Rules::default(), keys);
-    templates::read(&[case.join("templates")], &mut sources);
+    template_files::read(&[case.join("templates")], &mut sources);
     let published = sources.catalog();
     let errors: Vec<String> = published.errors.iter().map(ToString::to_string).collect();
     assert!(errors.is_empty(), "{}:\n{}", case.display(), errors.join("\n"));
@@ -85,10 +88,10 @@ fn run(case: &Path) -> (String, Files) {
     let input = fs::read_to_string(case.join("input.yaml")).expect("input.yaml");
     let (mut files, mut patches, mut documents) = (Files::new(), Vec::new(), Vec::new());
     let (mut warnings, mut denied, mut verdicts) = (Vec::new(), Vec::new(), Vec::new());
-    let parts = templates::split(&input).into_iter();
-    let parsed = parts.map(|(lines, text)| templates::manifest("input.yaml", lines, text).expect("YAML"));
+    let parts = template_files::split(&input).into_iter();
+    let parsed = parts.map(|(lines, text)| template_files::manifest("input.yaml", lines, text).expect("YAML"));
     let parsed: Vec<Value> = parsed.filter(|document| !document.is_null()).collect();
-    let namespaces = Namespaces { watched: false, known: parsed.iter().filter_map(values::namespace).collect() };
+    let namespaces = Namespaces { watched: false, known: parsed.iter().filter_map(value_files::namespace).collect() };
     let catalog = catalog(case, settings.keys()).with_namespaces(Arc::new(namespaces));
     let decider = Decider { catalog, entry: settings.entry(), settings: settings.settings() };
     for mut document in parsed {

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use sidecar_injector::inject::Settings;
 use sidecar_injector::inject::catalog::Catalog;
 use sidecar_injector::inject::diagnostic::Source;
-use sidecar_injector::inject::keys::Keys;
+use sidecar_injector::inject::settings::keys::Keys;
 use sidecar_injector::inject::template::Template;
 use sidecar_injector::server::{Webhook, router};
 use tower::ServiceExt as _;

@@ -15,11 +15,14 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
+use sidecar_injector::inject;
 use sidecar_injector::inject::catalog::Catalog;
+use sidecar_injector::inject::decision::Verdict;
 use sidecar_injector::inject::diagnostic::Source;
-use sidecar_injector::inject::keys::Keys;
+use sidecar_injector::inject::review::Request;
+use sidecar_injector::inject::settings::keys::Keys;
 use sidecar_injector::inject::template::Template;
-use sidecar_injector::inject::{self, Entry, Settings, Verdict, review, review::Request};
+use sidecar_injector::inject::{Entry, Settings, review};
 
 const NAMES: [&str; 6] = ["app", "proxy", "log", "init", "data", "tmp"];
 

@@ -6,16 +6,16 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use sidecar_injector::inject::keys::Keys;
-use sidecar_injector::inject::schema;
-use sidecar_injector::templates;
+use sidecar_injector::inject::authoring::schema;
+use sidecar_injector::inject::settings::keys::Keys;
+use sidecar_injector::manifest::template_files;
 
 fn validator() -> jsonschema::Validator {
     jsonschema::draft202012::new(&schema::template()).expect("a schema")
 }
 
 fn document(text: &str) -> Value {
-    templates::manifest("template", 0, text).expect("YAML")
+    template_files::manifest("template", 0, text).expect("YAML")
 }
 
 #[test]
@@ -29,8 +29,8 @@ fn every_template_that_loads_is_valid() {
             .map(|case| case.expect("a case").path().join("templates")),
     );
     let mut count = 0;
-    for file in templates::read_files(&folders) {
-        for text in templates::found(&file, &Keys::default()).texts {
+    for file in template_files::read_files(&folders) {
+        for text in template_files::found(&file, &Keys::default()).texts {
             let template = document(&text.text);
             let errors: Vec<String> =
                 validator.iter_errors(&template).map(|error| format!("{}: {error}", error.instance_path)).collect();

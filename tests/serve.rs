@@ -15,8 +15,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sidecar_injector::certs;
-use sidecar_injector::inject::{Settings, catalog::Catalog};
-use sidecar_injector::server::{self, accept};
+use sidecar_injector::inject::Settings;
+use sidecar_injector::inject::catalog::Catalog;
+use sidecar_injector::server;
+use sidecar_injector::server::accept;
 use support::credentials::Credentials;
 use support::tls_client::TlsClient;
 use support::wait;

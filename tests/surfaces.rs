@@ -16,8 +16,8 @@ use std::process::{Command, Output};
 use corpus::CaseSettings;
 use serde_json::{Value, json};
 use sidecar_injector::inject::Entry;
-use sidecar_injector::templates;
-use sidecar_injector::workload::{PodTemplate, pod_templates};
+use sidecar_injector::manifest::template_files;
+use sidecar_injector::manifest::workload::{PodTemplate, pod_templates};
 use support::conformance::Caller;
 use support::webhook::Webhook;
 
@@ -36,8 +36,8 @@ fn expected(case: &Path, file: &str) -> Option<String> {
 /// The documents of an input or output.
 fn documents(text: &str) -> Vec<(String, Value)> {
     let read =
-        |(lines, text): (usize, &str)| (text.to_owned(), templates::manifest("text", lines, text).expect("YAML"));
-    templates::split(text).into_iter().map(read).collect()
+        |(lines, text): (usize, &str)| (text.to_owned(), template_files::manifest("text", lines, text).expect("YAML"));
+    template_files::split(text).into_iter().map(read).collect()
 }
 
 fn inject(case: &Path, more: &[&str]) -> Output {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sidecar_injector::inject::catalog::Catalog;
 use sidecar_injector::inject::diagnostic::Source;
-use sidecar_injector::inject::keys::Keys;
+use sidecar_injector::inject::settings::keys::Keys;
 use sidecar_injector::inject::template::Template;
 
 /// One sidecar, one init container, one volume.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
-use sidecar_injector::inject::yaml;
+use sidecar_injector::inject::document::yaml;
 use similar::{ChangeTag, TextDiff};
 use tls_client::TlsClient;
 

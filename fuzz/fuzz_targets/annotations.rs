@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 use sidecar_injector::inject::catalog::Catalog;
 use sidecar_injector::inject::diagnostic::Source;
-use sidecar_injector::inject::keys::Keys;
+use sidecar_injector::inject::settings::keys::Keys;
 use sidecar_injector::inject::template::Template;
 
 const TEMPLATES: [&str; 3] = [

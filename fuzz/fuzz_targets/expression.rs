@@ -7,7 +7,7 @@ mod common;
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 use sidecar_injector::inject::diagnostic::Source;
-use sidecar_injector::inject::keys::Keys;
+use sidecar_injector::inject::settings::keys::Keys;
 use sidecar_injector::inject::template::Template;
 
 fuzz_target!(|expression: &str| {

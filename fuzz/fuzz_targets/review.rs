@@ -7,8 +7,8 @@ use std::sync::{Arc, LazyLock};
 use libfuzzer_sys::fuzz_target;
 use sidecar_injector::inject::catalog::Catalog;
 use sidecar_injector::inject::diagnostic::Source;
-use sidecar_injector::inject::keys::Keys;
-use sidecar_injector::inject::reason::Reason;
+use sidecar_injector::inject::settings::keys::Keys;
+use sidecar_injector::inject::decision::reason::Reason;
 use sidecar_injector::inject::template::Template;
 use sidecar_injector::inject::{Entry, Settings, answer};
 

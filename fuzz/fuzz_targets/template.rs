@@ -7,8 +7,9 @@ mod common;
 
 use libfuzzer_sys::fuzz_target;
 use sidecar_injector::inject::diagnostic::Source;
-use sidecar_injector::inject::keys::Keys;
-use sidecar_injector::inject::lint::{self, Limits};
+use sidecar_injector::inject::settings::keys::Keys;
+use sidecar_injector::inject::authoring::lint;
+use sidecar_injector::inject::authoring::lint::Limits;
 
 fuzz_target!(|text: &str| {
     let (findings, template) = lint::template(&Source::new("fuzz", text), "fuzz", &Keys::default(), &Limits::default());

@@ -15,7 +15,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 
-use super::{Certificate, CertificateError};
+use crate::certs::{Certificate, CertificateError};
 
 /// How long a self-signed certificate is valid. It lives no longer than the process.
 const VALID: Duration = Duration::days(365);

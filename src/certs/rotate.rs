@@ -12,10 +12,10 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
-use super::bundle::Configurations;
-use super::issue::{self, Policy, State, Step};
-use super::store::Store;
-use super::{Certificate, Current};
+use crate::certs::bundle::Configurations;
+use crate::certs::issue::{self, Policy, State, Step};
+use crate::certs::store::Store;
+use crate::certs::{Certificate, Current};
 
 /// After an error.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::PostParams;
 use kube::{Api, Client};
 
-use super::issue::{Pair, State};
+use crate::certs::issue::{Pair, State};
 
 /// The Secret.
 #[derive(Clone)]

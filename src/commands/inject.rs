@@ -8,11 +8,12 @@ use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::Failure;
-use super::decide::{DecideArgs, Decider, Read};
-use super::manifests::{self, Document};
-use crate::inject::{Verdict, yaml};
-use crate::workload::{PodTemplate, pod_templates};
+use crate::commands::Failure;
+use crate::commands::common::decider::{DecideArgs, Decider, Read};
+use crate::commands::common::manifests::{self, Document};
+use crate::inject::decision::Verdict;
+use crate::inject::document::yaml;
+use crate::manifest::workload::{PodTemplate, pod_templates};
 
 /// Arguments of `inject`.
 #[derive(Args, Debug)]

@@ -2,13 +2,11 @@
 
 use clap::{Parser, Subcommand};
 
-mod decide;
+mod common;
 mod doctor;
 mod inject;
 mod lint;
-mod manifests;
 mod serve;
-mod settings;
 mod why;
 
 /// Adds sidecars to Kubernetes pods.
@@ -70,7 +68,8 @@ impl Arguments {
 }
 
 fn print_schema() -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(&crate::inject::schema::template()).map_err(anyhow::Error::from)?;
+    let text =
+        serde_json::to_string_pretty(&crate::inject::authoring::schema::template()).map_err(anyhow::Error::from)?;
     println!("{text}");
     Ok(())
 }

@@ -13,17 +13,17 @@ use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Failure;
-use super::settings::{Level, SettingsArgs};
 use crate::certs::issue::Policy;
 use crate::certs::rotate::SelfManaged;
 use crate::certs::{self, Certificate, Current};
-use crate::events::Events;
+use crate::commands::Failure;
+use crate::commands::common::settings::{Level, SettingsArgs};
 use crate::inject::Settings;
-use crate::inject::quantity::duration;
-use crate::inject::sources::Rules;
-use crate::server::admin::SetLogLevel;
-use crate::server::{self, Limits, Trust, Webhook, accept, admin};
+use crate::inject::catalog::sources::Rules;
+use crate::inject::kube::quantity::duration;
+use crate::server::admin::{self, SetLogLevel};
+use crate::server::{self, Limits, Trust, Webhook, accept};
+use crate::telemetry::events::Events;
 use crate::telemetry::{self, LogFormat, Traces};
 use crate::watch;
 

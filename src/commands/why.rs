@@ -6,12 +6,12 @@ use std::io::Write as _;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::Failure;
-use super::decide::DecideArgs;
-use super::manifests::{self, Document};
-use crate::inject::Verdict;
-use crate::inject::trace::Conclusion;
-use crate::workload::pod_templates;
+use crate::commands::Failure;
+use crate::commands::common::decider::DecideArgs;
+use crate::commands::common::manifests::{self, Document};
+use crate::inject::decision::Verdict;
+use crate::inject::decision::trace::Conclusion;
+use crate::manifest::workload::pod_templates;
 
 /// Arguments of `why`.
 #[derive(Args, Debug)]

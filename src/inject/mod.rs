@@ -3,67 +3,33 @@
 //!
 //! `bytes -> review::Request -> pod::Pod (borrowed view) -> select -> catalog -> plan -> patch -> bytes`
 
-mod additions;
-pub mod app_containers;
-mod arrangement;
-mod blueprint;
-mod choose;
-mod compile;
-mod decision;
-mod evaluate;
-mod evidence;
-mod expr;
-mod files;
-mod front;
-mod item;
-mod patch;
-mod paths;
-mod plan;
-mod pod_level;
-mod pod_resources;
-mod pod_types;
-mod report;
-mod resolve;
-mod validation;
-mod view;
-
+pub mod authoring;
 pub mod catalog;
-pub mod defaults;
+pub mod decision;
 pub mod diagnostic;
-pub mod keys;
-pub mod lint;
-pub mod namespaces;
-pub mod parameter;
-pub mod pod;
-pub mod quantity;
-pub mod reason;
+pub mod document;
+pub(crate) mod evaluate;
+pub(crate) mod expr;
+pub mod kube;
+pub(crate) mod plan;
+pub(crate) mod resolve;
 pub mod review;
-pub mod schema;
-pub mod security;
 pub mod select;
-pub mod selector;
-pub mod sources;
+pub mod settings;
 pub mod status;
-pub mod syntax;
 pub mod template;
-pub mod trace;
-pub mod validate;
-pub mod yaml;
 
 use std::cell::RefCell;
 
-pub use additions::Additions;
-pub use decision::{Decision, Origin, Outcome, Verdict};
-pub use item::{Item, Port};
-
-use catalog::Catalog;
-use choose::Chooser;
-use keys::Keys;
-use pod::{Spec, Text};
-use reason::Reason;
-use resolve::{Case, Place};
-use review::{Request, ReviewError, Target, Version};
-use trace::{Recorder, Trace};
+use crate::inject::catalog::Catalog;
+use crate::inject::decision::reason::Reason;
+use crate::inject::decision::trace::{Recorder, Trace};
+use crate::inject::decision::{Decision, Verdict};
+use crate::inject::resolve::{Case, Place};
+use crate::inject::review::pod::{Spec, Text};
+use crate::inject::review::{Request, ReviewError, Target, Version, fast_path};
+use crate::inject::select::{Chooser, request};
+use crate::inject::settings::keys::Keys;
 
 /// What does not depend on the request.
 #[derive(Clone, Debug)]
@@ -167,7 +133,7 @@ pub enum Refused {
 /// See [`Refused`].
 pub fn answer<'a>(body: &'a [u8], entry: Entry, catalog: &Catalog, settings: &Settings) -> Result<Answer<'a>, Refused> {
     if entry == Entry::Requests
-        && let Some(front) = front::not_requested(body, settings)
+        && let Some(front) = fast_path::not_requested(body, settings)
         && !settings.excludes(front.namespace.as_str())
     {
         let decision = Decision::unchanged(Reason::NotRequested);
@@ -279,9 +245,9 @@ fn judge(
         }
     };
     recorder.holds(Reason::InvalidPod, false, || "its metadata are sound".to_owned());
-    let is_mirror = metadata.annotation(select::MIRROR).is_some();
+    let is_mirror = metadata.annotation(request::MIRROR).is_some();
     if recorder.holds(Reason::MirrorPod, is_mirror, || {
-        format!("annotation {}: {}", select::MIRROR, if is_mirror { "there" } else { "absent" })
+        format!("annotation {}: {}", request::MIRROR, if is_mirror { "there" } else { "absent" })
     }) {
         return Decision::unchanged(Reason::MirrorPod);
     }

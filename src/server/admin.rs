@@ -11,7 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, put};
 
-use super::Webhook;
+use crate::server::Webhook;
 
 /// What readiness depends on.
 pub struct Admin {

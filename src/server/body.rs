@@ -9,7 +9,7 @@ use http_body_util::BodyExt as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
-use super::Refusal;
+use crate::server::Refusal;
 
 /// Largest body: a review can hold two objects of 3 MiB and its envelope.
 const MAX_BODY: usize = 7 * 1024 * 1024;

@@ -15,16 +15,18 @@ use axum::routing::post;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::events::Events;
+use crate::inject::authoring::config_map;
 use crate::inject::catalog::Catalog;
+use crate::inject::catalog::sources::Rules;
+use crate::inject::decision::Verdict;
+use crate::inject::decision::reason::Reason;
 use crate::inject::diagnostic::shown;
-use crate::inject::quantity::duration;
-use crate::inject::reason::Reason;
-use crate::inject::sources::Rules;
-use crate::inject::{self, Answer, Entry, Refused, Settings, Verdict};
-use crate::metrics::Metrics;
+use crate::inject::kube::quantity::duration;
+use crate::inject::{self, Answer, Entry, Refused, Settings};
+use crate::server::body::{Places, Received};
 use crate::telemetry::Traces;
-use body::{Places, Received};
+use crate::telemetry::events::Events;
+use crate::telemetry::metrics::Metrics;
 
 pub mod accept;
 pub mod admin;
@@ -187,7 +189,7 @@ async fn policy(State(webhook): State<Arc<Webhook>>, request: Request) -> Respon
 async fn validate(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
     respond(&webhook, request, |_, body| {
         let rules = |namespace: &str| webhook.trust.rules_of(namespace);
-        match inject::validate::config_map(body, &webhook.settings, rules) {
+        match config_map::config_map(body, &webhook.settings, rules) {
             Err(error) => Err(Refusal::new(StatusCode::BAD_REQUEST, error.to_string())),
             Ok((answer, decision)) => {
                 webhook.metrics.validated(&decision);

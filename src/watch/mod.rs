@@ -18,11 +18,11 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::inject::catalog::sources::Holder;
 use crate::inject::diagnostic::Diagnostic;
-use crate::inject::sources::Holder;
+use crate::manifest::{template_files, value_files};
 use crate::server::Webhook;
-use crate::{templates, values};
-use publisher::Publisher;
+use crate::watch::publisher::Publisher;
 
 /// How often files are compared. Kubelet swaps symbolic links, which file events need not show.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -57,7 +57,7 @@ type ValueFile = (Holder, Result<BTreeMap<String, String>, Diagnostic>);
 
 /// Something that changed.
 enum Change {
-    Files(Vec<templates::File>, Vec<ValueFile>),
+    Files(Vec<template_files::File>, Vec<ValueFile>),
     Templates(Event<ConfigMap>),
     Values(Event<ConfigMap>),
     Local(Event<ConfigMap>),
@@ -165,8 +165,8 @@ fn files(paths: Vec<PathBuf>, value_files: Vec<PathBuf>) -> BoxStream<'static, C
             let (paths_now, values_now) = (paths.clone(), value_files.clone());
             let read = move || {
                 let holder = |path: &PathBuf| Holder { created: String::new(), name: path.display().to_string() };
-                let values: Vec<_> = values_now.iter().map(|path| (holder(path), values::read(path))).collect();
-                (templates::read_files(&paths_now), values)
+                let values: Vec<_> = values_now.iter().map(|path| (holder(path), value_files::read(path))).collect();
+                (template_files::read_files(&paths_now), values)
             };
             let now = tokio::task::spawn_blocking(read).await.unwrap_or_default();
             if before.as_ref() != Some(&now) {

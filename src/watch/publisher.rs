@@ -11,15 +11,15 @@ use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt as _};
 use tokio::time::Instant;
 
-use super::{Change, SETTLED};
-use crate::events::Note;
 use crate::inject::catalog::Catalog;
+use crate::inject::catalog::namespaces::{Namespace, Namespaces};
+use crate::inject::catalog::sources::{Found, Holder, Sources};
+use crate::inject::decision::reason::Reason;
 use crate::inject::diagnostic::Diagnostic;
-use crate::inject::namespaces::{Namespace, Namespaces};
-use crate::inject::reason::Reason;
-use crate::inject::sources::{Found, Holder, Sources};
+use crate::manifest::template_files;
 use crate::server::Webhook;
-use crate::templates;
+use crate::telemetry::events::Note;
+use crate::watch::{Change, SETTLED};
 
 /// Most ConfigMaps of templates, and bytes of text in them, that one namespace may bring.
 const MAX_LOCAL: usize = 20;
@@ -84,7 +84,7 @@ impl Publisher {
     pub(super) fn apply(&mut self, change: Change) -> bool {
         let complete = match change {
             Change::Files(files, values) => {
-                templates::load(&files, &mut self.sources);
+                template_files::load(&files, &mut self.sources);
                 self.unreadable.clear();
                 for (holder, values) in values {
                     match values {
@@ -199,7 +199,7 @@ impl Publisher {
     fn set_templates(&mut self, object: ConfigMap) {
         let holder = self.holder(&object);
         self.refer(&holder.name, &object);
-        self.sources.set(&holder, templates::of_config_map(&holder, object.data.unwrap_or_default()));
+        self.sources.set(&holder, template_files::of_config_map(&holder, object.data.unwrap_or_default()));
     }
 
     fn remove_templates(&mut self, name: &str) {
@@ -227,7 +227,7 @@ impl Publisher {
         let created = object.creation_timestamp().map(|time| time.0.to_string()).unwrap_or_default();
         let holder = Holder { created, name: format!("ConfigMap {namespace}/{}", object.name_any()) };
         self.refer(&holder.name, &object);
-        let mut found = templates::of_config_map(&holder, object.data.unwrap_or_default());
+        let mut found = template_files::of_config_map(&holder, object.data.unwrap_or_default());
         let keys = || self.webhook.settings.keys.clone();
         let sources = self.local.entry(namespace.clone()).or_insert_with(|| Sources::with_rules(rules, keys()));
         let bytes: usize = found.texts.iter().map(|text| text.text.len()).sum();

@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use sidecar_injector::inject;
 use sidecar_injector::inject::catalog::Catalog;
-use sidecar_injector::inject::namespaces::Namespaces;
+use sidecar_injector::inject::catalog::namespaces::Namespaces;
+use sidecar_injector::inject::catalog::sources::Sources;
+use sidecar_injector::inject::decision::Decision;
 use sidecar_injector::inject::review::Request;
-use sidecar_injector::inject::sources::Sources;
-use sidecar_injector::inject::{self, Decision, Embedding, Entry, Settings};
-use sidecar_injector::workload::{PodTemplate, pod_templates};
-use sidecar_injector::{templates, values};
+use sidecar_injector::inject::{Embedding, Entry, Settings};
+use sidecar_injector::manifest::workload::{PodTemplate, pod_templates};
+use sidecar_injector::manifest::{template_files, value_files};
 
 use crate::scenario::Scenario;
 use crate::support::cluster::Refusal;
@@ -49,12 +51,13 @@ fn golden_results_are_accepted(scenario: &Scenario<'_>) {
 fn read(case: &Path) -> (Vec<(PodTemplate, PodTemplate)>, Catalog) {
     let input = fs::read_to_string(case.join("input.yaml")).unwrap();
     let output: Vec<Value> = serde_json::from_str(&fs::read_to_string(case.join("output.json")).unwrap()).unwrap();
-    let documents = templates::split(&input).into_iter();
-    let documents = documents.map(|(lines, text)| templates::manifest("input", lines, text).expect("YAML"));
+    let documents = template_files::split(&input).into_iter();
+    let documents = documents.map(|(lines, text)| template_files::manifest("input", lines, text).expect("YAML"));
     let documents: Vec<Value> = documents.filter(|document| !document.is_null()).collect();
-    let namespaces = Namespaces { watched: false, known: documents.iter().filter_map(values::namespace).collect() };
+    let namespaces =
+        Namespaces { watched: false, known: documents.iter().filter_map(value_files::namespace).collect() };
     let mut sources = Sources::default();
-    templates::read(&[case.join("templates")], &mut sources);
+    template_files::read(&[case.join("templates")], &mut sources);
     let catalog = sources.catalog().catalog.with_values(&crate::corpus::values(case));
     let before = documents.iter().flat_map(pod_templates);
     let after = output.iter().flat_map(pod_templates);

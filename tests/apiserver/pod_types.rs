@@ -10,7 +10,7 @@ pub(crate) const SCENARIOS: &[crate::Entry] = &[("pod_types_are_current", pod_ty
 /// Only against the version the table was made from: other versions have other fields.
 fn pod_types_are_current(scenario: &Scenario<'_>) {
     let version = scenario.cluster().version().expect("a version").trim_start_matches('v').to_owned();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/inject/pod_types.txt");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/inject/kube/pod_types.txt");
     let committed = std::fs::read_to_string(&path).expect("the table");
     let update = std::env::var_os("UPDATE_POD_TYPES").is_some();
     if !update && !committed.lines().next().is_some_and(|line| line.ends_with(&format!(" {version}."))) {
@@ -21,6 +21,6 @@ fn pod_types_are_current(scenario: &Scenario<'_>) {
     if update {
         std::fs::write(&path, current).expect("write the table");
     } else {
-        assert!(committed == current, "src/inject/pod_types.txt is stale; UPDATE_POD_TYPES=1 make e2e writes it anew");
+        assert!(committed == current, "src/inject/kube/pod_types.txt is stale; UPDATE_POD_TYPES=1 make e2e writes it anew");
     }
 }

@@ -148,8 +148,9 @@ pub(crate) fn token(scenario: &Scenario<'_>, account: &str) -> String {
 
 /// Creates what a rendered chart holds, in the scenario's namespace; kinds that the API server does not know are left out.
 pub(crate) fn documents(text: &str) -> Vec<(String, Value)> {
-    let parse = |(lines, text)| sidecar_injector::templates::manifest("chart", lines, text).expect("YAML");
-    let objects = sidecar_injector::templates::split(text).into_iter().map(parse);
+    let parse =
+        |(lines, text)| sidecar_injector::manifest::template_files::manifest("chart", lines, text).expect("YAML");
+    let objects = sidecar_injector::manifest::template_files::split(text).into_iter().map(parse);
     objects.filter_map(|object| Some((path_of(&object)?, object))).collect()
 }
 

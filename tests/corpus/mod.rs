@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use sidecar_injector::inject::keys::{Keys, PREFIX};
+use sidecar_injector::inject::settings::keys::{Keys, PREFIX};
 use sidecar_injector::inject::{Entry, Settings};
 
 /// The settings of a case; without a file the defaults.
@@ -69,7 +69,7 @@ impl CaseSettings {
 /// The shared values of a case.
 pub(crate) fn values(case: &Path) -> BTreeMap<String, String> {
     let Ok(text) = fs::read_to_string(case.join("values.yaml")) else { return BTreeMap::new() };
-    let document = sidecar_injector::templates::manifest("values.yaml", 0, &text).expect("YAML");
+    let document = sidecar_injector::manifest::template_files::manifest("values.yaml", 0, &text).expect("YAML");
     let pairs = document.as_object().expect("a map").iter();
     pairs.map(|(key, value)| (key.clone(), value.as_str().expect("a string").to_owned())).collect()
 }

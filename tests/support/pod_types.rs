@@ -1,4 +1,4 @@
-//! Makes the table of Pod field types (`src/inject/pod_types.txt`) from the OpenAPI document that an
+//! Makes the table of Pod field types (`src/inject/kube/pod_types.txt`) from the OpenAPI document that an
 //! API server publishes at `/openapi/v3/api/v1`.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::api::{Api, Refusal};
-use super::{Check, Found};
-use crate::inject::keys::Keys;
+use crate::commands::doctor::api::{Api, Refusal};
+use crate::commands::doctor::{Check, Found};
+use crate::inject::settings::keys::Keys;
 
 /// How many templates are tried: some need parameters, others allow only some namespaces.
 const TRIES: usize = 10;

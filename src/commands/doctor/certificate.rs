@@ -5,11 +5,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::Check;
-use super::api::Api;
-use super::installation::bundles;
-use super::replica::Replica;
 use crate::certs;
+use crate::commands::doctor::Check;
+use crate::commands::doctor::api::Api;
+use crate::commands::doctor::installation::bundles;
+use crate::commands::doctor::replica::Replica;
 
 /// Compares the Secret that the replica's certificate comes from with what webhook configurations trust.
 /// The API server calls it by the name `host`.

@@ -16,11 +16,11 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::Value;
 
-use self::api::Api;
-use self::replica::Replica;
-use super::Failure;
-use super::settings::KeysArgs;
-use crate::inject::keys::Keys;
+use crate::commands::Failure;
+use crate::commands::common::settings::KeysArgs;
+use crate::commands::doctor::api::Api;
+use crate::commands::doctor::replica::Replica;
+use crate::inject::settings::keys::Keys;
 
 /// Arguments of `doctor`.
 #[derive(Args, Debug)]

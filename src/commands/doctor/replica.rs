@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::api::{Api, Refusal};
-use crate::inject::keys::Keys;
+use crate::commands::doctor::api::{Api, Refusal};
+use crate::inject::settings::keys::Keys;
 
 /// The pod of a replica.
 pub(super) struct Replica {

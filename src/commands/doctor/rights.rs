@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::Check;
-use super::api::{Api, Refusal};
-use super::replica::Replica;
+use crate::commands::doctor::Check;
+use crate::commands::doctor::api::{Api, Refusal};
+use crate::commands::doctor::replica::Replica;
 
 /// One thing that the webhook needs to be allowed.
 struct Right {

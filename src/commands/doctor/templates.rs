@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use super::Check;
-use super::api::Api;
-use super::installation::items;
-use crate::inject::keys::Keys;
-use crate::inject::sources::Holder;
+use crate::commands::doctor::Check;
+use crate::commands::doctor::api::Api;
+use crate::commands::doctor::installation::items;
+use crate::inject::catalog::sources::Holder;
+use crate::inject::settings::keys::Keys;
 use crate::inject::template::Template;
-use crate::templates::of_config_map;
+use crate::manifest::template_files::of_config_map;
 
 /// Names of the templates that load, and what is to be said of them all.
 pub(super) async fn check(api: &Api, namespace: &str, keys: &Keys) -> (Vec<String>, Check) {

@@ -5,10 +5,10 @@
 use kube_cel::cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators};
 use kube_cel::cel::{IdedExpr, common::ast::SelectExpr};
 
-use super::functions::{ALLOWED, NAMESPACES, REGEX};
-use super::maps::{is_total, may_be_map};
-use super::{Fault, Names, Reads};
 use crate::inject::diagnostic::nearest;
+use crate::inject::expr::functions::{ALLOWED, NAMESPACES, REGEX};
+use crate::inject::expr::maps::{is_total, may_be_map};
+use crate::inject::expr::{Fault, Names, Reads};
 
 /// Most nodes of a tree, deepest nesting, most loops inside each other.
 const MAX_NODES: usize = 300;

@@ -14,7 +14,7 @@ use kube_cel::cel::extractors::This;
 use kube_cel::cel::objects::Key;
 use kube_cel::cel::{Context, ExecutionError, Value};
 
-use super::value::to_json;
+use crate::inject::expr::value::to_json;
 
 /// Longest text that a function makes, in bytes.
 const MAX_TEXT: usize = 64 * 1024;

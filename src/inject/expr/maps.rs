@@ -4,7 +4,7 @@
 use kube_cel::cel::IdedExpr;
 use kube_cel::cel::common::ast::{Expr, LiteralValue, operators};
 
-use super::Names;
+use crate::inject::expr::Names;
 
 /// Whether `range` is a map, as far as can be told; what is unknown counts as one.
 pub(super) fn may_be_map(range: &IdedExpr, names: &Names<'_>) -> bool {

@@ -5,6 +5,7 @@
 mod check;
 mod functions;
 mod maps;
+pub(crate) mod paths;
 mod scope;
 mod text;
 mod value;
@@ -15,9 +16,9 @@ use kube_cel::cel::common::ast::Expr;
 use kube_cel::cel::{IdedExpr, Program};
 use serde_json::Value as Json;
 
-use super::diagnostic::shown;
+use crate::inject::diagnostic::shown;
 
-pub(super) use scope::{Roots, Scope};
+pub(crate) use scope::{Roots, Scope};
 
 /// Longest expression, in bytes, and deepest nesting of its brackets: the parser descends that deep.
 const MAX_SOURCE: usize = 2 * 1024;
@@ -29,31 +30,31 @@ const PARSER_STACK: usize = 64 * 1024 * 1024;
 
 /// What expressions may name beside the pod.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Names<'n> {
+pub(crate) struct Names<'n> {
     /// Declared parameters, and whether they are maps.
-    pub(super) parameters: &'n [(&'n str, bool)],
+    pub(crate) parameters: &'n [(&'n str, bool)],
     /// Variables that stand before the expression.
-    pub(super) variables: &'n [String],
+    pub(crate) variables: &'n [String],
     /// Whether `container` is there.
-    pub(super) container: bool,
+    pub(crate) container: bool,
 }
 
 /// What expressions read.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Reads {
+pub(crate) struct Reads {
     /// Paths in the pod; an empty one is all of it.
-    pub(super) object: BTreeSet<Vec<String>>,
+    pub(crate) object: BTreeSet<Vec<String>>,
     /// Parameters.
-    pub(super) parameters: BTreeSet<String>,
+    pub(crate) parameters: BTreeSet<String>,
     /// Variables.
-    pub(super) variables: BTreeSet<String>,
+    pub(crate) variables: BTreeSet<String>,
     /// Keys of the shared values, unless all are read.
-    pub(super) values: BTreeSet<String>,
-    pub(super) all_values: bool,
+    pub(crate) values: BTreeSet<String>,
+    pub(crate) all_values: bool,
     /// The namespace of the pod.
-    pub(super) namespace: bool,
+    pub(crate) namespace: bool,
     /// The container an `if` is about.
-    pub(super) container: bool,
+    pub(crate) container: bool,
     /// Paths, from `object` or `container`, that make the expression fail where they are missing, and those it asks about first.
     direct: BTreeSet<Vec<String>>,
     guards: BTreeSet<Vec<String>>,
@@ -86,24 +87,24 @@ impl Reads {
 
     /// The paths that are read without asking whether they are there, below `object` or `container`. `[]` stands for an
     /// index.
-    pub(super) fn unguarded(&self) -> impl Iterator<Item = &[String]> {
+    pub(crate) fn unguarded(&self) -> impl Iterator<Item = &[String]> {
         self.direct.difference(&self.guards).map(Vec::as_slice)
     }
 
     /// Whether labels or annotations of the pod are read.
-    pub(super) fn reads_metadata(&self) -> bool {
+    pub(crate) fn reads_metadata(&self) -> bool {
         self.object
             .iter()
             .any(|path| path.is_empty() || path[0] == "metadata" && path.get(1).is_none_or(|f| f != "namespace"))
     }
 
     /// Notes that it is only evaluated where another expression holds, with what that one asks about.
-    pub(super) fn guard_with(&mut self, condition: &Self) {
+    pub(crate) fn guard_with(&mut self, condition: &Self) {
         self.guards.extend(condition.guards.iter().cloned());
     }
 
     /// Adds what another expression reads.
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.object.extend(other.object.iter().cloned());
         self.parameters.extend(other.parameters.iter().cloned());
         self.variables.extend(other.variables.iter().cloned());
@@ -119,11 +120,11 @@ impl Reads {
 
 /// What is wrong with an expression.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) message: String,
-    pub(super) help: String,
+pub(crate) struct Fault {
+    pub(crate) message: String,
+    pub(crate) help: String,
     /// Where in the string, in bytes.
-    pub(super) offset: usize,
+    pub(crate) offset: usize,
 }
 
 impl Fault {
@@ -134,10 +135,10 @@ impl Fault {
 
 /// One expression, checked.
 #[derive(Debug)]
-pub(super) struct Expression {
+pub(crate) struct Expression {
     source: String,
     tree: IdedExpr,
-    pub(super) reads: Reads,
+    pub(crate) reads: Reads,
 }
 
 impl Expression {
@@ -145,7 +146,7 @@ impl Expression {
     ///
     /// # Errors
     /// What is wrong with it, and where.
-    pub(super) fn compile(source: &str, names: &Names<'_>) -> Result<Self, Fault> {
+    pub(crate) fn compile(source: &str, names: &Names<'_>) -> Result<Self, Fault> {
         bounds(source)?;
         let parse = || {
             let program = Program::compile(source).map_err(|errors| syntax(source, &errors))?;
@@ -161,12 +162,12 @@ impl Expression {
     }
 
     /// The expression as it was written.
-    pub(super) fn source(&self) -> &str {
+    pub(crate) fn source(&self) -> &str {
         &self.source
     }
 
     /// Whether its result is that of a function.
-    pub(super) fn is_call_of(&self, function: &str) -> bool {
+    pub(crate) fn is_call_of(&self, function: &str) -> bool {
         matches!(&self.tree.expr, Expr::Call(call) if call.func_name == function && call.target.is_none())
     }
 }
@@ -233,7 +234,7 @@ enum Part {
 
 /// What a string of a template is.
 #[derive(Debug)]
-pub(super) enum Compiled {
+pub(crate) enum Compiled {
     /// Text without expressions, `$${` resolved.
     Plain(String),
     /// With expressions.
@@ -244,7 +245,7 @@ pub(super) enum Compiled {
 ///
 /// # Errors
 /// What is wrong with an expression in it; the offset is that in `text`.
-pub(super) fn compile(text: &str, names: &Names<'_>) -> Result<Compiled, Fault> {
+pub(crate) fn compile(text: &str, names: &Names<'_>) -> Result<Compiled, Fault> {
     if !text::has_marks(text) {
         return Ok(Compiled::Plain(text.to_owned()));
     }
@@ -271,7 +272,7 @@ pub(super) fn compile(text: &str, names: &Names<'_>) -> Result<Compiled, Fault> 
 
 impl Text {
     /// Its pieces in order: text, or an expression.
-    pub(super) fn pieces(&self) -> impl Iterator<Item = Result<&str, &Expression>> {
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Result<&str, &Expression>> {
         self.parts.iter().map(|part| match part {
             Part::Literal(text) => Ok(text.as_str()),
             Part::Expression(expression) => Err(expression.as_ref()),
@@ -279,7 +280,7 @@ impl Text {
     }
 
     /// Its expressions.
-    pub(super) fn expressions(&self) -> impl Iterator<Item = &Expression> {
+    pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expression> {
         self.parts.iter().filter_map(|part| match part {
             Part::Expression(expression) => Some(expression.as_ref()),
             Part::Literal(_) => None,
@@ -287,7 +288,7 @@ impl Text {
     }
 
     /// The text as it was written.
-    pub(super) fn source(&self) -> String {
+    pub(crate) fn source(&self) -> String {
         let part = |part: &Part| match part {
             Part::Literal(text) => text.replace("${", "$${"),
             Part::Expression(expression) => format!("${{{}}}", expression.source),
@@ -296,7 +297,7 @@ impl Text {
     }
 
     /// Whether it is one expression and nothing else: then the value keeps its type.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         matches!(self.parts[..], [Part::Expression(_)])
     }
 
@@ -304,7 +305,7 @@ impl Text {
     ///
     /// # Errors
     /// Why an expression failed, as a sentence without full stop.
-    pub(super) fn evaluate(&self, scope: &Scope<'_>) -> Result<Json, String> {
+    pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Result<Json, String> {
         if let [Part::Expression(expression)] = &self.parts[..] {
             return scope.evaluate(expression);
         }

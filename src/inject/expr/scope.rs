@@ -7,37 +7,37 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use kube_cel::cel::{Context, ExecutionError, Value};
 use serde_json::Value as Json;
 
-use super::{Expression, Reads, check, failed, functions, value};
 use crate::inject::diagnostic::shown;
+use crate::inject::expr::{Expression, Reads, check, failed, functions, value};
 
 /// Most steps of all loops of an expression together. The library copies the list that a loop makes at each
 /// step, so a step counts as often as there are values to copy.
 const MAX_STEPS: usize = 1_000_000;
 
 /// What the expressions of one template see of one request.
-pub(in crate::inject) struct Scope<'t> {
+pub(crate) struct Scope<'t> {
     roots: Vec<(&'static str, Value)>,
     variables: &'t [(String, Expression)],
     known: RefCell<BTreeMap<String, Result<Value, String>>>,
 }
 
 /// The values of a scope, as JSON; what is not read may be null.
-pub(in crate::inject) struct Roots<'r> {
+pub(crate) struct Roots<'r> {
     /// The pod, as far as it is read.
-    pub(in crate::inject) object: &'r Json,
+    pub(crate) object: &'r Json,
     /// Labels and annotations of the pod are taken from it.
-    pub(in crate::inject) request: &'r Json,
+    pub(crate) request: &'r Json,
     /// Every declared parameter; null if it is not set.
-    pub(in crate::inject) params: &'r Json,
+    pub(crate) params: &'r Json,
     /// The shared values.
-    pub(in crate::inject) values: &'r Json,
+    pub(crate) values: &'r Json,
     /// The pod's namespace.
-    pub(in crate::inject) namespace: &'r Json,
+    pub(crate) namespace: &'r Json,
 }
 
 impl<'t> Scope<'t> {
     /// A scope with the template's variables, which are evaluated when they are first read.
-    pub(in crate::inject) fn new(roots: &Roots<'_>, variables: &'t [(String, Expression)]) -> Self {
+    pub(crate) fn new(roots: &Roots<'_>, variables: &'t [(String, Expression)]) -> Self {
         let metadata = &roots.object["metadata"];
         let roots = [
             ("object", roots.object),
@@ -53,7 +53,7 @@ impl<'t> Scope<'t> {
     }
 
     /// Evaluates the variables that an expression reads, so that scopes made of this one need not.
-    pub(in crate::inject) fn prepare(&self, expression: &Expression) {
+    pub(crate) fn prepare(&self, expression: &Expression) {
         for name in &expression.reads.variables {
             // What fails is told where it is read.
             let _ = self.variable(name);
@@ -61,7 +61,7 @@ impl<'t> Scope<'t> {
     }
 
     /// The same with `container` set.
-    pub(in crate::inject) fn with_container(&self, container: &Json) -> Self {
+    pub(crate) fn with_container(&self, container: &Json) -> Self {
         let mut roots = self.roots.clone();
         roots.push(("container", value::to_cel(container)));
         Self { roots, variables: self.variables, known: RefCell::new(self.known.borrow().clone()) }
@@ -71,7 +71,7 @@ impl<'t> Scope<'t> {
     ///
     /// # Errors
     /// Why it failed, as a sentence without full stop.
-    pub(in crate::inject) fn evaluate(&self, expression: &Expression) -> Result<Json, String> {
+    pub(crate) fn evaluate(&self, expression: &Expression) -> Result<Json, String> {
         value::to_json(&self.value(expression)?).map_err(|why| failed(expression, &why))
     }
 
@@ -79,7 +79,7 @@ impl<'t> Scope<'t> {
     ///
     /// # Errors
     /// Why it failed, or that it is no boolean.
-    pub(in crate::inject) fn holds(&self, condition: &Expression) -> Result<bool, String> {
+    pub(crate) fn holds(&self, condition: &Expression) -> Result<bool, String> {
         match self.value(condition)? {
             Value::Bool(value) => Ok(value),
             other => Err(failed(condition, &format!("a condition is true or false, not a {}", other.type_of()))),

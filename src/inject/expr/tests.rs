@@ -1,4 +1,4 @@
-use super::*;
+use crate::inject::expr::*;
 use serde_json::json;
 
 const NAMES: Names<'_> =

@@ -3,34 +3,34 @@
 
 use serde_json::{Value as Json, json};
 
-use super::super::app_containers::{AppChange, Append, Member, Mount, is_literal, matches};
-use super::super::defaults::equal;
-use super::super::diagnostic::shown;
-use super::super::pod::Container;
-use super::super::reason::Reason;
-use super::super::template::Clash;
-use super::{Plan, Problem, Ready, Target};
+use crate::inject::decision::reason::Reason;
+use crate::inject::diagnostic::shown;
+use crate::inject::kube::defaults::equal;
+use crate::inject::plan::{Plan, Problem, Ready, Target};
+use crate::inject::review::pod::Container;
+use crate::inject::template::Clash;
+use crate::inject::template::body::app_containers::{AppChange, Append, Member, Mount, is_literal, matches};
 
 /// One of the pod's own containers and what joins it.
 #[derive(Clone, Debug)]
-pub(in crate::inject) struct AppContainer<'r> {
-    pub(in crate::inject) init: bool,
-    pub(in crate::inject) index: usize,
-    pub(in crate::inject) name: &'r str,
+pub(crate) struct AppContainer<'r> {
+    pub(crate) init: bool,
+    pub(crate) index: usize,
+    pub(crate) name: &'r str,
     /// What it has; `None` where the list does not exist.
-    pub(in crate::inject) own: Own,
-    pub(in crate::inject) env: Vec<EnvAddition<'r>>,
-    pub(in crate::inject) env_from: Vec<&'r Json>,
-    pub(in crate::inject) mounts: Vec<&'r Mount>,
+    pub(crate) own: Own,
+    pub(crate) env: Vec<EnvAddition<'r>>,
+    pub(crate) env_from: Vec<&'r Json>,
+    pub(crate) mounts: Vec<&'r Mount>,
     /// New values of its own variables, by index.
-    pub(in crate::inject) values: Vec<(usize, String)>,
+    pub(crate) values: Vec<(usize, String)>,
     /// Which template has added a variable or a path.
     added_by: Vec<(&'r str, &'r str)>,
 }
 
 /// A variable that is added.
 #[derive(Clone, Debug)]
-pub(in crate::inject) enum EnvAddition<'r> {
+pub(crate) enum EnvAddition<'r> {
     /// As the template has it.
     Constant(&'r Member),
     /// Put together by several `appendEnv`.
@@ -46,7 +46,7 @@ impl EnvAddition<'_> {
     }
 
     /// The item as JSON.
-    pub(in crate::inject) fn json(&self) -> Json {
+    pub(crate) fn json(&self) -> Json {
         match self {
             Self::Constant(member) => member.value.clone(),
             Self::Joined { name, value } => json!({"name": name, "value": value}),
@@ -56,21 +56,21 @@ impl EnvAddition<'_> {
 
 /// The lists of a container that can grow.
 #[derive(Clone, Debug, Default)]
-pub(in crate::inject) struct Own {
-    pub(in crate::inject) env: Option<Vec<Json>>,
-    pub(in crate::inject) env_from: Option<Vec<Json>>,
-    pub(in crate::inject) mounts: Option<Vec<Json>>,
-    pub(in crate::inject) devices: Option<Vec<Json>>,
+pub(crate) struct Own {
+    pub(crate) env: Option<Vec<Json>>,
+    pub(crate) env_from: Option<Vec<Json>>,
+    pub(crate) mounts: Option<Vec<Json>>,
+    pub(crate) devices: Option<Vec<Json>>,
 }
 
 /// What one template adds to one container.
 #[derive(Debug)]
-pub(in crate::inject) struct AppAdded<'r> {
-    pub(in crate::inject) container: &'r str,
-    pub(in crate::inject) env: Vec<&'r str>,
-    pub(in crate::inject) env_from: Vec<&'r Json>,
-    pub(in crate::inject) mounts: Vec<&'r Mount>,
-    pub(in crate::inject) appended: Vec<(&'r str, String)>,
+pub(crate) struct AppAdded<'r> {
+    pub(crate) container: &'r str,
+    pub(crate) env: Vec<&'r str>,
+    pub(crate) env_from: Vec<&'r Json>,
+    pub(crate) mounts: Vec<&'r Mount>,
+    pub(crate) appended: Vec<(&'r str, String)>,
 }
 
 /// What a template comes to for the pod's own containers.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::{Placed, Plan, Target, find};
+use crate::inject::plan::{Placed, Plan, Target, find};
 
 /// kubectl's choice of a container where none is named; without it the first one.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
@@ -16,7 +16,7 @@ const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-loca
 
 impl<'r> Plan<'r> {
     /// Does what needs all templates to be placed.
-    pub(in crate::inject) fn finish(&mut self, pod: &Target<'r>) {
+    pub(crate) fn finish(&mut self, pod: &Target<'r>) {
         self.keep_default_container(pod);
         self.let_evict(pod);
     }

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use super::super::defaults::equal;
-use super::super::diagnostic::shown;
-use super::super::item::{Item, Port};
-use super::super::reason::Reason;
-use super::super::template::{Clash, HostNetwork, OnConflict};
-use super::{Placed, Plan, Problem, Ready, Target, app};
+use crate::inject::decision::reason::Reason;
+use crate::inject::diagnostic::shown;
+use crate::inject::kube::defaults::equal;
+use crate::inject::plan::{Placed, Plan, Problem, Ready, Target, app};
+use crate::inject::template::body::item::{Item, Port};
+use crate::inject::template::{Clash, HostNetwork, OnConflict};
 
 /// What can be added of a template's lists.
 #[derive(Default)]

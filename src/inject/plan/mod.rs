@@ -7,6 +7,8 @@
 mod app;
 mod finish;
 mod fit;
+pub(crate) mod order;
+pub(crate) mod patch;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,39 +16,39 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::additions::Additions;
-use super::arrangement::Arrangement;
-use super::defaults;
-use super::diagnostic::shown;
-use super::item::Item;
-use super::paths::Paths;
-use super::pod::{Metadata, Spec};
-use super::pod_level::{Operation, PodLevel};
-use super::reason::Reason;
-use super::review::Request;
-use super::template::{Clash, Mode, OnConflict, Position, Template};
+use crate::inject::decision::reason::Reason;
+use crate::inject::diagnostic::shown;
+use crate::inject::expr::paths::Paths;
+use crate::inject::kube::defaults;
+use crate::inject::plan::fit::Fit;
+use crate::inject::plan::order::Arrangement;
+use crate::inject::review::Request;
+use crate::inject::review::pod::{Metadata, Spec};
+use crate::inject::template::body::additions::Additions;
+use crate::inject::template::body::item::Item;
+use crate::inject::template::body::pod_fields::{Operation, PodLevel};
+use crate::inject::template::{Clash, Mode, OnConflict, Position, Template};
 
-pub(super) use app::{AppAdded, AppContainer, EnvAddition};
-use fit::Fit;
+pub(crate) use app::{AppAdded, AppContainer, EnvAddition};
 
 /// A template evaluated for the pod.
 #[derive(Debug)]
-pub(super) struct Ready<'c> {
-    pub(super) template: &'c Template,
-    pub(super) additions: Arc<Additions>,
+pub(crate) struct Ready<'c> {
+    pub(crate) template: &'c Template,
+    pub(crate) additions: Arc<Additions>,
     /// The template's hash, with the parameters and values that were used.
-    pub(super) hash: Cow<'c, str>,
+    pub(crate) hash: Cow<'c, str>,
     /// What the pod made different from what the template says.
-    pub(super) changes: Vec<String>,
+    pub(crate) changes: Vec<String>,
     /// What happens where the pod has something already.
-    pub(super) on_conflict: OnConflict,
+    pub(crate) on_conflict: OnConflict,
     /// Whether it is only asked if everything is there: then a variable that ends with what would be appended is.
-    pub(super) verifies: bool,
+    pub(crate) verifies: bool,
 }
 
 /// Whether anything of a template is missing from a pod that has it. Its containers are left out of the question: they
 /// are looked up by name.
-pub(super) fn would_add(ready: &Ready<'_>, pod: &Target<'_>) -> bool {
+pub(crate) fn would_add(ready: &Ready<'_>, pod: &Target<'_>) -> bool {
     let ready = Ready {
         template: ready.template,
         additions: Arc::clone(&ready.additions),
@@ -62,42 +64,42 @@ pub(super) fn would_add(ready: &Ready<'_>, pod: &Target<'_>) -> bool {
 
 /// The additions, in the order in which they will stand in the pod.
 #[derive(Debug, Default)]
-pub(super) struct Plan<'r> {
-    pub(super) init_containers: Arrangement<'r>,
-    pub(super) containers: Arrangement<'r>,
-    pub(super) volumes: Vec<&'r Item>,
-    pub(super) image_pull_secrets: Vec<&'r Item>,
-    pub(super) labels: Vec<(&'r str, &'r str)>,
-    pub(super) annotations: Vec<(&'r str, Cow<'r, str>)>,
+pub(crate) struct Plan<'r> {
+    pub(crate) init_containers: Arrangement<'r>,
+    pub(crate) containers: Arrangement<'r>,
+    pub(crate) volumes: Vec<&'r Item>,
+    pub(crate) image_pull_secrets: Vec<&'r Item>,
+    pub(crate) labels: Vec<(&'r str, &'r str)>,
+    pub(crate) annotations: Vec<(&'r str, Cow<'r, str>)>,
     /// Pod-level fields, once a template has some.
-    pub(super) pod_level: Option<PodLevel>,
+    pub(crate) pod_level: Option<PodLevel>,
     /// The pod's own containers that get something.
-    pub(super) app_containers: Vec<AppContainer<'r>>,
+    pub(crate) app_containers: Vec<AppContainer<'r>>,
     /// The placed templates in order.
-    pub(super) placed: Vec<Placed<'r>>,
+    pub(crate) placed: Vec<Placed<'r>>,
     /// What is done otherwise than somebody may expect.
-    pub(super) warnings: Vec<Warning<'r>>,
+    pub(crate) warnings: Vec<Warning<'r>>,
 }
 
 /// A placed template and the part of it that was missing from the pod.
 #[derive(Debug)]
-pub(super) struct Placed<'r> {
-    pub(super) ready: &'r Ready<'r>,
-    pub(super) init_containers: Vec<Arc<Item>>,
-    pub(super) containers: Vec<Arc<Item>>,
-    pub(super) volumes: Vec<&'r Item>,
-    pub(super) image_pull_secrets: Vec<&'r str>,
-    pub(super) labels: Vec<&'r str>,
-    pub(super) annotations: Vec<&'r str>,
-    pub(super) app_containers: Vec<AppAdded<'r>>,
-    pub(super) pod: Vec<Operation>,
+pub(crate) struct Placed<'r> {
+    pub(crate) ready: &'r Ready<'r>,
+    pub(crate) init_containers: Vec<Arc<Item>>,
+    pub(crate) containers: Vec<Arc<Item>>,
+    pub(crate) volumes: Vec<&'r Item>,
+    pub(crate) image_pull_secrets: Vec<&'r str>,
+    pub(crate) labels: Vec<&'r str>,
+    pub(crate) annotations: Vec<&'r str>,
+    pub(crate) app_containers: Vec<AppAdded<'r>>,
+    pub(crate) pod: Vec<Operation>,
     /// Pointer in the pod -> what stood there before.
-    pub(super) replaced: BTreeMap<String, Json>,
+    pub(crate) replaced: BTreeMap<String, Json>,
 }
 
 impl Placed<'_> {
     /// Whether nothing of the template was missing.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.init_containers.is_empty() && self.containers.is_empty() && self.has_only_containers()
     }
 
@@ -114,44 +116,46 @@ impl Placed<'_> {
 
 /// Something worth knowing that is no problem.
 #[derive(Debug)]
-pub(super) struct Warning<'r> {
-    pub(super) template: &'r str,
-    pub(super) reason: Reason,
-    pub(super) what: String,
+pub(crate) struct Warning<'r> {
+    pub(crate) template: &'r str,
+    pub(crate) reason: Reason,
+    pub(crate) what: String,
 }
 
 /// Why a template cannot be applied to the pod.
 #[derive(Debug)]
-pub(super) struct Problem {
-    pub(super) reason: Reason,
+pub(crate) struct Problem {
+    pub(crate) reason: Reason,
     /// What and why, a sentence without its full stop.
-    pub(super) what: String,
+    pub(crate) what: String,
     /// Where to change it, a sentence.
-    pub(super) fix: &'static str,
+    pub(crate) fix: &'static str,
 }
 
 /// The pod the plan is for.
 #[derive(Clone, Copy)]
-pub(super) struct Target<'p> {
-    pub(super) request: &'p Request<'p>,
+pub(crate) struct Target<'p> {
+    pub(crate) request: &'p Request<'p>,
     /// Volumes of the pod that a status says are shared.
-    pub(super) shared: &'p [&'p str],
-    pub(super) metadata: &'p Metadata<'p>,
-    pub(super) spec: &'p Spec<'p>,
+    pub(crate) shared: &'p [&'p str],
+    pub(crate) metadata: &'p Metadata<'p>,
+    pub(crate) spec: &'p Spec<'p>,
     /// Whether the pod is a Job's, which ends when its containers do.
-    pub(super) of_job: bool,
+    pub(crate) of_job: bool,
     /// Containers of the pod that are not the application's: somebody's sidecars.
-    pub(super) foreign: &'p [&'p str],
+    pub(crate) foreign: &'p [&'p str],
     /// Those that only a status says so of, which can be forged: no reason to leave a required template's changes out.
-    pub(super) listed: &'p [&'p str],
+    pub(crate) listed: &'p [&'p str],
     /// Volumes the pod will have that its spec does not list: claim templates of a `StatefulSet`.
-    pub(super) claims: &'p [String],
+    pub(crate) claims: &'p [String],
 }
 
 impl<'r> Plan<'r> {
     /// The pod as it is.
-    pub(super) fn of(pod: &Target<'r>) -> Self {
-        let names = |list: &'r Option<Vec<super::pod::Container<'r>>>| list.iter().flatten().map(|c| c.name.as_str());
+    pub(crate) fn of(pod: &Target<'r>) -> Self {
+        let names = |list: &'r Option<Vec<crate::inject::review::pod::Container<'r>>>| {
+            list.iter().flatten().map(|c| c.name.as_str())
+        };
         Self {
             init_containers: Arrangement::of(names(&pod.spec.init_containers)),
             containers: Arrangement::of(names(&pod.spec.containers)),
@@ -160,7 +164,7 @@ impl<'r> Plan<'r> {
     }
 
     /// Places a template, or tells everything that stands in its way.
-    pub(super) fn place(&mut self, ready: &'r Ready<'r>, pod: &Target<'r>) -> Vec<Problem> {
+    pub(crate) fn place(&mut self, ready: &'r Ready<'r>, pod: &Target<'r>) -> Vec<Problem> {
         let mut fit = Fit::of(self, ready, pod);
         let app = app::change(self, ready, pod);
         fit.keep_mounted(ready, &app);
@@ -331,7 +335,7 @@ impl<'r> Plan<'r> {
 
     /// The volumes that `template` mounts and that nobody has: neither the pod nor any template placed. Asked
     /// when all are placed, so that the order of the request does not matter.
-    pub(super) fn missing_volumes(&self, ready: &Ready<'_>, pod: &Target<'_>) -> Vec<Problem> {
+    pub(crate) fn missing_volumes(&self, ready: &Ready<'_>, pod: &Target<'_>) -> Vec<Problem> {
         let mut missing: Vec<&str> = Vec::new();
         let mut problems = Vec::new();
         let placed = self.placed.iter().find(|placed| std::ptr::eq(placed.ready, ready));

@@ -1,10 +1,10 @@
 //! `autoInject`: which pods a template chooses itself. It reads what is written; who is chosen is decided elsewhere.
 
-use super::super::expr::{Expression, Names};
-use super::super::paths::Paths;
-use super::super::pod_types::Checker;
-use super::super::selector::Selector;
-use super::super::yaml::{Node, Value};
+use crate::inject::document::yaml::{Node, Value};
+use crate::inject::expr::paths::Paths;
+use crate::inject::expr::{Expression, Names};
+use crate::inject::kube::types::Checker;
+use crate::inject::template::selector::Selector;
 
 /// Which pods a template chooses itself.
 #[derive(Debug, Default)]
@@ -14,10 +14,10 @@ pub struct AutoInject {
     /// Labels of its namespace.
     pub namespaces: Selector,
     /// Evaluated where both match.
-    pub(in crate::inject) condition: Option<Expression>,
+    pub(crate) condition: Option<Expression>,
     /// What the condition reads of the pod, with the variables that it may use.
-    pub(in crate::inject) paths: Paths,
-    pub(in crate::inject) reads_namespace: bool,
+    pub(crate) paths: Paths,
+    pub(crate) reads_namespace: bool,
 }
 
 pub(super) fn read(checker: &mut Checker<'_>, node: &Node, variables: &[(String, Expression)]) -> AutoInject {

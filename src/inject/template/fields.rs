@@ -1,11 +1,11 @@
 //! The small fields of a template: words with a few values, names and versions, and how each is read.
 
-use super::super::diagnostic::shown;
-use super::super::item::Position;
-use super::super::pod_types::Checker;
-use super::super::select::{RESERVED, is_version};
-use super::super::syntax;
-use super::super::yaml::{Node, Value};
+use crate::inject::diagnostic::shown;
+use crate::inject::document::yaml::{Node, Value};
+use crate::inject::kube::names;
+use crate::inject::kube::types::Checker;
+use crate::inject::select::request::{RESERVED, is_version};
+use crate::inject::template::body::item::Position;
 use serde_json::Value as Json;
 
 /// How sidecars run.
@@ -78,7 +78,7 @@ impl Default for OnConflict {
 }
 
 impl OnConflict {
-    pub(in crate::inject) fn all(clash: Clash) -> Self {
+    pub(crate) fn all(clash: Clash) -> Self {
         Self {
             containers: clash,
             volumes: clash,
@@ -125,7 +125,7 @@ pub(super) fn name(checker: &mut Checker<'_>, node: Option<&Node>, document: &No
     };
     if RESERVED.contains(&name.as_str()) {
         checker.error(span, format!("\"{name}\" is reserved and cannot name a template"), "");
-    } else if !syntax::is_label(&name) {
+    } else if !names::is_label(&name) {
         let message = format!("\"{}\" cannot name a template", shown(&name, 80));
         checker.error(span, message, "use 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit");
     }
@@ -148,7 +148,7 @@ pub(super) fn version(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<
 }
 
 /// Reads where containers go: `first`, `last`, `{before: NAME}` or `{after: NAME}`.
-pub(in crate::inject) fn position(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<Position> {
+pub(crate) fn position(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<Position> {
     let Some(Node { value: Value::Map(entries), span, .. }) = node else {
         return word(checker, node, "position", &[("first", Position::First), ("last", Position::Last)]);
     };

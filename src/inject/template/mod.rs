@@ -2,31 +2,34 @@
 //! here, once, so that a request only copies it. It must not know pods or catalogs.
 
 mod auto_inject;
+pub(crate) mod body;
 mod fields;
+pub mod parameter;
+pub mod pod_security;
+pub mod selector;
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
-use super::additions::Additions;
-use super::blueprint::Blueprint;
-use super::compile;
-use super::diagnostic::{Diagnostic, Source, nearest};
-use super::expr::{Expression, Names, Reads, Scope};
-use super::keys::Keys;
-use super::parameter::{self, Parameter};
-use super::paths::Paths;
-use super::pod_types::Checker;
-use super::security::{self, Profile};
-use super::selector::Selector;
-use super::yaml::{self, Node, Value};
+use crate::inject::diagnostic::{Diagnostic, Source, nearest};
+use crate::inject::document::yaml::{self, Node, Value};
+use crate::inject::expr::paths::Paths;
+use crate::inject::expr::{Expression, Names, Reads, Scope};
+use crate::inject::kube::types::Checker;
+use crate::inject::settings::keys::Keys;
+use crate::inject::template::body::additions::Additions;
+use crate::inject::template::body::{Blueprint, compile};
+use crate::inject::template::fields::{name, on_conflict, string, version, word};
+use crate::inject::template::parameter::Parameter;
+use crate::inject::template::pod_security::Profile;
+use crate::inject::template::selector::Selector;
 
-pub use super::item::Position;
+pub use crate::inject::template::body::item::Position;
 pub use auto_inject::AutoInject;
-pub(super) use fields::position;
+pub(crate) use fields::position;
 pub use fields::{Clash, HostNetwork, Mode, OnConflict, OnProblem};
-use fields::{name, on_conflict, string, version, word};
 
 /// What is added to a pod under one name.
 #[derive(Debug)]
@@ -65,7 +68,7 @@ pub struct Template {
     /// Rules of lint that it breaks on purpose.
     silenced: Vec<String>,
     /// Expressions where a profile other than privileged allows none.
-    pub(super) sensitive: Vec<Diagnostic>,
+    pub(crate) sensitive: Vec<Diagnostic>,
     /// Identifies everything above that affects a pod: 16 hexadecimal digits.
     pub hash: String,
 }
@@ -130,7 +133,7 @@ impl Template {
     }
 
     /// What its expressions read.
-    pub(super) fn reads(&self) -> &Reads {
+    pub(crate) fn reads(&self) -> &Reads {
         &self.blueprint.reads
     }
 
@@ -143,7 +146,7 @@ impl Template {
     /// The first thing in it, expressions left aside, that a level of the Pod Security Standards does not allow.
     #[must_use]
     pub fn beyond(&self, profile: Profile) -> Option<String> {
-        security::violation(profile, &self.blueprint.known(), &Json::Null)
+        pod_security::violation(profile, &self.blueprint.known(), &Json::Null)
     }
 
     /// Whether it chooses the pod's ServiceAccount.
@@ -164,42 +167,42 @@ impl Template {
     }
 
     /// Kind and name of everything with a name of its own that pods may get, and what is shared under it.
-    pub(super) fn literal_names(&self) -> impl Iterator<Item = (&'static str, String, Option<Json>)> {
+    pub(crate) fn literal_names(&self) -> impl Iterator<Item = (&'static str, String, Option<Json>)> {
         self.blueprint.literal_names()
     }
 
     /// The names of its containers that every pod gets.
-    pub(super) fn literal_containers(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn literal_containers(&self) -> impl Iterator<Item = &str> {
         self.blueprint.literal_containers()
     }
 
     /// The names of its containers that are spelt out, also of those that only some pods get.
-    pub(super) fn container_names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn container_names(&self) -> impl Iterator<Item = &str> {
         self.blueprint.container_names()
     }
 
     /// Whether an expression names one of its containers.
-    pub(super) fn names_containers_by_expression(&self) -> bool {
+    pub(crate) fn names_containers_by_expression(&self) -> bool {
         self.blueprint.names_containers_by_expression()
     }
 
     /// Whether it means to share a volume.
-    pub(super) fn shares(&self, volume: &str) -> bool {
+    pub(crate) fn shares(&self, volume: &str) -> bool {
         self.blueprint.shares(volume)
     }
 
     /// The members of the pod that its expressions read.
-    pub(super) fn paths(&self) -> &Paths {
+    pub(crate) fn paths(&self) -> &Paths {
         &self.paths
     }
 
     /// The variables that its expressions may name.
-    pub(super) fn variables(&self) -> &[(String, Expression)] {
+    pub(crate) fn variables(&self) -> &[(String, Expression)] {
         &self.variables
     }
 
     /// What is added to any pod, if it is the same for every one.
-    pub(super) fn constant(&self) -> Option<&Arc<Additions>> {
+    pub(crate) fn constant(&self) -> Option<&Arc<Additions>> {
         self.constant.as_ref()
     }
 
@@ -207,7 +210,7 @@ impl Template {
     ///
     /// # Errors
     /// Every expression that failed, each a sentence without full stop.
-    pub(super) fn evaluate(&self, scope: &Scope<'_>, object: &Json) -> Result<Additions, Vec<String>> {
+    pub(crate) fn evaluate(&self, scope: &Scope<'_>, object: &Json) -> Result<Additions, Vec<String>> {
         self.blueprint.evaluate(scope, object)
     }
 
@@ -228,7 +231,7 @@ impl Template {
 }
 
 /// 16 hexadecimal digits that stand for `text`.
-pub(super) fn hash(text: &str) -> String {
+pub(crate) fn hash(text: &str) -> String {
     Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -1,0 +1,153 @@
+//! What decides on the pods of manifests, the same for every command that does: templates, shared values, namespaces and
+//! settings, from files.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use clap::Args;
+
+use crate::commands::Failure;
+use crate::commands::common::manifests::{self, Document, File};
+use crate::commands::common::settings::SettingsArgs;
+use crate::inject::catalog::Catalog;
+use crate::inject::catalog::namespaces::Namespaces;
+use crate::inject::catalog::sources::{Holder, Rules, Sources};
+use crate::inject::decision::Decision;
+use crate::inject::decision::trace::Trace;
+use crate::inject::kube::defaults;
+use crate::inject::review::pod::{Pod, Text};
+use crate::inject::review::{Request, Target, Version};
+use crate::inject::settings::keys::Keys;
+use crate::inject::{self, Entry, Settings};
+use crate::manifest::workload::PodTemplate;
+use crate::manifest::{template_files, value_files};
+
+/// Arguments that say what decides, and on which manifests.
+#[derive(Args, Debug)]
+pub(in crate::commands) struct DecideArgs {
+    /// Manifest to read, or - for stdin (repeatable)
+    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// File or folder of templates (repeatable)
+    #[arg(long, value_name = "PATH", required = true, env = "SIDECAR_INJECTOR_TEMPLATES", value_delimiter = ',')]
+    templates: Vec<PathBuf>,
+    /// Shared values of templates: a file of KEY: VALUE pairs, or a ConfigMap (repeatable)
+    #[arg(long, value_name = "FILE")]
+    values: Vec<PathBuf>,
+    /// Decide as the policy webhook: namespace defaults and autoInject reach pods that say nothing
+    #[arg(long)]
+    policy: bool,
+    /// Namespace of manifests that name none
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// The files that could be read, and why the first other could not.
+pub(in crate::commands) struct Read {
+    pub(in crate::commands) files: Vec<File>,
+    pub(in crate::commands) unread: Option<anyhow::Error>,
+}
+
+impl DecideArgs {
+    /// The settings.
+    pub(in crate::commands) fn settings(&self) -> Result<Settings, Failure> {
+        self.settings.settings().map_err(|error| Failure::Usage(error.to_string()))
+    }
+
+    /// Reads the manifests.
+    pub(in crate::commands) fn read(&self) -> Result<Read, Failure> {
+        let mut read = Read { files: Vec::new(), unread: None };
+        for path in manifests::files(&self.files)? {
+            match manifests::read(&path) {
+                Ok(file) => read.files.push(file),
+                // The others are looked at all the same: one run tells everything.
+                Err(error) => drop(read.unread.get_or_insert(error)),
+            }
+        }
+        Ok(read)
+    }
+
+    /// What decides, given the documents that may be namespaces.
+    pub(in crate::commands) fn decider(
+        &self,
+        settings: Settings,
+        documents: &[Vec<Document<'_>>],
+    ) -> Result<Decider<'_>, Failure> {
+        let namespaces = documents.iter().flatten().filter_map(|document| value_files::namespace(&document.value));
+        let namespaces = Namespaces { watched: false, known: namespaces.collect() };
+        let catalog = load(&self.templates, &self.values, &settings.keys)?.with_namespaces(Arc::new(namespaces));
+        let entry = if self.policy { Entry::Policy } else { Entry::Requests };
+        Ok(Decider { catalog, settings, entry, namespace: &self.namespace })
+    }
+}
+
+/// What decides on pods.
+pub(in crate::commands) struct Decider<'a> {
+    catalog: Catalog,
+    pub(in crate::commands) settings: Settings,
+    entry: Entry,
+    /// Of manifests that name none.
+    namespace: &'a str,
+}
+
+fn load(paths: &[PathBuf], values: &[PathBuf], keys: &Keys) -> Result<Catalog, Failure> {
+    if let Some(path) = paths.iter().chain(values).find(|path| !path.exists()) {
+        return Err(Failure::Io(anyhow!("{}: no such file or folder", path.display())));
+    }
+    let mut sources = Sources::with_rules(Rules::default(), keys.clone());
+    template_files::read(paths, &mut sources);
+    for path in values {
+        let holder = Holder { created: String::new(), name: path.display().to_string() };
+        let values = value_files::read(path).map_err(|error| Failure::Found(error.to_string()))?;
+        sources.set_values(&holder, Some(values));
+    }
+    let published = sources.catalog();
+    for warning in &published.warnings {
+        eprintln!("{warning}");
+    }
+    if published.errors.is_empty() {
+        return Ok(published.catalog);
+    }
+    let errors: Vec<String> = published.errors.iter().map(ToString::to_string).collect();
+    Err(Failure::Found(errors.join("\n")))
+}
+
+impl Decider<'_> {
+    /// The decision on a pod.
+    pub(in crate::commands) fn decide(&self, pod: &PodTemplate) -> Decision {
+        self.ask(pod, |request| inject::decide(request, self.entry, &self.catalog, &self.settings, &pod.embedding))
+    }
+
+    /// The decision on a pod, with everything that was looked at.
+    pub(in crate::commands) fn trace(&self, pod: &PodTemplate) -> (Decision, Trace) {
+        self.ask(pod, |request| inject::trace(request, self.entry, &self.catalog, &self.settings, &pod.embedding))
+    }
+
+    /// Asks as the API server would when the pod is created.
+    fn ask<T>(&self, pod: &PodTemplate, decide: impl FnOnce(&Request<'_>) -> T) -> T {
+        let text = |text: &'static str| Text(text.into());
+        let namespace = pod.namespace.as_deref().unwrap_or(self.namespace);
+        // Expressions see what they would see in the cluster; the user's document comes out without it.
+        let filled = serde_json::from_str(&pod.pod).unwrap_or_default();
+        let filled = defaults::fill(filled, namespace, &pod.embedding.claims).to_string();
+        let request = Request {
+            version: Version::default(),
+            uid: Text::default(),
+            target: Target {
+                operation: text("CREATE"),
+                group: text(""),
+                resource: text("pods"),
+                subresource: text(""),
+            },
+            namespace: Text(namespace.into()),
+            dry_run: false,
+            document: &filled,
+            at: &[],
+            pod: Some(Pod::parse(&pod.pod)),
+        };
+        decide(&request)
+    }
+}

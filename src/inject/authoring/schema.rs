@@ -1,0 +1,229 @@
+//! The JSON Schema (draft 2020-12) of a template, made of the same table of Pod fields that loading uses. Editors
+//! complete and check from it; loading checks more (expressions, names, what depends on each other).
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::inject::authoring::lint::RULES;
+use crate::inject::kube::types::fields_of;
+
+/// The schema.
+#[must_use]
+pub fn template() -> Json {
+    let mut definitions = Map::new();
+    definitions.insert("expression".into(), json!({"type": "string", "pattern": "\\$\\{"}));
+    for kind in
+        ["Container", "Volume", "LocalObjectReference", "EnvVar", "EnvFromSource", "VolumeMount", "VolumeDevice"]
+    {
+        define(kind, &mut definitions);
+    }
+    for kind in [
+        "PodSecurityContext",
+        "PodDNSConfig",
+        "Toleration",
+        "HostAlias",
+        "PodReadinessGate",
+        "LabelSelectorRequirement",
+    ] {
+        define(kind, &mut definitions);
+    }
+    definitions.insert("selector".into(), selector());
+    definitions.insert("position".into(), position());
+    definitions.insert("parameter".into(), parameter());
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "https://sidecar.io/schema/template-v1.json",
+        "title": "SidecarTemplate",
+        "description": "What sidecar-injector adds to pods that ask for it by name.",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": properties(),
+        "$defs": definitions,
+    })
+}
+
+fn properties() -> Json {
+    let described = |schema: Json, text: &str| {
+        let mut schema = schema;
+        schema["description"] = text.into();
+        schema
+    };
+    let list = |item: Json| json!({"type": ["array", "null"], "items": item});
+    let words = |words: &[&str]| json!({"enum": words});
+    let label = json!({"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"});
+    let strings = json!({"type": ["object", "null"], "additionalProperties": {"type": "string"}});
+    let rules: Map<String, Json> = RULES.iter().map(|rule| (rule.id.to_owned(), json!({"type": "string"}))).collect();
+    json!({
+        "apiVersion": {"const": "sidecar.io/v1"},
+        "kind": {"const": "SidecarTemplate"},
+        "name": described(label, "What pods ask for. Default: the file's or key's name without its ending."),
+        "version": described(
+            json!({"type": "string", "pattern": "^[A-Za-z0-9][-._A-Za-z0-9]{0,62}$"}),
+            "Asked for as NAME@VERSION. A string: as a number 4.10 would be 4.1.",
+        ),
+        "description": described(json!({"type": "string"}), "One line for people."),
+        "parameters": described(
+            json!({"type": "object", "propertyNames": {"pattern": "^[a-z][A-Za-z0-9]{0,62}$"}, "additionalProperties": {"$ref": "#/$defs/parameter"}}),
+            "What a pod may choose, with annotations TEMPLATE.sidecar.io/PARAMETER.",
+        ),
+        "variables": described(list(json!({
+            "type": "object", "required": ["name", "expression"], "additionalProperties": false,
+            "properties": {"name": {"type": "string"}, "expression": {"type": "string"}},
+        })), "Named CEL expressions; each may use those before it."),
+        "autoInject": described(json!({
+            "type": "object", "additionalProperties": false,
+            "properties": {
+                "podSelector": {"$ref": "#/$defs/selector"}, "namespaceSelector": {"$ref": "#/$defs/selector"},
+                "if": {"type": "string"},
+            },
+        }), "Pods that get the template without asking, in namespaces with policies."),
+        "onProblem": described(words(&["Deny", "Skip"]), "Whether a problem refuses the pod or leaves the template out."),
+        "required": described(json!({"type": "boolean"}), "Problems always refuse, and `false` on the pod does not stop autoInject."),
+        "allowedNamespaces": described(json!({"$ref": "#/$defs/selector"}), "Namespaces whose pods may ask for it."),
+        "mode": described(words(&["native", "container"]), "Sidecars as init containers that keep running, or as plain containers."),
+        "position": described(json!({"$ref": "#/$defs/position"}), "Where its containers go."),
+        "onConflict": described(json!({"anyOf": [
+            {"enum": ["Fail", "Keep"]},
+            {"type": "object", "additionalProperties": {"enum": ["Fail", "Keep"]},
+             "propertyNames": {"enum": ["containers", "volumes", "mounts", "hostPorts", "pod", "env", "labels", "annotations"]}},
+        ]}), "What happens where the pod has something already."),
+        "hostNetwork": described(words(&["refuse", "allow"]), "Pods on the node's network."),
+        "sidecars": described(list(container()), "Containers that keep running."),
+        "initContainers": described(list(container()), "Containers that end before the application starts."),
+        "appContainers": described(list(app_containers()), "Changes to the application's own containers."),
+        "volumes": described(list(volume()), "Volumes."),
+        "imagePullSecrets": described(list(with_if("LocalObjectReference", json!({}))), "Secrets with registry credentials."),
+        "metadata": described(json!({
+            "type": "object", "additionalProperties": false, "properties": {"labels": strings, "annotations": strings},
+        }), "Labels and annotations, added where the pod has none of that key."),
+        "pod": described(pod(), "Pod-level fields."),
+        "lint": described(
+            json!({"type": "object", "additionalProperties": false, "properties": rules}),
+            "Lint rules that are silenced, each with its reason.",
+        ),
+    })
+}
+
+/// An object of a Pod's type with the keys that templates add to it.
+fn with_if(kind: &str, more: Json) -> Json {
+    let mut own = json!({"if": {"type": ["string", "boolean"]}});
+    if let (Json::Object(own), Json::Object(more)) = (&mut own, more) {
+        own.extend(more);
+    }
+    json!({"allOf": [{"$ref": format!("#/$defs/{kind}")}, {"properties": own, "required": ["name"]}]})
+}
+
+fn container() -> Json {
+    with_if("Container", json!({"position": {"$ref": "#/$defs/position"}, "restartPolicy": false}))
+}
+
+fn volume() -> Json {
+    with_if(
+        "Volume",
+        json!({
+            "shared": {"type": "boolean"},
+            "files": {"type": "object", "additionalProperties": {"type": "string"}},
+        }),
+    )
+}
+
+fn app_containers() -> Json {
+    let of = |kind: &str| json!({"type": ["array", "null"], "items": {"$ref": format!("#/$defs/{kind}")}});
+    let globs = json!({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"$ref": "#/$defs/expression"}]});
+    json!({
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "select": {
+                "type": "object", "additionalProperties": false,
+                "properties": {"in": {"enum": ["containers", "initContainers", "all"]}, "names": globs, "except": globs},
+            },
+            "if": {"type": ["string", "boolean"]},
+            "env": of("EnvVar"), "envFrom": of("EnvFromSource"),
+            "volumeMounts": of("VolumeMount"), "volumeDevices": of("VolumeDevice"),
+            "appendEnv": {"type": "array", "items": {
+                "type": "object", "required": ["name", "value"], "additionalProperties": false,
+                "properties": {"name": {"type": "string"}, "value": {"type": "string"}, "separator": {"type": "string"}},
+            }},
+        },
+    })
+}
+
+fn pod() -> Json {
+    let properties: Map<String, Json> = crate::inject::template::body::pod_fields::types()
+        .map(|(name, kind)| (name.to_owned(), of_kind(kind)))
+        .collect();
+    json!({"type": "object", "additionalProperties": false, "properties": properties})
+}
+
+fn selector() -> Json {
+    json!({
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "matchLabels": {"type": "object", "additionalProperties": {"type": "string"}},
+            "matchExpressions": {"type": "array", "items": {"$ref": "#/$defs/LabelSelectorRequirement"}},
+        },
+    })
+}
+
+fn position() -> Json {
+    let anchor = |key: &str| json!({"type": "object", "required": [key], "additionalProperties": false, "properties": {key: {"type": "string"}}});
+    json!({"anyOf": [{"enum": ["first", "last"]}, anchor("before"), anchor("after")]})
+}
+
+fn parameter() -> Json {
+    let scalars = ["string", "integer", "number", "boolean", "quantity", "duration"];
+    let kinds: Vec<&str> = scalars.into_iter().chain(["list", "map"]).collect();
+    json!({
+        "type": "object", "required": ["type"], "additionalProperties": false,
+        "properties": {
+            "type": {"enum": kinds}, "of": {"enum": scalars}, "default": true, "required": {"type": "boolean"},
+            "description": {"type": "string"}, "enum": {"type": "array"}, "pattern": {"type": "string", "format": "regex"},
+            "minimum": {"type": ["number", "string"]}, "maximum": {"type": ["number", "string"]},
+            "maxLength": {"type": "integer", "minimum": 0},
+        },
+    })
+}
+
+/// Adds the definition of a Pod's type, and of all that it refers to.
+fn define(kind: &str, definitions: &mut Map<String, Json>) {
+    let Some(fields) = fields_of(kind) else { return };
+    if definitions.contains_key(kind) {
+        return;
+    }
+    // Before the fields, since types refer to themselves.
+    definitions.insert(kind.to_owned(), Json::Null);
+    let mut referred = BTreeSet::new();
+    let mut properties = Map::new();
+    for (name, of) in fields {
+        properties.insert((*name).to_owned(), of_kind(of));
+        referred.insert(of.trim_start_matches("[]").trim_start_matches("{}"));
+    }
+    // Fields newer than the table pass, so additional ones are no error.
+    definitions.insert(kind.to_owned(), json!({"type": "object", "properties": properties}));
+    for kind in referred {
+        define(kind, definitions);
+    }
+}
+
+/// A value of a Pod's type, or an expression that gives one. Null is the same as absent.
+fn of_kind(kind: &str) -> Json {
+    let or_expression = |schema: Json| json!({"anyOf": [schema, {"$ref": "#/$defs/expression"}]});
+    if let Some(item) = kind.strip_prefix("[]") {
+        return or_expression(json!({"type": ["array", "null"], "items": of_kind(item)}));
+    }
+    if let Some(item) = kind.strip_prefix("{}") {
+        return or_expression(json!({"type": ["object", "null"], "additionalProperties": of_kind(item)}));
+    }
+    match kind {
+        "string" => json!({"type": ["string", "null"]}),
+        "boolean" => or_expression(json!({"type": ["boolean", "null"]})),
+        "int32" | "int64" => or_expression(json!({"type": ["integer", "null"]})),
+        "int-or-string" => json!({"type": ["integer", "string", "null"]}),
+        "quantity" => json!({"type": ["number", "string", "null"]}),
+        kind if fields_of(kind).is_some() => {
+            or_expression(json!({"anyOf": [{"$ref": format!("#/$defs/{kind}")}, {"type": "null"}]}))
+        }
+        _ => json!(true),
+    }
+}

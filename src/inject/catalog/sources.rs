@@ -1,0 +1,406 @@
+//! The writing side of the catalog: documents as they arrive from files or ConfigMaps, with the last
+//! good version of each. One broken document never disturbs the others. Pure: whoever watches calls
+//! [`Sources::set`] and publishes what [`Sources::catalog`] gives.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::inject::catalog::Catalog;
+use crate::inject::diagnostic::{Diagnostic, Source, shown};
+use crate::inject::settings::keys::Keys;
+use crate::inject::template::Template;
+use crate::inject::template::pod_security::Profile;
+
+/// One place that holds documents: a file, or one ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holder {
+    /// Creation time of the ConfigMap, RFC 3339 (which sorts by time); empty for files. Of two equal
+    /// templates the older ConfigMap's serves.
+    pub created: String,
+    /// What people call it: a path, or `ConfigMap NAMESPACE/NAME`.
+    pub name: String,
+}
+
+/// One template document of a holder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Text {
+    /// Tells it from the others of its holder: its key in the ConfigMap.
+    pub key: String,
+    /// What people call it, see [`Source::origin`].
+    pub origin: String,
+    /// The template's name if the document has none.
+    pub default_name: String,
+    /// The document.
+    pub text: String,
+    /// See [`Source::lines_before`].
+    pub lines_before: usize,
+    /// See [`Source::columns_before`].
+    pub columns_before: usize,
+}
+
+impl Text {
+    /// The document as it is read, with its place.
+    #[must_use]
+    pub fn source(&self) -> Source<'_> {
+        let Self { origin, text, lines_before, columns_before, .. } = self;
+        Source { origin, text, lines_before: *lines_before, columns_before: *columns_before }
+    }
+}
+
+#[derive(Debug)]
+struct Document {
+    text: Text,
+    current: Result<Arc<Template>, Vec<Diagnostic>>,
+    warnings: Vec<Diagnostic>,
+    last_good: Option<Arc<Template>>,
+}
+
+/// All documents, by holder and key.
+#[derive(Debug, Default)]
+pub struct Sources {
+    holders: BTreeMap<Holder, BTreeMap<String, Document>>,
+    /// Problems of a holder beside those of its documents: errors, then warnings.
+    remarks: BTreeMap<Holder, (Vec<Diagnostic>, Vec<Diagnostic>)>,
+    /// Names of the documents that were found broken since the last catalog.
+    failed: Vec<String>,
+    values: BTreeMap<Holder, BTreeMap<String, String>>,
+    rules: Rules,
+    keys: Keys,
+}
+
+/// What the templates of a source must obey beyond being templates.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    /// Namespaces are not watched: no template may depend on more of one than its name.
+    pub without_namespaces: bool,
+    /// They come from the pods' own namespaces, whose owners are not trusted with policies.
+    pub of_namespace: bool,
+    /// What evaluated templates may do.
+    pub profile: Profile,
+}
+
+/// What was found in a holder.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Its documents.
+    pub texts: Vec<Text>,
+    /// Problems of the holder itself.
+    pub errors: Vec<Diagnostic>,
+    /// What is not read in it.
+    pub warnings: Vec<Diagnostic>,
+    /// Whether something could not be read, so that documents may be there that were not found.
+    pub incomplete: bool,
+}
+
+/// What stands in the catalog and what does not.
+#[derive(Debug)]
+pub struct Published {
+    /// The catalog to serve.
+    pub catalog: Catalog,
+    /// Every problem: broken documents, duplicates, unreadable holders.
+    pub errors: Vec<Diagnostic>,
+    /// What is probably not meant.
+    pub warnings: Vec<Diagnostic>,
+    /// Name of each template that is in use or should be -> whether its newest text is.
+    pub valid: BTreeMap<String, bool>,
+}
+
+impl Sources {
+    /// Sources whose templates must obey `rules`, in an installation with these keys.
+    #[must_use]
+    pub fn with_rules(rules: Rules, keys: Keys) -> Self {
+        Self { rules, keys, ..Self::default() }
+    }
+
+    /// The keys of the installation.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Replaces the shared values of `holder`; `None` removes it.
+    pub fn set_values(&mut self, holder: &Holder, values: Option<BTreeMap<String, String>>) {
+        self.values.retain(|known, _| known.name != holder.name);
+        self.values.extend(values.map(|values| (holder.clone(), values)));
+    }
+
+    /// Replaces all documents of `holder`. Documents whose text did not change are kept as they are.
+    pub fn set(&mut self, holder: &Holder, found: Found) {
+        // A ConfigMap that was deleted and made anew is the same holder with another age.
+        let mut before = self.take(&holder.name);
+        let mut documents = BTreeMap::new();
+        for text in found.texts {
+            let key = text.key.clone();
+            let document = match before.remove(&key) {
+                Some(document) if document.text == text => document,
+                known => {
+                    let last_good = known.and_then(|known| known.last_good);
+                    let document = Document::load(text, last_good, self.rules, &self.keys);
+                    self.failed.extend(document.current.is_err().then(|| document.name().to_owned()));
+                    document
+                }
+            };
+            documents.insert(key, document);
+        }
+        // A file that was cut while it was written has lost its documents only for a moment.
+        let cut = holder.created.is_empty() && documents.values().all(|document| document.current.is_err());
+        if found.incomplete || cut {
+            documents.extend(before);
+        }
+        self.holders.insert(holder.clone(), documents);
+        if !(found.errors.is_empty() && found.warnings.is_empty()) {
+            self.remarks.insert(holder.clone(), (found.errors, found.warnings));
+        }
+    }
+
+    /// How many holders there are beside one, and how many bytes of text in them.
+    #[must_use]
+    pub fn others(&self, name: &str) -> (usize, usize) {
+        let others = || self.holders.iter().filter(|(holder, _)| holder.name != name);
+        let bytes = others().flat_map(|(_, documents)| documents.values()).map(|document| document.text.text.len());
+        (others().count(), bytes.sum())
+    }
+
+    /// The names of all holders of documents.
+    pub fn holders(&self) -> impl Iterator<Item = &str> {
+        self.holders.keys().map(|holder| holder.name.as_str())
+    }
+
+    /// The names of all holders of shared values.
+    pub fn value_holders(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(|holder| holder.name.as_str())
+    }
+
+    /// The names of documents that were found broken since the last call, one for each time.
+    pub fn take_failed(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.failed)
+    }
+
+    /// Removes a holder and what it held.
+    pub fn remove(&mut self, holder_name: &str) {
+        self.take(holder_name);
+    }
+
+    /// Removes every holder whose name is not to stay.
+    pub fn retain(&mut self, stays: impl Fn(&str) -> bool) {
+        self.holders.retain(|holder, _| stays(&holder.name));
+        self.remarks.retain(|holder, _| stays(&holder.name));
+    }
+
+    fn take(&mut self, name: &str) -> BTreeMap<String, Document> {
+        self.remarks.retain(|holder, _| holder.name != name);
+        let known = self.holders.keys().find(|holder| holder.name == name).cloned();
+        known.and_then(|holder| self.holders.remove(&holder)).unwrap_or_default()
+    }
+
+    /// The catalog of all documents. Good ones first, oldest holder first; then the last good versions
+    /// of broken ones, where nothing better has the name.
+    #[must_use]
+    pub fn catalog(&self) -> Published {
+        let mut errors: Vec<Diagnostic> = self.remarks.values().flat_map(|(errors, _)| errors).cloned().collect();
+        let mut warnings: Vec<Diagnostic> = self.remarks.values().flat_map(|(_, warnings)| warnings).cloned().collect();
+        let (mut served, mut broken) = (Vec::new(), BTreeMap::new());
+        let mut valid = BTreeMap::new();
+        let mut origin_of: BTreeMap<(String, Option<String>), String> = BTreeMap::new();
+        let documents = || self.holders.values().flat_map(BTreeMap::values);
+        for document in documents() {
+            warnings.extend(document.warnings.iter().cloned());
+            let Ok(template) = &document.current else { continue };
+            let identity = (template.name.clone(), template.version.clone());
+            let origin = document.text.origin.clone();
+            if let Some(first) = origin_of.get(&identity) {
+                let message = format!("{} is defined by {first} already, which serves", template.display());
+                errors.push(Diagnostic::of_document(&origin, message));
+                continue;
+            }
+            origin_of.insert(identity, origin);
+            valid.insert(template.name.clone(), true);
+            served.push(Arc::clone(template));
+        }
+        for document in documents() {
+            let Err(diagnostics) = &document.current else { continue };
+            errors.extend(diagnostics.iter().cloned());
+            let name = document.name();
+            valid.insert(name.to_owned(), false);
+            match &document.last_good {
+                Some(template) => served.push(Arc::clone(template)),
+                None => {
+                    let why = diagnostics.first().map(Diagnostic::one_line).unwrap_or_default();
+                    broken.insert(name.to_owned(), why);
+                }
+            }
+        }
+        let catalog = Catalog::new(served, broken).with_values(&self.merged_values(&mut errors));
+        Published { catalog, errors, warnings, valid }
+    }
+
+    /// The shared values; of equal keys the older ConfigMap's serves.
+    fn merged_values(&self, errors: &mut Vec<Diagnostic>) -> BTreeMap<String, String> {
+        let mut merged: BTreeMap<String, String> = BTreeMap::new();
+        let mut origin_of: BTreeMap<&str, &str> = BTreeMap::new();
+        for (holder, values) in &self.values {
+            for (key, value) in values {
+                if let Some(first) = origin_of.get(key.as_str()) {
+                    let message = format!("the value {} is defined by {first} already, which serves", shown(key, 80));
+                    errors.push(Diagnostic::of_document(&holder.name, message));
+                    continue;
+                }
+                origin_of.insert(key, &holder.name);
+                merged.insert(key.clone(), value.clone());
+            }
+        }
+        merged
+    }
+}
+
+impl Rules {
+    /// What of a sound template its source does not allow.
+    #[must_use]
+    pub fn broken_by(self, template: &Template, origin: &str) -> Vec<Diagnostic> {
+        let mut broken = Vec::new();
+        let mut refuse = |message: &str, help: &str| {
+            broken.push(Diagnostic::of_document(origin, message).help(help));
+        };
+        if self.without_namespaces && template.needs_namespaces() {
+            let message = "the template depends on labels or annotations of namespaces, which are not watched";
+            refuse(message, "start serve with --watch-namespaces");
+        }
+        let policies = template.required || template.auto_inject.is_some() || !template.allowed_namespaces.is_empty();
+        if self.of_namespace && policies {
+            let message = "required, autoInject and allowedNamespaces are for central templates only";
+            refuse(message, "remove them, or have the template installed centrally");
+        }
+        if self.of_namespace && template.sets_service_account() {
+            refuse("a namespace's template cannot set pod.serviceAccountName", "remove it");
+        }
+        if self.profile != Profile::Privileged {
+            broken.extend(template.sensitive.iter().cloned());
+        }
+        broken
+    }
+}
+
+impl Document {
+    fn name(&self) -> &str {
+        self.last_good.as_ref().map_or(&self.text.default_name, |template| &template.name)
+    }
+
+    fn load(text: Text, last_good: Option<Arc<Template>>, rules: Rules, keys: &Keys) -> Self {
+        match Template::load(&text.source(), &text.default_name, keys) {
+            Ok(loaded) => {
+                let broken = rules.broken_by(&loaded.template, &text.origin);
+                if !broken.is_empty() {
+                    return Self { text, current: Err(broken), warnings: Vec::new(), last_good };
+                }
+                let mut template = loaded.template;
+                template.profile = rules.profile;
+                let template = Arc::new(template);
+                Self { text, last_good: Some(Arc::clone(&template)), current: Ok(template), warnings: loaded.warnings }
+            }
+            Err(errors) => Self { text, current: Err(errors), warnings: Vec::new(), last_good },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::select::request::TemplateRef;
+
+    fn holder(name: &str, created: &str) -> Holder {
+        Holder { created: created.to_owned(), name: format!("ConfigMap ns/{name}") }
+    }
+
+    fn text(key: &str, image: &str) -> Text {
+        let text = format!("sidecars: [{{name: x, image: {image}}}]\n");
+        let origin = format!("key {key}.yaml");
+        Text { key: format!("{key}.yaml"), origin, default_name: key.to_owned(), text, ..Text::default() }
+    }
+
+    fn found(texts: Vec<Text>) -> Found {
+        Found { texts, ..Found::default() }
+    }
+
+    fn image(sources: &Sources, name: &str) -> Option<String> {
+        let published = sources.catalog();
+        let template = published.catalog.get(TemplateRef { name, version: None }).ok()?;
+        Some(template.constant()?.init_containers[0].value["image"].as_str()?.to_owned())
+    }
+
+    #[test]
+    fn a_broken_document_keeps_its_last_good_version_and_disturbs_no_other() {
+        let mut sources = Sources::default();
+        let one = holder("one", "2026");
+        sources.set(&one, found(vec![text("a", "i:1"), text("b", "i:1")]));
+        let broken = Text { text: "sidecars: [".to_owned(), ..text("a", "") };
+        sources.set(&one, found(vec![broken.clone(), text("b", "i:2")]));
+        assert_eq!(image(&sources, "a").as_deref(), Some("i:1"));
+        assert_eq!(image(&sources, "b").as_deref(), Some("i:2"));
+        let published = sources.catalog();
+        assert_eq!(published.errors.len(), 1);
+        assert_eq!(published.valid.get("a"), Some(&false));
+        // A good definition elsewhere beats the last good one.
+        sources.set(&holder("two", "2027"), found(vec![text("a", "i:9")]));
+        assert_eq!(image(&sources, "a").as_deref(), Some("i:9"));
+        sources.remove("ConfigMap ns/two");
+        assert_eq!(image(&sources, "a").as_deref(), Some("i:1"));
+        // Mended, then gone.
+        sources.set(&one, found(vec![text("a", "i:3")]));
+        assert_eq!(image(&sources, "a").as_deref(), Some("i:3"));
+        assert_eq!(image(&sources, "b"), None);
+        sources.remove("ConfigMap ns/one");
+        assert_eq!(image(&sources, "a"), None);
+    }
+
+    #[test]
+    fn deletes_take_effect_also_beside_keys_that_are_not_read() {
+        let mut sources = Sources::default();
+        let one = holder("one", "2026");
+        let remark = || vec![Diagnostic::of_document("README.md", "is not read")];
+        sources.set(&one, Found { warnings: remark(), ..found(vec![text("a", "i:1"), text("b", "i:1")]) });
+        sources.set(&one, Found { warnings: remark(), ..found(vec![text("a", "i:2")]) });
+        assert_eq!((image(&sources, "a").as_deref(), image(&sources, "b")), (Some("i:2"), None));
+        assert!(sources.catalog().errors.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_cut_or_cannot_be_read_keeps_what_it_held() {
+        let mut sources = Sources::default();
+        let file = Holder { created: String::new(), name: "all.yaml".to_owned() };
+        let whole = || found(vec![text("a", "i:1"), text("b", "i:1")]);
+        sources.set(&file, whole());
+        let empty = Text { key: String::new(), text: String::new(), ..text("all", "") };
+        sources.set(&file, found(vec![empty]));
+        assert_eq!((image(&sources, "a").as_deref(), image(&sources, "b").as_deref()), (Some("i:1"), Some("i:1")));
+        sources.set(&file, Found { incomplete: true, ..Found::default() });
+        assert_eq!(image(&sources, "b").as_deref(), Some("i:1"));
+        sources.set(&file, whole());
+        sources.set(&file, found(vec![text("a", "i:2")]));
+        assert_eq!((image(&sources, "a").as_deref(), image(&sources, "b")), (Some("i:2"), None));
+        assert_eq!(sources.take_failed(), ["all"]);
+    }
+
+    #[test]
+    fn a_broken_one_that_never_was_good_is_named() {
+        let mut sources = Sources::default();
+        let broken = Text { text: "sidecar: []".to_owned(), ..text("a", "") };
+        sources.set(&holder("one", "2026"), found(vec![broken]));
+        let published = sources.catalog();
+        let Err(crate::inject::catalog::Unknown::Name { broken: Some(why) }) =
+            published.catalog.get(TemplateRef { name: "a", version: None })
+        else {
+            panic!("unknown")
+        };
+        assert_eq!(why, "key a.yaml:1:1: unknown key \"sidecar\" (did you mean \"sidecars\"?)");
+    }
+
+    #[test]
+    fn the_older_of_two_equal_definitions_serves_and_the_other_is_an_error() {
+        let mut sources = Sources::default();
+        sources.set(&holder("a-younger", "2027"), found(vec![text("a", "i:2")]));
+        sources.set(&holder("z-older", "2026"), found(vec![text("a", "i:1")]));
+        assert_eq!(image(&sources, "a").as_deref(), Some("i:1"));
+        let errors = sources.catalog().errors;
+        assert_eq!(errors[0].one_line(), "key a.yaml: a is defined by key a.yaml already, which serves");
+    }
+}

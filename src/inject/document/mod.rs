@@ -1,0 +1,3 @@
+//! Documents as text with places: YAML in, checked nodes out.
+
+pub mod yaml;

@@ -1,0 +1,99 @@
+//! Turns a template into what it adds to one pod: reads the pod's parameters, shows the expressions what they read,
+//! and keeps what was used for the hash. It must not know the other templates of the request.
+
+mod pod_resources;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value as Json, json};
+
+use crate::inject::catalog::view::View;
+use crate::inject::decision::reason::Reason;
+use crate::inject::expr::{Roots, Scope};
+use crate::inject::plan::{Problem, Ready};
+use crate::inject::review::Request;
+use crate::inject::review::pod::{Metadata, Spec};
+use crate::inject::settings::keys::Keys;
+use crate::inject::template::body::additions::Additions;
+use crate::inject::template::{self, Template, parameter, pod_security};
+
+/// The request that templates are evaluated for.
+pub(crate) struct Evaluation<'p> {
+    pub(crate) request: &'p Request<'p>,
+    pub(crate) keys: &'p Keys,
+    pub(crate) metadata: &'p Metadata<'p>,
+    pub(crate) spec: &'p Spec<'p>,
+    pub(crate) catalog: View<'p>,
+}
+
+impl<'p> Evaluation<'p> {
+    /// What `template` adds to the pod.
+    ///
+    /// # Errors
+    /// Wrong parameters, or expressions that fail.
+    pub(crate) fn of(&self, template: &'p Template) -> Result<Ready<'p>, Vec<Problem>> {
+        let problems = |reason, fix| {
+            move |why: Vec<String>| why.into_iter().map(|what| Problem { reason, what, fix }).collect::<Vec<_>>()
+        };
+        let params = parameter::values(self.keys, &template.name, &template.parameters, self.metadata)
+            .map_err(problems(Reason::InvalidParameter, ""))?;
+        if let Some(additions) = template.constant() {
+            return self.ready(template, Arc::clone(additions), Cow::Borrowed(&template.hash));
+        }
+        let reads = template.reads();
+        let object = template.paths().read(self.request.document, self.request.at).unwrap_or_default();
+        let values = self.catalog.values();
+        let request = self.request.as_seen();
+        let namespace = self.catalog.namespaces().object(self.request.namespace.as_str());
+        let roots = Roots { object: &object, request: &request, params: &params, values, namespace: &namespace };
+        let scope = Scope::new(&roots, template.variables());
+        let fix = "Change the template, or what its expression reads";
+        let additions = template.evaluate(&scope, &object).map_err(problems(Reason::ExpressionFailed, fix))?;
+        let used = |all: &Json, names: &mut dyn Iterator<Item = &String>| -> Json {
+            let pair = |name: &String| (name.clone(), all[name.as_str()].clone());
+            Json::Object(names.map(pair).collect::<Map<_, _>>())
+        };
+        let used_values = if reads.all_values { values.clone() } else { used(values, &mut reads.values.iter()) };
+        let used_params = used(&params, &mut reads.parameters.iter());
+        let hash = if reads.parameters.is_empty() && reads.values.is_empty() && !reads.all_values {
+            Cow::Borrowed(template.hash.as_str())
+        } else {
+            let mut used = json!([template.hash, used_params, used_values]);
+            used.sort_all_objects();
+            Cow::Owned(template::hash(&used.to_string()))
+        };
+        self.ready(template, Arc::new(additions), hash)
+    }
+
+    /// The evaluated template, fitted into the pod.
+    ///
+    /// # Errors
+    /// When it does what its source may not.
+    fn ready(
+        &self,
+        template: &'p Template,
+        additions: Arc<Additions>,
+        hash: Cow<'p, str>,
+    ) -> Result<Ready<'p>, Vec<Problem>> {
+        let read = |json: Option<&RawValue>| json.and_then(|json| serde_json::from_str::<Json>(json.get()).ok());
+        let context = read(self.spec.security_context).unwrap_or_default();
+        if let Some(why) = pod_security::violation(template.profile, &additions, &context) {
+            let what = format!("{why}, which the profile {} does not allow", template.profile.as_str());
+            let fix = "Change the template, or the profile that its source is held to";
+            return Err(vec![Problem { reason: Reason::NotAllowed, what, fix }]);
+        }
+        let on_conflict = template.on_conflict;
+        let fitted = read(self.spec.resources).map(|resources| pod_resources::fit(&additions, &resources));
+        let fix = "Leave the resource out of the pod's own resources, or do without the template";
+        let exceeded = |what| vec![Problem { reason: Reason::ResourcesExceeded, what, fix }];
+        let fitted = fitted.transpose().map_err(exceeded)?.flatten();
+        Ok(match fitted {
+            Some((additions, changes)) => {
+                Ready { template, additions: Arc::new(additions), hash, changes, on_conflict, verifies: false }
+            }
+            None => Ready { template, additions, hash, changes: Vec::new(), on_conflict, verifies: false },
+        })
+    }
+}

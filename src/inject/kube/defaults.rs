@@ -1,0 +1,130 @@
+//! What the API server has put into a pod before a webhook sees it, for manifests that no API server has seen
+//! (`pkg/apis/core/v1/defaults.go` and the admission plugins). Expressions read a manifest's pod with these.
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::inject::kube::quantity::quantity;
+
+/// The pod with defaults where it has nothing. `claims` are volumes that its workload adds.
+#[must_use]
+pub fn fill(mut pod: Json, namespace: &str, claims: &[String]) -> Json {
+    if !pod.is_object() || !pod["spec"].is_object() {
+        return pod;
+    }
+    set(&mut pod["metadata"], &json!({"namespace": namespace}));
+    set(
+        &mut pod["spec"],
+        &json!({
+            "restartPolicy": "Always",
+            "terminationGracePeriodSeconds": 30,
+            "dnsPolicy": "ClusterFirst",
+            "serviceAccountName": "default",
+            "securityContext": {},
+            "schedulerName": "default-scheduler",
+            "enableServiceLinks": true,
+        }),
+    );
+    for list in ["containers", "initContainers"] {
+        for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
+            let image = container["image"].as_str().unwrap_or_default();
+            let last = image.rsplit('/').next().unwrap_or_default();
+            let floats = !image.contains('@') && last.split_once(':').is_none_or(|(_, tag)| tag == "latest");
+            let pull = if floats { "Always" } else { "IfNotPresent" };
+            set(container, &json!({"resources": {}, "imagePullPolicy": pull}));
+        }
+    }
+    if !claims.is_empty() {
+        let claim = |name: &String| json!({"name": name, "persistentVolumeClaim": {"claimName": name}});
+        match pod["spec"]["volumes"].as_array_mut() {
+            Some(volumes) => volumes.extend(claims.iter().map(claim)),
+            None => pod["spec"]["volumes"] = claims.iter().map(claim).collect(),
+        }
+    }
+    pod
+}
+
+/// Whether two environment variables, mounts or volumes mean the same once the API server has filled in its
+/// defaults. Quantities are compared by value.
+#[must_use]
+pub fn equal(one: &Json, other: &Json) -> bool {
+    plain(one) == plain(other)
+}
+
+/// The value without what the API server would put in itself, quantities in one spelling.
+fn plain(value: &Json) -> Json {
+    match value {
+        Json::Object(map) => {
+            let members = map.iter().map(|(key, value)| (key, plain_member(key, value)));
+            members.filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), value)).collect()
+        }
+        Json::Array(items) => items.iter().map(plain).collect(),
+        scalar => scalar.clone(),
+    }
+}
+
+fn plain_member(key: &str, value: &Json) -> Json {
+    let is_default = match (key, value) {
+        ("value" | "subPath" | "subPathExpr" | "prefix" | "medium" | "type", Json::String(text)) => text.is_empty(),
+        ("apiVersion", Json::String(text)) => text == "v1",
+        ("readOnly" | "optional", flag) => *flag == false,
+        ("defaultMode", mode) => *mode == 0o644,
+        ("expirationSeconds", seconds) => *seconds == 3600,
+        _ => false,
+    };
+    match (key, value.as_str().and_then(quantity)) {
+        _ if is_default => Json::Null,
+        // A divisor of zero is the default, one.
+        ("divisor", Some(0 | 1_000_000_000)) => Json::Null,
+        ("divisor" | "sizeLimit", Some(nano)) => Json::from(nano.to_string()),
+        _ => plain(value),
+    }
+}
+
+/// Sets members that are absent or null.
+fn set(object: &mut Json, defaults: &Json) {
+    if object.is_null() {
+        *object = Json::Object(Map::new());
+    }
+    let Json::Object(object) = object else { return };
+    for (key, value) in defaults.as_object().into_iter().flatten() {
+        if object.get(key).is_none_or(Json::is_null) {
+            object.insert(key.clone(), value.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_means_the_same_is_equal() {
+        let memory = |divisor: &str| json!({"name": "M", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": divisor}}});
+        for (one, other) in [
+            (json!({"name": "A"}), json!({"name": "A", "value": ""})),
+            (memory("1Mi"), memory("1024Ki")),
+            (memory("1"), memory("0")),
+            (json!({"emptyDir": {"sizeLimit": "1Gi"}}), json!({"emptyDir": {"medium": "", "sizeLimit": "1024Mi"}})),
+            (json!({"emptyDir": {}}), json!({"emptyDir": {}, "name": null})),
+            (json!({"configMap": {"name": "c", "defaultMode": 420}}), json!({"configMap": {"name": "c"}})),
+        ] {
+            assert!(equal(&one, &other), "{one} {other}");
+        }
+        assert!(!equal(&memory("1Mi"), &memory("1M")));
+        assert!(!equal(&json!({"name": "A", "value": "1Gi"}), &json!({"name": "A", "value": "1024Mi"})));
+        assert!(!equal(&json!({"emptyDir": {}}), &json!({"hostPath": {}})));
+    }
+
+    #[test]
+    fn fills_what_is_absent_and_keeps_the_rest() {
+        let pod = json!({"metadata": {}, "spec": {"restartPolicy": "Never", "dnsPolicy": null, "containers": [{"image": "a/b:1"}, {"image": "c"}]}});
+        let filled = fill(pod, "shop", &["data".to_owned()]);
+        assert_eq!(filled["metadata"]["namespace"], "shop");
+        let spec = &filled["spec"];
+        assert_eq!((&spec["restartPolicy"], &spec["dnsPolicy"]), (&json!("Never"), &json!("ClusterFirst")));
+        assert_eq!(spec["containers"][0]["imagePullPolicy"], "IfNotPresent");
+        assert_eq!(spec["containers"][1]["imagePullPolicy"], "Always");
+        assert_eq!(spec["volumes"][0]["name"], "data");
+        assert_eq!(fill(json!(7), "n", &[]), fill(json!(7), "n", &[]), "what is no pod does no harm");
+    }
+}

@@ -1,0 +1,326 @@
+//! Recognises from the front of a review that its pod asks for nothing, without reading the rest: in
+//! what the API server writes, annotations stand before managed fields and spec, so the first two
+//! kilobytes tell whatever the pod's size. Anything unusual (another order, escapes, a pod that asks)
+//! is left undecided, and [`Request::parse`](super::review::Request::parse) reads the review whole.
+//! It must agree with that reading on every review it decides; a property test holds them together. What stands
+//! behind the annotations is not looked at: a pod that asks for nothing is let through whatever it is, also where
+//! a whole reading would find a wrong type, a repeated member or broken text further on.
+
+use std::fmt;
+
+use memchr::memmem;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+
+use crate::inject::Settings;
+use crate::inject::review::pod::Text;
+use crate::inject::select::request;
+
+/// A pod create review whose pod carries no request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NotRequested<'a> {
+    pub(crate) uid: Text<'a>,
+    pub(crate) namespace: Text<'a>,
+}
+
+/// Tells whether the pod in `body` certainly asks for nothing; `None` means undecided.
+pub(crate) fn not_requested<'a>(body: &'a [u8], settings: &'a Settings) -> Option<NotRequested<'a>> {
+    let mut front = Front::new(settings);
+    // The error is how the reading stops; what was found stands in `front`.
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let _ = Map(&mut Envelope(&mut front)).deserialize(&mut deserializer);
+    let certain = match front.annotations {
+        Annotations::Undecided => false,
+        Annotations::None => nowhere_annotations(body),
+        Annotations::WithoutRequest => true,
+    };
+    let pod_create = front.is_review == [true; 2] && front.is_pod_create == [true; 3];
+    let uid = front.uid.filter(|uid| !uid.as_str().is_empty());
+    (certain && pod_create).then_some(())?;
+    Some(NotRequested { uid: uid?, namespace: front.namespace? })
+}
+
+/// Whether no key can read `annotations` anywhere, not even one spelt with escapes.
+fn nowhere_annotations(body: &[u8]) -> bool {
+    memmem::find(body, br#""annotations""#).is_none() && memmem::find(body, br"\u").is_none()
+}
+
+/// What has been read so far.
+struct Front<'a> {
+    settings: &'a Settings,
+    /// Kind and apiVersion seen and right.
+    is_review: [bool; 2],
+    /// Group and resource, operation, no subresource before the object.
+    is_pod_create: [bool; 3],
+    uid: Option<Text<'a>>,
+    namespace: Option<Text<'a>>,
+    annotations: Annotations,
+}
+
+impl<'a> Front<'a> {
+    fn new(settings: &'a Settings) -> Self {
+        let annotations = Annotations::default();
+        Self { settings, is_review: [false; 2], is_pod_create: [false; 3], uid: None, namespace: None, annotations }
+    }
+}
+
+#[derive(Default)]
+enum Annotations {
+    #[default]
+    Undecided,
+    /// None up to where the API server writes them.
+    None,
+    /// Read, all strings, and no key that matters among them.
+    WithoutRequest,
+}
+
+/// One level of the document: what to do with each key. An error stops the reading.
+trait Level<'de> {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
+    fn end(&mut self) {}
+}
+
+/// Reads a map with a [`Level`].
+struct Map<'l, L>(&'l mut L);
+
+impl<'de, L: Level<'de>> DeserializeSeed<'de> for Map<'_, L> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, L: Level<'de>> Visitor<'de> for Map<'_, L> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<Text<'de>>()? {
+            self.0.field(key.as_str(), &mut map)?;
+        }
+        self.0.end();
+        Ok(())
+    }
+}
+
+fn skip<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
+    map.next_value::<IgnoredAny>().map(|_| ())
+}
+
+fn stop<T, E: Error>() -> Result<T, E> {
+    Err(E::custom(""))
+}
+
+struct Envelope<'f, 'a>(&'f mut Front<'a>);
+
+impl<'de> Level<'de> for Envelope<'_, 'de> {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "kind" => self.0.is_review[0] = map.next_value::<Text<'de>>()?.as_str() == "AdmissionReview",
+            "apiVersion" => self.0.is_review[1] = map.next_value::<Text<'de>>()?.as_str() == "admission.k8s.io/v1",
+            "request" => {
+                map.next_value_seed(Map(&mut Body(self.0)))?;
+                return stop();
+            }
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+struct Body<'f, 'a>(&'f mut Front<'a>);
+
+impl<'de> Level<'de> for Body<'_, 'de> {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "uid" => self.0.uid = Some(map.next_value()?),
+            "namespace" => self.0.namespace = Some(map.next_value()?),
+            "operation" => {
+                self.0.is_pod_create[1] = map.next_value::<Text<'de>>()?.as_str() == "CREATE";
+                self.0.is_pod_create[2] = true;
+            }
+            "subResource" => return stop(),
+            "resource" => {
+                let mut resource = Resource::default();
+                map.next_value_seed(Map(&mut resource))?;
+                self.0.is_pod_create[0] = resource.core && resource.pods;
+            }
+            "object" => {
+                map.next_value_seed(Map(&mut Object(self.0)))?;
+                return stop();
+            }
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Resource {
+    core: bool,
+    pods: bool,
+}
+
+impl<'de> Level<'de> for Resource {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "group" => self.core = map.next_value::<Text<'de>>()?.as_str().is_empty(),
+            "resource" => self.pods = map.next_value::<Text<'de>>()?.as_str() == "pods",
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+struct Object<'f, 'a>(&'f mut Front<'a>);
+
+impl<'de> Level<'de> for Object<'_, 'de> {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "kind" | "apiVersion" => skip(map),
+            "metadata" => {
+                map.next_value_seed(Map(&mut Metadata(self.0)))?;
+                stop()
+            }
+            _ => stop(),
+        }
+    }
+}
+
+struct Metadata<'f, 'a>(&'f mut Front<'a>);
+
+impl<'de> Level<'de> for Metadata<'_, 'de> {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "annotations" => {
+                let mut keys = Keys { settings: self.0.settings, matter: false };
+                map.next_value_seed(Map(&mut keys))?;
+                if !keys.matter {
+                    self.0.annotations = Annotations::WithoutRequest;
+                }
+                stop()
+            }
+            // The keys that follow annotations in the order of the API type.
+            "ownerReferences" | "finalizers" | "managedFields" => {
+                self.0.annotations = Annotations::None;
+                stop()
+            }
+            // Read whole because a wrong type in them makes the pod invalid.
+            "name" | "generateName" => map.next_value::<Option<Text<'de>>>().map(|_| ()),
+            "labels" => map.next_value_seed(Map(&mut Strings)),
+            _ => skip(map),
+        }
+    }
+
+    fn end(&mut self) {
+        self.0.annotations = Annotations::None;
+    }
+}
+
+/// A map of strings of which none matters; null, which is a map as well, is left undecided.
+struct Strings;
+
+impl<'de> Level<'de> for Strings {
+    fn field<A: MapAccess<'de>>(&mut self, _: &str, map: &mut A) -> Result<(), A::Error> {
+        map.next_value_seed(AnyString)
+    }
+}
+
+struct Keys<'f> {
+    settings: &'f Settings,
+    matter: bool,
+}
+
+impl<'de> Level<'de> for Keys<'_> {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        self.matter |= key == request::MIRROR
+            || key == self.settings.keys.trace
+            || self.settings.request_keys().any(|request| key == request);
+        map.next_value_seed(AnyString)
+    }
+}
+
+/// Requires a string without keeping it.
+struct AnyString;
+
+impl<'de> DeserializeSeed<'de> for AnyString {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for AnyString {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn review(metadata: &str) -> String {
+        format!(
+            r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{{"uid":"u1","kind":{{"group":"","version":"v1","kind":"Pod"}},"resource":{{"group":"","version":"v1","resource":"pods"}},"namespace":"ns","operation":"CREATE","object":{{"kind":"Pod","apiVersion":"v1","metadata":{metadata},"spec":{{"containers":[]}}}}}}}}"#
+        )
+    }
+
+    fn decides(review: &str) -> bool {
+        not_requested(review.as_bytes(), &Settings::default()).is_some()
+    }
+
+    #[test]
+    fn decides_from_the_front_alone() {
+        let whole = review(r#"{"name":"a","labels":{"x":"y"},"annotations":{"b":"c"},"managedFields":[{}]}"#);
+        let settings = Settings::default();
+        let found = not_requested(whole.as_bytes(), &settings).expect("decided");
+        assert_eq!((found.uid.as_str(), found.namespace.as_str()), ("u1", "ns"));
+        let front = &whole[..whole.find("managedFields").expect("given")];
+        assert!(decides(front), "what stands behind the annotations is not read");
+    }
+
+    #[test]
+    fn leaves_undecided_what_may_matter() {
+        assert!(!decides(&review(r#"{"annotations":{"sidecar.io/inject":"x"}}"#)));
+        assert!(!decides(&review(r#"{"annotations":{"sidecar.io/inj\u0065ct":"x"}}"#)));
+        assert!(!decides(&review(r#"{"annotations":{"kubernetes.io/config.mirror":"x"}}"#)));
+        assert!(!decides(&review(r#"{"annotations":{"a":1}}"#)));
+        assert!(!decides(&review(r#"{"labels":{"a":1},"annotations":{}}"#)));
+        assert!(!decides(&review(r#"{"managedFields":[],"annotations":{"a":"b"}}"#)));
+        assert!(!decides(&review(r#"{"managedFields":[],"annotation\u0073":{"sidecar.io/inject":"b"}}"#)));
+        assert!(!decides(&review("{}").replace("\"CREATE\"", "\"DELETE\"")));
+        assert!(!decides(&review("{}").replace("\"pods\"", "\"services\"")));
+        assert!(!decides(&review("{}").replace("\"namespace\"", "\"subResource\":\"status\",\"namespace\"")));
+        assert!(!decides(&review("{}").replace("k8s.io/v1", "k8s.io/v1beta1")));
+        assert!(!decides(&review("[]")));
+        assert!(!decides("{}"));
+        assert!(!decides(""));
+    }
+
+    #[test]
+    fn every_key_that_can_ask_matters() {
+        let mut settings = Settings::default();
+        settings.request_annotations.push("other.io/inject".into());
+        let pod = review(r#"{"annotations":{"other.io/inject":"x"}}"#);
+        assert!(decides(&pod));
+        assert!(not_requested(pod.as_bytes(), &settings).is_none());
+        assert!(not_requested(review(r#"{"annotations":{"a":"x"}}"#).as_bytes(), &settings).is_some());
+    }
+
+    #[test]
+    fn pods_without_annotations_are_decided_too() {
+        assert!(decides(&review("{}")));
+        assert!(decides(&review(r#"{"name":"a","managedFields":[{"fieldsV1":{"f:metadata":{"f:annotations":{}}}}]}"#)));
+    }
+}

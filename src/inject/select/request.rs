@@ -1,0 +1,193 @@
+//! What a pod asks for: the grammar of the request annotation (`sidecar.io/inject`). It reads one
+//! value and knows neither the catalog nor the rest of the pod.
+
+use crate::inject::diagnostic::shown;
+use crate::inject::kube::names::is_label;
+
+/// The kubelet's mark of a mirror pod; changing its spec makes the kubelet delete it.
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
+/// Most templates in one request.
+pub const MAX_TEMPLATES: usize = 32;
+/// Longest name of a template (a DNS-1123 label) and longest version.
+const MAX_WORD: usize = 63;
+/// Words that cannot name a template since they read like a choice.
+pub const RESERVED: [&str; 9] = ["true", "false", "all", "none", "default", "enabled", "disabled", "yes", "no"];
+
+/// One template asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TemplateRef<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The version after `@`, if given.
+    pub version: Option<&'a str>,
+}
+
+/// What a request says.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Selection<'a> {
+    /// Nothing: the value is empty.
+    Empty,
+    /// `false`.
+    OptedOut,
+    /// These, in this order, without duplicates.
+    Templates(Vec<Item<'a>>),
+}
+
+/// One item of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// A template by its name.
+    Named(TemplateRef<'a>),
+    /// `true`: the defaults.
+    Defaults,
+}
+
+/// Whose annotation a request stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// The injector's own: `NAME@VERSION`.
+    Own,
+    /// Another system's, where `NAME:VERSION` means the same.
+    Foreign,
+}
+
+/// Reads a request, the value of the annotation `key`.
+///
+/// # Errors
+/// What is wrong with it, as the first half of a message: the value is quoted, the grammar is shown.
+pub fn parse<'a>(key: &str, value: &'a str, dialect: Dialect) -> Result<Selection<'a>, String> {
+    let malformed = |problem: &str| malformed(key, value, problem);
+    match value.trim_ascii() {
+        "" => return Ok(Selection::Empty),
+        "false" => return Ok(Selection::OptedOut),
+        _ => {}
+    }
+    let mut items: Vec<Item<'a>> = Vec::with_capacity(4);
+    for text in value.split(',') {
+        let item = parse_item(text.trim_ascii(), dialect).map_err(|problem| malformed(&problem))?;
+        let same_name = |known: &&Item<'a>| match (known, item) {
+            (Item::Named(one), Item::Named(other)) => one.name == other.name,
+            (known, item) => **known == item,
+        };
+        match (items.iter().find(same_name), item) {
+            (None, _) => items.push(item),
+            (Some(Item::Named(seen)), Item::Named(template)) if *seen != template => {
+                let (one, other) = (version_or_none(*seen), version_or_none(template));
+                return Err(malformed(&format!("{} is asked for in two versions, {one} and {other}", template.name)));
+            }
+            _ => {}
+        }
+        if items.len() > MAX_TEMPLATES {
+            return Err(malformed(&format!("at most {MAX_TEMPLATES} templates can be asked for")));
+        }
+    }
+    Ok(Selection::Templates(items))
+}
+
+fn version_or_none(template: TemplateRef<'_>) -> String {
+    template.version.map_or_else(|| "none given".to_owned(), |version| format!("@{version}"))
+}
+
+fn parse_item(item: &str, dialect: Dialect) -> Result<Item<'_>, String> {
+    let separator = if dialect == Dialect::Foreign && !item.contains('@') { ':' } else { '@' };
+    let (name, version) = match item.split_once(separator) {
+        Some((name, version)) => (name, Some(version)),
+        None => (item, None),
+    };
+    Err(match name {
+        "" if item.is_empty() => "it has an empty item".to_owned(),
+        "" => format!("\"{}\" has no name before the {separator}", shown(item, 80)),
+        "true" if version.is_none() => return Ok(Item::Defaults),
+        "false" => "\"false\" cannot stand in a list".to_owned(),
+        "true" | "enabled" | "yes" | "all" | "default" => format!("\"{name}\" is not a template; write \"true\""),
+        "disabled" | "no" | "none" => format!("\"{name}\" is not a template; write \"false\""),
+        name if !is_label(name) => format!("\"{}\" is no name of a template", shown(name, 80)),
+        _ => match version {
+            Some("") => format!("\"{}\" has no version after the {separator}", shown(item, 80)),
+            Some(version) if !is_version(version) => format!("\"{}\" is no version", shown(version, 80)),
+            _ => return Ok(Item::Named(TemplateRef { name, version })),
+        },
+    })
+}
+
+fn malformed(key: &str, value: &str, problem: &str) -> String {
+    format!(
+        "{key} is \"{}\": {problem}. It is a list of names, each with an optional version (\"fluent-bit, vault-agent@2\"), \"true\" for the defaults, or \"false\".",
+        shown(value, 120)
+    )
+}
+
+/// Whether `version` is `[A-Za-z0-9][-._A-Za-z0-9]{0,62}`.
+#[must_use]
+pub fn is_version(version: &str) -> bool {
+    let bytes = version.as_bytes();
+    (1..=MAX_WORD).contains(&bytes.len())
+        && bytes[0].is_ascii_alphanumeric()
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(value: &str) -> Result<Selection<'_>, String> {
+        crate::inject::select::request::parse("sidecar.io/inject", value, Dialect::Own)
+    }
+
+    fn templates(value: &str) -> Vec<(&str, Option<&str>)> {
+        let named = |item| match item {
+            Item::Named(template) => (template.name, template.version),
+            Item::Defaults => ("true", None),
+        };
+        match parse(value).expect("well formed") {
+            Selection::Templates(list) => list.into_iter().map(named).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn lists_with_blanks_versions_and_duplicates() {
+        assert_eq!(
+            templates(" fluent-bit ,vault-agent@2,\tfluent-bit"),
+            [("fluent-bit", None), ("vault-agent", Some("2"))]
+        );
+        assert_eq!(templates("true, a, true"), [("true", None), ("a", None)]);
+        assert_eq!(templates("a@1.2.3-rc_1"), [("a", Some("1.2.3-rc_1"))]);
+    }
+
+    #[test]
+    fn empty_and_false() {
+        assert_eq!(parse("  ").expect("ok"), Selection::Empty);
+        assert_eq!(parse(" false ").expect("ok"), Selection::OptedOut);
+    }
+
+    #[test]
+    fn malformed_requests_quote_the_value_and_show_the_grammar() {
+        for (value, problem) in [
+            ("a,,b", "an empty item"),
+            ("a,", "an empty item"),
+            ("a,false", "\"false\" cannot stand in a list"),
+            ("a@1,a@2", "two versions, @1 and @2"),
+            ("a,a@2", "two versions, none given and @2"),
+            ("true@1", "write \"true\""),
+            ("enabled", "write \"true\""),
+            ("no", "write \"false\""),
+            ("Fluent", "is no name of a template"),
+            ("-a", "is no name"),
+            ("a b", "is no name"),
+            ("a@", "no version after the @"),
+            ("@1", "no name before the @"),
+            ("a@-1", "\"-1\" is no version"),
+            ("a\nb", "\"a\\nb\" is no name"),
+            ("ä", "is no name"),
+            ("a:1", "is no name"),
+        ] {
+            let error = parse(value).expect_err(value);
+            assert!(error.contains(problem), "{value:?}: {error}");
+            assert!(error.contains("fluent-bit, vault-agent@2"), "{error}");
+        }
+        let many = (0..33).map(|n| format!("t{n}")).collect::<Vec<_>>().join(",");
+        assert!(parse(&many).expect_err("too many").contains("at most 32"));
+        assert!(parse(&"x".repeat(100_000)).expect_err("too long").len() < 500);
+    }
+}

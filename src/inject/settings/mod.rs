@@ -1,0 +1,3 @@
+//! What an installation sets: the keys of annotations and labels.
+
+pub mod keys;

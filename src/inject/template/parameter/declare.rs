@@ -1,0 +1,229 @@
+//! Reads how a template declares its parameters. Everything that can be wrong with a declaration is found here,
+//! its default included.
+
+use serde_json::Value as Json;
+
+use crate::inject::diagnostic::{nearest, shown};
+use crate::inject::document::yaml::{Node, Value};
+use crate::inject::kube::quantity;
+use crate::inject::kube::types::Checker;
+use crate::inject::template::parameter::{Kind, Parameter, Rules, SCALARS, Scalar, in_words, plain};
+
+/// Names of CEL that a parameter cannot have.
+const KEYWORDS: [&str; 21] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+const RULES: [&str; 10] =
+    ["type", "of", "default", "required", "description", "enum", "pattern", "minimum", "maximum", "maxLength"];
+
+/// Whether `name` can name a parameter or a variable.
+pub(crate) fn is_parameter_name(name: &str) -> bool {
+    name.len() <= 63
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && !KEYWORDS.contains(&name)
+}
+
+/// Reads the `parameters` of a template.
+pub(crate) fn read(checker: &mut Checker<'_>, node: Option<&Node>) -> Vec<Parameter> {
+    let entries = match node.map(|node| (&node.value, node.span)) {
+        None | Some((Value::Null, _)) => return Vec::new(),
+        Some((Value::Map(entries), _)) => entries,
+        Some((other, span)) => {
+            checker.error(span, format!("parameters must be a map, not {}", other.kind()), "");
+            return Vec::new();
+        }
+    };
+    let mut parameters = Vec::with_capacity(entries.len());
+    for (key, node) in entries {
+        if !is_parameter_name(&key.name) {
+            let message = format!("\"{}\" cannot name a parameter", shown(&key.name, 80));
+            checker.error(key.span, message, "use a letter from a to z, then letters and digits; no word of CEL");
+        }
+        parameters.extend(parameter(checker, &key.name, node));
+    }
+    parameters
+}
+
+fn parameter(checker: &mut Checker<'_>, name: &str, node: &Node) -> Option<Parameter> {
+    let Value::Map(entries) = &node.value else {
+        let message = format!("parameter {name} must be a map, not {}", node.value.kind());
+        checker.error(node.span, message, format!("write {name}: {{type: string}}"));
+        return None;
+    };
+    for (key, _) in entries.iter().filter(|(key, _)| !RULES.contains(&key.name.as_str())) {
+        let help = nearest(&key.name, RULES).map(|known| format!("did you mean \"{known}\"?"));
+        checker.error(key.span, format!("a parameter has no \"{}\"", key.name), help.unwrap_or_default());
+    }
+    let get = |name: &str| entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node);
+    let kind = kind(checker, name, node, get("type"), get("of"))?;
+    let (Kind::One(scalar) | Kind::List(scalar) | Kind::Map(scalar)) = kind;
+    let string = |checker: &mut Checker<'_>, key: &str| {
+        let node = get(key)?;
+        checker.json(node, "string", key).as_str().map(str::to_owned)
+    };
+    let mut parameter = Parameter {
+        name: name.to_owned(),
+        kind,
+        default: Json::Null,
+        required: get("required").is_some_and(|node| checker.json(node, "boolean", "required") == true),
+        description: string(checker, "description"),
+        rules: Rules::default(),
+    };
+    parameter.rules = rules(checker, &parameter, scalar, &get);
+    if let Some(node) = get("default") {
+        if parameter.required {
+            checker.error(node.span, "a required parameter has no default", "remove one of the two");
+        }
+        parameter.default = default(checker, &parameter, node);
+    }
+    Some(parameter)
+}
+
+fn kind(checker: &mut Checker<'_>, name: &str, whole: &Node, node: Option<&Node>, of: Option<&Node>) -> Option<Kind> {
+    let Some(node) = node else {
+        checker.error(whole.span, format!("parameter {name} has no type"), "write for example type: string");
+        return None;
+    };
+    let word = |node: &Node| match &node.value {
+        Value::String(word) => SCALARS.iter().find(|(known, _)| known == word).map(|(_, scalar)| *scalar),
+        _ => None,
+    };
+    let of_known = of.map(|node| (word(node), node.span));
+    if let Some((None, span)) = of_known {
+        checker.error(span, "`of` is one of string, integer, number, boolean, quantity, duration", "");
+    }
+    let item = of_known.and_then(|(scalar, _)| scalar).unwrap_or(Scalar::String);
+    match &node.value {
+        Value::String(text) if text == "list" => Some(Kind::List(item)),
+        Value::String(text) if text == "map" => Some(Kind::Map(item)),
+        _ => {
+            let scalar = word(node);
+            if scalar.is_none() {
+                let message = "type is one of string, integer, number, boolean, quantity, duration, list, map";
+                checker.error(node.span, message, "");
+            } else if let Some(of) = of {
+                checker.error(of.span, "only a list or a map is of something", "");
+            }
+            scalar.map(Kind::One)
+        }
+    }
+}
+
+fn rules<'n>(
+    checker: &mut Checker<'_>,
+    parameter: &Parameter,
+    scalar: Scalar,
+    get: &impl Fn(&str) -> Option<&'n Node>,
+) -> Rules {
+    let mut rules = Rules::default();
+    if let Some(node) = get("pattern") {
+        let pattern = checker.json(node, "string", "pattern");
+        let compiled = pattern.as_str().map(|text| regex::RegexBuilder::new(text).size_limit(1 << 20).build());
+        match compiled {
+            Some(Ok(pattern)) if scalar == Scalar::String => rules.pattern = Some(pattern),
+            Some(Ok(_)) => checker.error(node.span, "only strings have a pattern", ""),
+            Some(Err(error)) => {
+                let text = error.to_string();
+                let why = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                checker.error(node.span, format!("this is no regular expression: {why}"), "");
+            }
+            None => {}
+        }
+    }
+    if let Some(node) = get("enum") {
+        let Value::List(items) = &node.value else {
+            checker.error(node.span, "enum is a list of values", "");
+            return rules;
+        };
+        rules.one_of = items.iter().map(|item| literal(checker, scalar, item)).collect();
+    }
+    for (key, limit) in [("minimum", &mut rules.minimum), ("maximum", &mut rules.maximum)] {
+        let Some(node) = get(key) else { continue };
+        let value = literal(checker, scalar, node);
+        match scalar.order(&value) {
+            Some(order) => *limit = Some((order, plain(&value))),
+            None if value.is_null() => {}
+            None => checker.error(node.span, format!("a {} has no {key}", scalar.as_str()), ""),
+        }
+    }
+    if let Some(node) = get("maxLength") {
+        let max = checker.json(node, "int32", "maxLength").as_u64().and_then(|max| usize::try_from(max).ok());
+        if scalar != Scalar::String || max.is_none() {
+            checker.error(node.span, format!("maxLength of {} must be a number of characters", parameter.name), "");
+        }
+        rules.max_length = max;
+    }
+    rules
+}
+
+/// A value in the template: as YAML has it, not as an annotation would spell it.
+fn literal(checker: &mut Checker<'_>, scalar: Scalar, node: &Node) -> Json {
+    let (kind, valid): (&str, fn(&Json) -> bool) = match scalar {
+        Scalar::String => ("string", Json::is_string),
+        Scalar::Integer => ("int64", Json::is_i64),
+        Scalar::Number => ("any", Json::is_number),
+        Scalar::Boolean => ("boolean", Json::is_boolean),
+        Scalar::Quantity => ("quantity", Json::is_string),
+        Scalar::Duration => ("string", |value| value.as_str().is_some_and(|text| quantity::duration(text).is_some())),
+    };
+    let value = checker.json(node, kind, "the value");
+    if !value.is_null() && !valid(&value) {
+        checker.error(node.span, format!("this must be {}", in_words(scalar)), "");
+        return Json::Null;
+    }
+    value
+}
+
+fn default(checker: &mut Checker<'_>, parameter: &Parameter, node: &Node) -> Json {
+    let scalars: Vec<(Scalar, &Node)> = match (&node.value, parameter.kind) {
+        (Value::List(items), Kind::List(scalar)) => items.iter().map(|item| (scalar, item)).collect(),
+        (Value::Map(entries), Kind::Map(scalar)) => entries.iter().map(|(_, value)| (scalar, value)).collect(),
+        (Value::Null, _) => return Json::Null,
+        (_, Kind::One(scalar)) => vec![(scalar, node)],
+        (other, _) => {
+            let message = format!("the default of a {} cannot be {}", parameter.kind_in_words(), other.kind());
+            checker.error(node.span, message, "");
+            return Json::Null;
+        }
+    };
+    let values: Vec<Json> = scalars
+        .into_iter()
+        .map(|(scalar, node)| {
+            let value = literal(checker, scalar, node);
+            if !value.is_null()
+                && let Err(why) = parameter.obey(scalar, &value)
+            {
+                checker.error(node.span, format!("the default breaks a rule of the parameter: {why}"), "");
+            }
+            parameter.rules.known(scalar, &value).cloned().unwrap_or(value)
+        })
+        .collect();
+    match (&node.value, parameter.kind) {
+        (_, Kind::List(_)) => Json::Array(values),
+        (Value::Map(entries), Kind::Map(_)) => {
+            Json::Object(entries.iter().map(|(key, _)| key.name.clone()).zip(values).collect())
+        }
+        _ => values.into_iter().next().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,163 @@
+//! Label selectors, as `metav1.LabelSelector` has them. It knows labels, not whose they are.
+
+use crate::inject::document::yaml::{Node, Value};
+use crate::inject::kube::names::{is_label_value, is_qualified_name};
+use crate::inject::kube::types::Checker;
+
+/// The label that every namespace has: its name (`NamespaceDefaultLabelName`).
+pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+
+/// Labels that must, or must not, be there. Without requirements everything matches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    requirements: Vec<Requirement>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Requirement {
+    key: String,
+    operator: Operator,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Operator {
+    In(Vec<String>),
+    NotIn(Vec<String>),
+    Exists,
+    DoesNotExist,
+}
+
+impl Selector {
+    /// Whether it selects everything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.requirements.is_empty()
+    }
+
+    /// Whether it asks for anything but the name of a namespace.
+    #[must_use]
+    pub fn needs_labels(&self) -> bool {
+        self.requirements.iter().any(|requirement| requirement.key != NAMESPACE_NAME)
+    }
+
+    /// Whether labels, looked up by `get`, match.
+    pub fn matches<'l>(&self, get: impl Fn(&str) -> Option<&'l str>) -> bool {
+        self.requirements.iter().all(|requirement| {
+            let value = get(&requirement.key);
+            match &requirement.operator {
+                Operator::In(values) => value.is_some_and(|value| values.iter().any(|one| one == value)),
+                // As in Kubernetes, an absent label is in no list.
+                Operator::NotIn(values) => value.is_none_or(|value| values.iter().all(|one| one != value)),
+                Operator::Exists => value.is_some(),
+                Operator::DoesNotExist => value.is_none(),
+            }
+        })
+    }
+
+    /// Reads a selector of a template. `path` names it in messages.
+    pub(crate) fn read(checker: &mut Checker<'_>, node: &Node, path: &str) -> Self {
+        let mut selector = Self::default();
+        let entries = match &node.value {
+            Value::Map(entries) => entries,
+            Value::Null => return selector,
+            other => {
+                let message = format!("{path} must be a map, not {}", other.kind());
+                checker.error(node.span, message, "write {matchLabels: {KEY: VALUE}}");
+                return selector;
+            }
+        };
+        for (key, value) in entries {
+            match key.name.as_str() {
+                "matchLabels" => selector.labels(checker, value, &format!("{path}.matchLabels")),
+                "matchExpressions" => selector.expressions(checker, value, &format!("{path}.matchExpressions")),
+                other => {
+                    let message = format!("{path} has no \"{other}\"");
+                    checker.error(key.span, message, "a selector has matchLabels and matchExpressions");
+                }
+            }
+        }
+        selector
+    }
+
+    fn labels(&mut self, checker: &mut Checker<'_>, node: &Node, path: &str) {
+        let json = checker.json(node, "{}string", path);
+        for (key, value) in json.as_object().into_iter().flatten() {
+            let Some(value) = value.as_str() else { continue };
+            if !is_qualified_name(key) || !is_label_value(value) {
+                checker.error(node.span, format!("{path}: \"{key}: {value}\" can be no label"), "");
+            }
+            self.requirements.push(Requirement { key: key.clone(), operator: Operator::In(vec![value.to_owned()]) });
+        }
+    }
+
+    fn expressions(&mut self, checker: &mut Checker<'_>, node: &Node, path: &str) {
+        let json = checker.json(node, "[]LabelSelectorRequirement", path);
+        for (index, item) in json.as_array().into_iter().flatten().enumerate() {
+            let values: Vec<String> = item["values"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|value| value.as_str().map(str::to_owned))
+                .collect();
+            let key = item["key"].as_str().unwrap_or_default().to_owned();
+            let operator = match (item["operator"].as_str(), values.is_empty()) {
+                (Some("In"), false) => Some(Operator::In(values)),
+                (Some("NotIn"), false) => Some(Operator::NotIn(values)),
+                (Some("Exists"), true) => Some(Operator::Exists),
+                (Some("DoesNotExist"), true) => Some(Operator::DoesNotExist),
+                _ => None,
+            };
+            match operator {
+                Some(operator) if is_qualified_name(&key) => self.requirements.push(Requirement { key, operator }),
+                _ => {
+                    let help = "write {key: KEY, operator: In|NotIn, values: […]} or {key: KEY, operator: Exists|DoesNotExist}";
+                    checker.error(node.span, format!("{path}[{index}] is no requirement"), help);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::diagnostic::Source;
+    use crate::inject::document::yaml;
+
+    fn read(text: &str) -> (Selector, Vec<String>) {
+        let source = Source::new("t", text);
+        let mut checker = Checker::new(&source);
+        let selector = Selector::read(&mut checker, &yaml::parse(&source).expect("YAML"), "s");
+        (selector, checker.errors.into_iter().map(|error| error.message).collect())
+    }
+
+    #[test]
+    fn selects_as_kubernetes_does() {
+        let text = "matchLabels: {a: \"1\"}\nmatchExpressions:\n- {key: b, operator: In, values: [x, z]}\n- {key: c, operator: NotIn, values: [x]}\n- {key: d, operator: Exists}\n- {key: e, operator: DoesNotExist}\n";
+        let (selector, errors) = read(text);
+        assert_eq!(errors, [""; 0]);
+        let matches = |labels: &[(&str, &str)]| {
+            selector.matches(|key| labels.iter().find(|(name, _)| *name == key).map(|(_, value)| *value))
+        };
+        assert!(matches(&[("a", "1"), ("b", "z"), ("d", "")]));
+        assert!(!matches(&[("a", "2"), ("b", "z"), ("d", "")]));
+        assert!(!matches(&[("a", "1"), ("b", "y"), ("d", "")]));
+        assert!(!matches(&[("a", "1"), ("b", "x"), ("c", "x"), ("d", "")]));
+        assert!(!matches(&[("a", "1"), ("b", "x"), ("d", ""), ("e", "")]));
+        assert!(read("{}").0.matches(|_| None) && read("{}").0.is_empty());
+        assert!(!read(&format!("matchLabels: {{{NAMESPACE_NAME}: a}}")).0.needs_labels());
+    }
+
+    #[test]
+    fn what_is_no_selector_is_said() {
+        for text in [
+            "a: b",
+            "[]",
+            "matchLabels: {a b: c}",
+            "matchExpressions: [{key: a, operator: In}]",
+            "matchExpressions: [{key: a, operator: Exists, values: [b]}]",
+        ] {
+            assert_eq!(read(text).1.len(), 1, "{text}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Reads template documents from files and folders: a document alone, or ConfigMap manifests with the
+//! template label, several to a file. It knows file formats, not what templates mean.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value as Json;
+
+use crate::inject::catalog::sources::{Found, Holder, Sources, Text};
+use crate::inject::diagnostic::{Diagnostic, Source, shown};
+use crate::inject::document::yaml::{self, Node, Value};
+use crate::inject::settings::keys::Keys;
+
+/// Reads everything under `paths` into `sources`, replacing what was read before.
+pub fn read(paths: &[PathBuf], sources: &mut Sources) {
+    load(&read_files(paths), sources);
+}
+
+/// Reads the files under `paths`, without looking into them. A folder is read one level deep, files
+/// ending in `.yaml` or `.yml`.
+#[must_use]
+pub fn read_files(paths: &[PathBuf]) -> Vec<File> {
+    paths.iter().flat_map(|path| files(path)).collect()
+}
+
+/// Makes `sources` hold exactly `files`. What cannot be read is a problem in `sources`, and what it held
+/// before stays.
+pub fn load(files: &[File], sources: &mut Sources) {
+    for file in files {
+        let holder = Holder { created: String::new(), name: file.path.display().to_string() };
+        let found = found(file, sources.keys());
+        sources.set(&holder, found);
+    }
+    let unreadable = || files.iter().filter(|file| file.text.is_err());
+    sources.retain(|name| {
+        let path = Path::new(name);
+        files.iter().any(|file| file.path == path) || unreadable().any(|folder| path.parent() == Some(&folder.path))
+    });
+}
+
+/// The template documents of a file, in an installation with these `keys`.
+#[must_use]
+pub fn found(file: &File, keys: &Keys) -> Found {
+    let origin = file.path.display().to_string();
+    match &file.text {
+        Ok(text) => documents(&origin, &file.path, text, keys),
+        Err(why) => {
+            let errors = vec![Diagnostic::of_document(&origin, why)];
+            Found { errors, incomplete: true, ..Found::default() }
+        }
+    }
+}
+
+/// A file as it was found, or a folder that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    path: PathBuf,
+    text: Result<String, String>,
+}
+
+fn files(path: &Path) -> Vec<File> {
+    let read = |path: PathBuf| File {
+        text: fs::read_to_string(&path).map_err(|error| format!("it cannot be read: {error}")),
+        path,
+    };
+    if !path.is_dir() {
+        return vec![read(path.to_owned())];
+    }
+    let list = || -> std::io::Result<Vec<PathBuf>> {
+        let mut paths = fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+        // A symbolic link to nothing is a file that was deleted.
+        paths.retain(|path| is_yaml(&path.to_string_lossy()) && path.exists() && !path.is_dir());
+        paths.sort();
+        Ok(paths)
+    };
+    match list() {
+        Ok(paths) => paths.into_iter().map(read).collect(),
+        Err(error) => vec![File { path: path.to_owned(), text: Err(format!("the folder cannot be read: {error}")) }],
+    }
+}
+
+fn is_yaml(name: &str) -> bool {
+    [".yaml", ".yml"].iter().any(|ending| name.ends_with(ending))
+}
+
+fn stem(name: &str) -> String {
+    name.trim_end_matches(".yml").trim_end_matches(".yaml").to_owned()
+}
+
+/// The template documents of a file: the file itself, or those in its ConfigMap manifests.
+fn documents(origin: &str, path: &Path, text: &str, keys: &Keys) -> Found {
+    let mut found = Found::default();
+    // At the margin: deeper lines are a template's own text.
+    if !text.lines().any(|line| (line.starts_with("kind") || line.starts_with('{')) && is_kind_config_map(line)) {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        found.texts.push(Text {
+            key: String::new(),
+            origin: origin.to_owned(),
+            default_name: stem(&name),
+            text: text.to_owned(),
+            lines_before: 0,
+            columns_before: 0,
+        });
+        return found;
+    }
+    for (lines_before, document) in split(text) {
+        let source = Source { lines_before, ..Source::new(origin, document) };
+        match yaml::parse(&source) {
+            Ok(Node { value: Value::Null, .. }) => {}
+            Ok(node) => manifest_document(&source, &node, keys, &mut found),
+            Err(error) => {
+                found.errors.push(error);
+                found.incomplete = true;
+            }
+        }
+    }
+    found
+}
+
+/// Whether a line says `kind: ConfigMap` or that of a list, in block or flow style.
+fn is_kind_config_map(line: &str) -> bool {
+    let Some(at) = line.find("kind") else { return false };
+    let value = line[at + "kind".len()..].trim_start_matches(['"', '\'', ' ']).strip_prefix(':').unwrap_or_default();
+    let value = value.trim_start_matches([' ', '"', '\'']);
+    let kinds = ["ConfigMapList", "ConfigMap", "List"];
+    kinds
+        .iter()
+        .any(|kind| value.strip_prefix(kind).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric())))
+}
+
+/// A manifest beside or around ConfigMaps.
+fn manifest_document(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut Found) {
+    match (text_of(node.get("kind")), node.get("items").map(|items| &items.value)) {
+        (Some("ConfigMap"), _) => config_map(source, node, keys, found),
+        (Some("List" | "ConfigMapList"), Some(Value::List(items))) => {
+            for item in items {
+                config_map(source, item, keys, found);
+            }
+        }
+        _ => found.errors.push(source.error(node.span, "beside ConfigMaps a file of templates holds only ConfigMaps")),
+    }
+}
+
+/// The documents of a YAML stream with the number of lines before each. A line that begins with `---`
+/// separates; what stands behind it on the line belongs to the document.
+#[must_use]
+pub fn split(text: &str) -> Vec<(usize, &str)> {
+    let (mut documents, mut from, mut first_line, mut at) = (Vec::new(), 0, 0, 0);
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        if let Some(rest) =
+            line.strip_prefix("---").filter(|rest| rest.starts_with(char::is_whitespace) || rest.is_empty())
+        {
+            documents.push((first_line, &text[from..at]));
+            let blank = rest.trim().is_empty();
+            from = at + if blank { line.len() } else { "---".len() };
+            first_line = number + usize::from(blank);
+        }
+        at += line.len();
+    }
+    documents.push((first_line, &text[from..]));
+    documents
+}
+
+fn text_of(node: Option<&Node>) -> Option<&str> {
+    match node.map(|node| &node.value) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+fn config_map(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut Found) {
+    let metadata = node.get("metadata");
+    let label = metadata.and_then(|metadata| metadata.get("labels")).and_then(|labels| labels.get(&keys.template));
+    if text_of(label) != Some("true") {
+        let message = format!("this ConfigMap lacks the label {}: \"true\"", keys.template);
+        found.errors.push(source.error(node.span, message).help("without it the injector does not read it"));
+        return;
+    }
+    let name = metadata.and_then(|metadata| text_of(metadata.get("name"))).unwrap_or_default().to_owned();
+    let Some(Node { value: Value::Map(data), .. }) = node.get("data") else {
+        found.errors.push(source.error(node.span, format!("ConfigMap {name} has no data")));
+        return;
+    };
+    for (key, value) in data {
+        let Some(text) = text_of(Some(value)).filter(|_| is_yaml(&key.name)) else {
+            found.warnings.push(source.error(key.span, not_read(&key.name)).warning());
+            continue;
+        };
+        // A literal block keeps its lines, so places in it are places in the file.
+        let line = source.text.lines().nth(key.span.line - 1).unwrap_or_default();
+        let behind_key = line.chars().skip(key.span.column - 1 + key.span.length).collect::<String>();
+        let literal = behind_key.trim_start_matches(['"', '\'']).trim_start().strip_prefix(':').map(str::trim_start);
+        let literal = literal.is_some_and(|value| value.starts_with('|'));
+        found.texts.push(Text {
+            key: format!("{name}/{}", key.name),
+            origin: if literal {
+                source.origin.to_owned()
+            } else {
+                format!("{} ConfigMap {name} key {}", source.origin, key.name)
+            },
+            default_name: stem(&key.name),
+            text: text.to_owned(),
+            lines_before: if literal { source.lines_before + key.span.line } else { 0 },
+            columns_before: if literal { indentation(source, key.span.line) } else { 0 },
+        });
+    }
+}
+
+/// The indentation of a block that begins behind `line`: that of its first line that is not blank.
+fn indentation(source: &Source<'_>, line: usize) -> usize {
+    let first = source.text.lines().skip(line).find(|line| !line.trim().is_empty()).unwrap_or_default();
+    first.len() - first.trim_start_matches(' ').len()
+}
+
+fn not_read(key: &str) -> String {
+    format!("key {} does not end in .yaml or .yml and is not read", shown(key, 80))
+}
+
+/// The template documents of a ConfigMap from the API server: `data` and the name of its holder.
+#[must_use]
+pub fn of_config_map(holder: &Holder, data: impl IntoIterator<Item = (String, String)>) -> Found {
+    let mut found = Found::default();
+    for (key, text) in data {
+        let origin = format!("{} key {key}", holder.name);
+        if is_yaml(&key) {
+            let default_name = stem(&key);
+            found.texts.push(Text { key, origin, default_name, text, lines_before: 0, columns_before: 0 });
+        } else {
+            found.warnings.push(Diagnostic::of_document(&holder.name, not_read(&key)).warning());
+        }
+    }
+    if found.texts.is_empty() && found.warnings.is_empty() {
+        found.warnings.push(Diagnostic::of_document(&holder.name, "it holds no template").warning());
+    }
+    found
+}
+
+/// Reads one document of a manifest as kubectl does.
+///
+/// # Errors
+/// A diagnostic with the place.
+pub fn manifest(origin: &str, lines_before: usize, text: &str) -> Result<Json, Diagnostic> {
+    yaml::parse_manifest(&Source { lines_before, ..Source::new(origin, text) })
+}

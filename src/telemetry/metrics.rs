@@ -1,0 +1,311 @@
+//! Every metric of the process with its labels and help text. Labels are bounded: verdicts, reasons and
+//! names of templates that exist.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::inject::decision::reason::Reason;
+use crate::inject::decision::{Decision, Origin, Verdict};
+
+/// What a metric is called, and what it means. The reference in the docs is made of these.
+#[derive(Clone, Copy, Debug)]
+pub struct Description {
+    /// Its name without prefix and ending.
+    pub name: &'static str,
+    /// Counter, gauge, histogram or info.
+    pub kind: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it says, without full stop.
+    pub help: &'static str,
+}
+
+macro_rules! descriptions {
+    ($($id:ident: $kind:literal $name:literal $labels:expr => $help:literal;)+) => {
+        $(const $id: Description = Description { name: $name, kind: $kind, labels: &$labels, help: $help };)+
+
+        /// Every metric.
+        pub const DESCRIPTIONS: &[Description] = &[$($id),+];
+    };
+}
+
+descriptions! {
+    REQUESTS: "counter" "admission_requests" ["decision", "reason"] => "Reviews answered, by decision and reason";
+    DURATION: "histogram" "admission_duration_seconds" [] => "Time from the last byte of a review to its answer, with review uids as exemplars";
+    OUTCOMES: "counter" "template_outcomes" ["template", "version", "outcome", "reason"] => "What became of each template asked for: injected, skipped or denied; templates of namespaces are (namespace), names that nothing has are (unknown)";
+    VALID: "gauge" "template_valid" ["template"] => "1 if the newest text of the template is in use, else 0";
+    LOAD_FAILURES: "counter" "template_load_failures" ["template"] => "Loads that found the template broken";
+    GENERATION: "gauge" "catalog_generation" [] => "Counts every change of the catalog";
+    LAST_SYNC: "gauge" "catalog_last_sync_timestamp_seconds" [] => "When the catalog was last changed";
+    IN_SYNC: "gauge" "catalog_in_sync" [] => "1 while the cluster can be watched, 0 while answers come from the last catalog seen";
+    WATCH_FAILURES: "counter" "watch_failures" [] => "Failures to list or watch";
+    CERTIFICATE_START: "gauge" "certificate_start_timestamp_seconds" [] => "Start of validity of the serving certificate";
+    CERTIFICATE_EXPIRY: "gauge" "certificate_expiry_timestamp_seconds" [] => "End of validity of the serving certificate";
+    HANDSHAKES: "counter" "tls_handshakes" ["result"] => "TLS handshakes by result: ok, failed, timeout, or refused where there are too many connections";
+    REFUSALS: "counter" "http_refusals" ["code"] => "Requests that were no decision, by HTTP status";
+    IN_FLIGHT: "gauge" "in_flight_requests" [] => "Reviews being answered";
+    EVENTS: "counter" "events" ["result"] => "Kubernetes Events: sent, failed or dropped since there were too many";
+    BUILD: "info" "build" ["version"] => "The running version";
+}
+
+/// Upper bounds of the duration histogram in seconds: the API server's own begin at 5 ms.
+const BUCKETS: [f64; 10] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0];
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ByDecision {
+    decision: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ByOutcome {
+    template: String,
+    version: String,
+    outcome: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ByTemplate {
+    template: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ByResult {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ByCode {
+    code: u16,
+}
+
+/// The metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<ByDecision, Counter>,
+    duration: HistogramWithExemplars<Vec<(String, String)>>,
+    outcomes: Family<ByOutcome, Counter>,
+    valid: Family<ByTemplate, Gauge>,
+    load_failures: Family<ByTemplate, Counter>,
+    generation: Gauge,
+    last_sync: Gauge<f64, AtomicU64>,
+    in_sync: Gauge,
+    watch_failures: Counter,
+    events: Family<ByResult, Counter>,
+    certificate_start: Gauge<i64, AtomicI64>,
+    certificate_expiry: Gauge<i64, AtomicI64>,
+    handshakes: Family<ByResult, Counter>,
+    refused: Family<ByCode, Counter>,
+    in_flight: Gauge,
+    known: Mutex<BTreeSet<String>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("sidecar_injector"),
+            requests: Family::default(),
+            duration: HistogramWithExemplars::new(BUCKETS.into_iter()),
+            outcomes: Family::default(),
+            valid: Family::default(),
+            load_failures: Family::default(),
+            generation: Gauge::default(),
+            last_sync: Gauge::default(),
+            in_sync: Gauge::default(),
+            watch_failures: Counter::default(),
+            events: Family::default(),
+            certificate_start: Gauge::default(),
+            certificate_expiry: Gauge::default(),
+            handshakes: Family::default(),
+            refused: Family::default(),
+            in_flight: Gauge::default(),
+            known: Mutex::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(REQUESTS.name, REQUESTS.help, self.requests.clone());
+        registry.register(DURATION.name, DURATION.help, self.duration.clone());
+        registry.register(OUTCOMES.name, OUTCOMES.help, self.outcomes.clone());
+        registry.register(VALID.name, VALID.help, self.valid.clone());
+        registry.register(LOAD_FAILURES.name, LOAD_FAILURES.help, self.load_failures.clone());
+        registry.register(GENERATION.name, GENERATION.help, self.generation.clone());
+        registry.register(LAST_SYNC.name, LAST_SYNC.help, self.last_sync.clone());
+        registry.register(IN_SYNC.name, IN_SYNC.help, self.in_sync.clone());
+        registry.register(WATCH_FAILURES.name, WATCH_FAILURES.help, self.watch_failures.clone());
+        registry.register(CERTIFICATE_START.name, CERTIFICATE_START.help, self.certificate_start.clone());
+        registry.register(CERTIFICATE_EXPIRY.name, CERTIFICATE_EXPIRY.help, self.certificate_expiry.clone());
+        registry.register(HANDSHAKES.name, HANDSHAKES.help, self.handshakes.clone());
+        registry.register(REFUSALS.name, REFUSALS.help, self.refused.clone());
+        registry.register(IN_FLIGHT.name, IN_FLIGHT.help, self.in_flight.clone());
+        registry.register(EVENTS.name, EVENTS.help, self.events.clone());
+        registry.register(BUILD.name, BUILD.help, Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        self.in_sync.set(1);
+    }
+
+    /// Counts a decision.
+    pub fn decided(&self, decision: &Decision, took: Duration, uid: Option<&str>) {
+        let by = ByDecision { decision: decision.verdict.as_str(), reason: decision.reason.as_str() };
+        self.requests.get_or_create(&by).inc();
+        // Exemplars lead from a slow bucket to the API server's audit log and trace. The uid is not ours: any
+        // but a plain one could break the page.
+        let plain =
+            |uid: &&str| uid.len() <= 36 && uid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let label = uid.filter(plain).map(|uid| vec![("uid".to_owned(), uid.to_owned())]);
+        self.duration.observe(took.as_secs_f64(), label, None);
+        for template in &decision.templates {
+            let outcome = match template.reason {
+                Reason::Injected => "injected",
+                _ if template.denied => "denied",
+                _ if decision.verdict == Verdict::Denied => continue,
+                _ => "skipped",
+            };
+            // Names that no template has are the users' and unbounded.
+            self.outcomes
+                .get_or_create(&ByOutcome {
+                    template: match template.origin {
+                        Origin::Central => template.name.clone(),
+                        Origin::Namespace => "(namespace)".to_owned(),
+                        Origin::Unknown => "(unknown)".to_owned(),
+                    },
+                    version: match template.origin {
+                        Origin::Central => template.version.clone().unwrap_or_default(),
+                        _ => String::new(),
+                    },
+                    outcome,
+                    reason: template.reason.as_str(),
+                })
+                .inc();
+        }
+    }
+
+    /// Counts the validation of a template ConfigMap.
+    pub fn validated(&self, decision: &Decision) {
+        let by = ByDecision { decision: decision.verdict.as_str(), reason: decision.reason.as_str() };
+        self.requests.get_or_create(&by).inc();
+    }
+
+    /// Records a change of the catalog: name -> whether its newest text is in use, and the names of texts that
+    /// were found broken in the course of it.
+    pub fn published(&self, valid: &BTreeMap<String, bool>, failed: &[String], now: f64) {
+        self.generation.inc();
+        self.last_sync.set(now);
+        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for gone in known.iter().filter(|name| !valid.contains_key(*name)) {
+            self.valid.remove(&ByTemplate { template: gone.clone() });
+        }
+        *known = valid.keys().cloned().collect();
+        for (template, valid) in valid {
+            let by = ByTemplate { template: template.clone() };
+            self.valid.get_or_create(&by).set(i64::from(*valid));
+        }
+        for template in failed {
+            self.load_failures.get_or_create(&ByTemplate { template: template.clone() }).inc();
+        }
+    }
+
+    /// Records whether the cluster can be watched.
+    pub fn in_sync(&self, in_sync: bool) {
+        self.in_sync.set(i64::from(in_sync));
+    }
+
+    /// Counts a failure to list or watch.
+    pub fn watch_failed(&self) {
+        self.watch_failures.inc();
+    }
+
+    /// What counts events, by what became of them.
+    pub fn events_counter(&self) -> impl Fn(&'static str) + Send + 'static {
+        let events = self.events.clone();
+        move |result| {
+            events.get_or_create(&ByResult { result }).inc();
+        }
+    }
+
+    /// Records from when to when the certificate in use is valid, seconds since 1970.
+    pub fn certificate(&self, valid: &Range<i64>) {
+        self.certificate_start.set(valid.start);
+        self.certificate_expiry.set(valid.end);
+    }
+
+    /// Counts a handshake.
+    pub fn handshake(&self, result: &'static str) {
+        self.handshakes.get_or_create(&ByResult { result }).inc();
+    }
+
+    /// Counts a request that was no decision.
+    pub fn refused(&self, code: u16) {
+        self.refused.get_or_create(&ByCode { code }).inc();
+    }
+
+    /// Counts a request while the returned guard lives.
+    #[must_use]
+    pub fn in_flight(&self) -> InFlight<'_> {
+        self.in_flight.inc();
+        InFlight(&self.in_flight)
+    }
+
+    /// The metrics in the OpenMetrics text format.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// See [`Metrics::in_flight`].
+#[derive(Debug)]
+pub struct InFlight<'m>(&'m Gauge);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exemplars_lead_to_the_review() {
+        let metrics = Metrics::default();
+        metrics.decided(&Decision::unchanged(Reason::NotRequested), Duration::from_micros(60), Some("u-1"));
+        let page = metrics.text();
+        assert!(page.contains("admission_duration_seconds_bucket{le=\"0.0001\"} 1 # {uid=\"u-1\"} 0.00006"), "{page}");
+        assert!(page.ends_with("# EOF\n"), "{page}");
+        metrics.decided(&Decision::unchanged(Reason::NotRequested), Duration::from_micros(60), Some("\0\n\"}"));
+        assert!(!metrics.text().contains('\0'));
+    }
+
+    #[test]
+    fn every_metric_is_described() {
+        let page = Metrics::default().text();
+        for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE sidecar_injector_")) {
+            let (name, kind) = line.split_once(' ').expect("a name and a type");
+            let known = DESCRIPTIONS.iter().any(|known| known.name == name && known.kind == kind);
+            assert!(known, "{line}");
+        }
+    }
+}
