@@ -11,8 +11,8 @@ use axum::body::{Body, Bytes};
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
-use sidecar_injector::inject::Settings;
 use sidecar_injector::inject::catalog::Catalog;
+use sidecar_injector::inject::settings::Settings;
 use sidecar_injector::server::{Webhook, router};
 use tower::ServiceExt as _;
 

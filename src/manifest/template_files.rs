@@ -1,15 +1,14 @@
 //! Reads template documents from files and folders: a document alone, or ConfigMap manifests with the
 //! template label, several to a file. It knows file formats, not what templates mean.
 
+use crate::inject::catalog::sources::{Found, Holder, Sources, Text, not_read, template_name};
+use crate::inject::diagnostic::{Diagnostic, Source};
+use crate::inject::document::{Node, Value, yaml};
+use crate::inject::settings::keys::Keys;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
-
-use crate::inject::catalog::sources::{Found, Holder, Sources, Text};
-use crate::inject::diagnostic::{Diagnostic, Source, shown};
-use crate::inject::document::yaml::{self, Node, Value};
-use crate::inject::settings::keys::Keys;
 
 /// Reads everything under `paths` into `sources`, replacing what was read before.
 pub fn read(paths: &[PathBuf], sources: &mut Sources) {
@@ -69,7 +68,7 @@ fn files(path: &Path) -> Vec<File> {
     let list = || -> std::io::Result<Vec<PathBuf>> {
         let mut paths = fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
         // A symbolic link to nothing is a file that was deleted.
-        paths.retain(|path| is_yaml(&path.to_string_lossy()) && path.exists() && !path.is_dir());
+        paths.retain(|path| template_name(&path.to_string_lossy()).is_some() && path.exists() && !path.is_dir());
         paths.sort();
         Ok(paths)
     };
@@ -77,14 +76,6 @@ fn files(path: &Path) -> Vec<File> {
         Ok(paths) => paths.into_iter().map(read).collect(),
         Err(error) => vec![File { path: path.to_owned(), text: Err(format!("the folder cannot be read: {error}")) }],
     }
-}
-
-fn is_yaml(name: &str) -> bool {
-    [".yaml", ".yml"].iter().any(|ending| name.ends_with(ending))
-}
-
-fn stem(name: &str) -> String {
-    name.trim_end_matches(".yml").trim_end_matches(".yaml").to_owned()
 }
 
 /// The template documents of a file: the file itself, or those in its ConfigMap manifests.
@@ -96,7 +87,7 @@ fn documents(origin: &str, path: &Path, text: &str, keys: &Keys) -> Found {
         found.texts.push(Text {
             key: String::new(),
             origin: origin.to_owned(),
-            default_name: stem(&name),
+            default_name: template_name(&name).unwrap_or(&name).to_owned(),
             text: text.to_owned(),
             lines_before: 0,
             columns_before: 0,
@@ -182,7 +173,7 @@ fn config_map(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut Found) 
         return;
     };
     for (key, value) in data {
-        let Some(text) = text_of(Some(value)).filter(|_| is_yaml(&key.name)) else {
+        let Some(text) = text_of(Some(value)).filter(|_| template_name(&key.name).is_some()) else {
             found.warnings.push(source.error(key.span, not_read(&key.name)).warning());
             continue;
         };
@@ -198,7 +189,7 @@ fn config_map(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut Found) 
             } else {
                 format!("{} ConfigMap {name} key {}", source.origin, key.name)
             },
-            default_name: stem(&key.name),
+            default_name: template_name(&key.name).unwrap_or(&key.name).to_owned(),
             text: text.to_owned(),
             lines_before: if literal { source.lines_before + key.span.line } else { 0 },
             columns_before: if literal { indentation(source, key.span.line) } else { 0 },
@@ -210,29 +201,6 @@ fn config_map(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut Found) 
 fn indentation(source: &Source<'_>, line: usize) -> usize {
     let first = source.text.lines().skip(line).find(|line| !line.trim().is_empty()).unwrap_or_default();
     first.len() - first.trim_start_matches(' ').len()
-}
-
-fn not_read(key: &str) -> String {
-    format!("key {} does not end in .yaml or .yml and is not read", shown(key, 80))
-}
-
-/// The template documents of a ConfigMap from the API server: `data` and the name of its holder.
-#[must_use]
-pub fn of_config_map(holder: &Holder, data: impl IntoIterator<Item = (String, String)>) -> Found {
-    let mut found = Found::default();
-    for (key, text) in data {
-        let origin = format!("{} key {key}", holder.name);
-        if is_yaml(&key) {
-            let default_name = stem(&key);
-            found.texts.push(Text { key, origin, default_name, text, lines_before: 0, columns_before: 0 });
-        } else {
-            found.warnings.push(Diagnostic::of_document(&holder.name, not_read(&key)).warning());
-        }
-    }
-    if found.texts.is_empty() && found.warnings.is_empty() {
-        found.warnings.push(Diagnostic::of_document(&holder.name, "it holds no template").warning());
-    }
-    found
 }
 
 /// Reads one document of a manifest as kubectl does.

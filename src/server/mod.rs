@@ -22,7 +22,8 @@ use crate::inject::decision::Verdict;
 use crate::inject::decision::reason::Reason;
 use crate::inject::diagnostic::shown;
 use crate::inject::kube::quantity::duration;
-use crate::inject::{self, Answer, Entry, Refused, Settings};
+use crate::inject::settings::{EntryPoint, Settings};
+use crate::inject::{Answer, Engine, Refused};
 use crate::server::body::{Places, Received};
 use crate::telemetry::Traces;
 use crate::telemetry::events::Events;
@@ -179,11 +180,11 @@ fn guarded(routes: Router<Arc<Webhook>>, webhook: Arc<Webhook>) -> Router {
 }
 
 async fn requests(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
-    respond(&webhook, request, |headers, body| answer(&webhook, Entry::Requests, headers, body)).await
+    respond(&webhook, request, |headers, body| answer(&webhook, EntryPoint::Requests, headers, body)).await
 }
 
 async fn policy(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
-    respond(&webhook, request, |headers, body| answer(&webhook, Entry::Policy, headers, body)).await
+    respond(&webhook, request, |headers, body| answer(&webhook, EntryPoint::Policy, headers, body)).await
 }
 
 async fn validate(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
@@ -271,11 +272,11 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
 }
 
-fn answer(webhook: &Webhook, entry: Entry, headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+fn answer(webhook: &Webhook, entry: EntryPoint, headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Refusal> {
     let catalog = webhook.catalog.load();
     let Some(catalog) = catalog.as_ref() else { return Err(Refusal::later("the templates are not read yet")) };
     let (clock, started) = (SystemTime::now(), Instant::now());
-    match inject::answer(body, entry, catalog, &webhook.settings) {
+    match Engine::new(catalog, &webhook.settings, entry).answer(body) {
         Err(Refused::NamespacePending(_)) => Err(Refusal::later("the namespace is not known yet")),
         Err(error) => Err(Refusal::new(StatusCode::BAD_REQUEST, error.to_string())),
         Ok(answer) => {

@@ -24,7 +24,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{fmt, reload};
 
 use crate::inject::Answer;
-use crate::inject::decision::{Outcome, Verdict};
+use crate::inject::decision::{TemplateOutcome, Verdict};
 use crate::server::admin::SetLogLevel;
 
 /// The form of log lines.
@@ -94,7 +94,7 @@ impl Traces {
             attributes.push(KeyValue::new("uid", request.uid.as_str().to_owned()));
         }
         if decision.verdict == Verdict::Injected {
-            let templates: Vec<String> = decision.templates.iter().map(Outcome::display).collect();
+            let templates: Vec<String> = decision.templates.iter().map(TemplateOutcome::display).collect();
             attributes.push(KeyValue::new("templates", templates.join(",")));
         }
         let span = SpanBuilder::from_name("admission").with_kind(SpanKind::Server).with_start_time(started);

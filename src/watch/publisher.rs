@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::inject::catalog::Catalog;
 use crate::inject::catalog::namespaces::{Namespace, Namespaces};
+use crate::inject::catalog::sources::of_config_map;
 use crate::inject::catalog::sources::{Found, Holder, Sources};
 use crate::inject::decision::reason::Reason;
 use crate::inject::diagnostic::Diagnostic;
@@ -199,7 +200,7 @@ impl Publisher {
     fn set_templates(&mut self, object: ConfigMap) {
         let holder = self.holder(&object);
         self.refer(&holder.name, &object);
-        self.sources.set(&holder, template_files::of_config_map(&holder, object.data.unwrap_or_default()));
+        self.sources.set(&holder, of_config_map(&holder, object.data.unwrap_or_default()));
     }
 
     fn remove_templates(&mut self, name: &str) {
@@ -227,7 +228,7 @@ impl Publisher {
         let created = object.creation_timestamp().map(|time| time.0.to_string()).unwrap_or_default();
         let holder = Holder { created, name: format!("ConfigMap {namespace}/{}", object.name_any()) };
         self.refer(&holder.name, &object);
-        let mut found = template_files::of_config_map(&holder, object.data.unwrap_or_default());
+        let mut found = of_config_map(&holder, object.data.unwrap_or_default());
         let keys = || self.webhook.settings.keys.clone();
         let sources = self.local.entry(namespace.clone()).or_insert_with(|| Sources::with_rules(rules, keys()));
         let bytes: usize = found.texts.iter().map(|text| text.text.len()).sum();

@@ -64,9 +64,11 @@ fn required(scenario: &Scenario<'_>) {
         "admissionPolicies": {"requiredTemplates": ["vault-agent", {"name": "audit", "containers": ["audit-log", "audit-ship"]}]},
     });
     install(scenario, "required-templates", "elsewhere", &values);
-    let refusal = until_refused("does not have its containers", || dry_run(scenario, &pod("asking", Some("vault-agent"))));
+    let refusal =
+        until_refused("does not have its containers", || dry_run(scenario, &pod("asking", Some("vault-agent"))));
     assert!(
-        refusal.code == 403 && refusal.message.contains("requests the template \"vault-agent\" but does not have its containers"),
+        refusal.code == 403
+            && refusal.message.contains("requests the template \"vault-agent\" but does not have its containers"),
         "{refusal}"
     );
     let with = |request: &str, containers: &[&str]| {

@@ -3,10 +3,10 @@
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 
-use crate::inject::select::request::{self, Dialect, Item, Selection};
+use crate::inject::select::request::{self, Dialect, RequestItem, Selection};
 use crate::inject::settings::keys::{Keys, PREFIX};
+use crate::inject::settings::{FOREIGN_SIDECARS, Settings};
 use crate::inject::template::pod_security::Profile;
-use crate::inject::{FOREIGN_SIDECARS, Settings};
 
 /// The flag that gives the keys of annotations and labels.
 #[derive(Args, Debug)]
@@ -68,7 +68,7 @@ impl SettingsArgs {
     pub(in crate::commands) fn settings(&self) -> anyhow::Result<Settings> {
         for default in &self.default_templates {
             match request::parse("--default-templates", default, Dialect::Own) {
-                Ok(Selection::Templates(items)) if items.iter().all(|item| matches!(item, Item::Named(_))) => {}
+                Ok(Selection::Templates(items)) if items.iter().all(|item| matches!(item, RequestItem::Named(_))) => {}
                 Ok(_) => return Err(anyhow!("--default-templates {default}: name templates")),
                 Err(why) => return Err(anyhow!("{why}")),
             }

@@ -1,17 +1,16 @@
 //! Validation of template ConfigMaps before they are stored: the same loading as for pods, and lint, so that bad text does
 //! not land and whoever applies it sees the caret. It looks at one ConfigMap, not at the catalog.
 
-use std::collections::BTreeSet;
-
-use crate::inject::Settings;
 use crate::inject::authoring::lint::{self, Limits};
-use crate::inject::catalog::sources::Rules;
+use crate::inject::catalog::sources::{Rules, template_name};
 use crate::inject::decision::reason::Reason;
 use crate::inject::decision::{Decision, Verdict};
 use crate::inject::diagnostic::{Severity, Source, beginning, shown};
 use crate::inject::expr::paths::Paths;
 use crate::inject::review::{self, Request, ReviewError};
+use crate::inject::settings::Settings;
 use crate::inject::settings::keys::Keys;
+use std::collections::BTreeSet;
 
 /// Longest refusal, in bytes: a few carets.
 const MAX_MESSAGE: usize = 4_000;
@@ -36,8 +35,8 @@ pub fn config_map(
 }
 
 fn decide(request: &Request<'_>, keys: &Keys, rules: Rules) -> Decision {
-    let writes = matches!(request.target.operation.as_str(), "CREATE" | "UPDATE");
-    if !writes || request.target.resource.as_str() != "configmaps" {
+    let writes = matches!(request.subject.operation.as_str(), "CREATE" | "UPDATE");
+    if !writes || request.subject.resource.as_str() != "configmaps" {
         return Decision::unchanged(Reason::NotAPodCreate);
     }
     let paths =
@@ -78,11 +77,6 @@ fn decide(request: &Request<'_>, keys: &Keys, rules: Rules) -> Decision {
     }
     message.push_str(" [InvalidTemplate]");
     Decision { verdict: Verdict::Denied, message, ..Decision::unchanged(Reason::InvalidTemplate) }
-}
-
-/// The template's default name for a key that holds one.
-fn template_name(key: &str) -> Option<&str> {
-    key.strip_suffix(".yaml").or_else(|| key.strip_suffix(".yml"))
 }
 
 #[cfg(test)]

@@ -302,10 +302,40 @@ impl Document {
     }
 }
 
+pub(crate) fn not_read(key: &str) -> String {
+    format!("key {} does not end in .yaml or .yml and is not read", shown(key, 80))
+}
+
+/// The template documents of a ConfigMap from the API server: `data` and the name of its holder.
+#[must_use]
+pub fn of_config_map(holder: &Holder, data: impl IntoIterator<Item = (String, String)>) -> Found {
+    let mut found = Found::default();
+    for (key, text) in data {
+        let origin = format!("{} key {key}", holder.name);
+        if let Some(name) = template_name(&key) {
+            let default_name = name.to_owned();
+            found.texts.push(Text { key, origin, default_name, text, lines_before: 0, columns_before: 0 });
+        } else {
+            found.warnings.push(Diagnostic::of_document(&holder.name, not_read(&key)).warning());
+        }
+    }
+    if found.texts.is_empty() && found.warnings.is_empty() {
+        found.warnings.push(Diagnostic::of_document(&holder.name, "it holds no template").warning());
+    }
+    found
+}
+
+/// The default name of the template in a file or ConfigMap key: its name without the ending `.yaml` or `.yml`. `None` for a
+/// name with another ending, which holds no template.
+#[must_use]
+pub fn template_name(key: &str) -> Option<&str> {
+    key.strip_suffix(".yaml").or_else(|| key.strip_suffix(".yml"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inject::select::request::TemplateRef;
+    use crate::inject::template::reference::TemplateRef;
 
     fn holder(name: &str, created: &str) -> Holder {
         Holder { created: created.to_owned(), name: format!("ConfigMap ns/{name}") }
