@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use sidecar_injector::inject::Engine;
 use sidecar_injector::inject::catalog::Catalog;
 use sidecar_injector::inject::catalog::namespaces::Namespaces;
-use sidecar_injector::inject::catalog::sources::{Rules, Sources};
+use sidecar_injector::inject::catalog::sources::{SourceRules, Sources};
 use sidecar_injector::inject::decision::{Decision, Verdict};
 use sidecar_injector::inject::review;
 use sidecar_injector::inject::review::Request;
@@ -30,7 +30,7 @@ use sidecar_injector::manifest::{template_files, value_files};
 type Files = BTreeMap<&'static str, String>;
 
 fn catalog(case: &Path, keys: Keys) -> Catalog {
-    let mut sources = Sources::with_rules(Rules::default(), keys);
+    let mut sources = Sources::with_rules(SourceRules::default(), keys);
     template_files::read(&[case.join("templates")], &mut sources);
     let published = sources.catalog();
     let errors: Vec<String> = published.errors.iter().map(ToString::to_string).collect();

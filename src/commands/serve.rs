@@ -17,8 +17,8 @@ use crate::certs::issue::Policy;
 use crate::certs::rotate::SelfManaged;
 use crate::certs::{self, Certificate, Current};
 use crate::commands::Failure;
-use crate::commands::common::settings::{Level, SettingsArgs};
-use crate::inject::catalog::sources::Rules;
+use crate::commands::common::settings::{LevelArg, SettingsArgs};
+use crate::inject::catalog::sources::SourceRules;
 use crate::inject::kube::quantity::duration;
 use crate::inject::settings::Settings;
 use crate::server::admin::{self, SetLogLevel};
@@ -117,11 +117,11 @@ pub(super) struct ServeArgs {
     #[arg(long, value_enum, env = "SIDECAR_INJECTOR_NAMESPACE_TEMPLATES", requires = "namespace")]
     namespace_templates: Option<NamespaceTemplates>,
     /// What central templates may do (Pod Security Standards)
-    #[arg(long, value_enum, default_value_t = Level::Privileged, env = "SIDECAR_INJECTOR_TEMPLATE_PROFILE")]
-    template_profile: Level,
+    #[arg(long, value_enum, default_value_t = LevelArg::Privileged, env = "SIDECAR_INJECTOR_TEMPLATE_PROFILE")]
+    template_profile: LevelArg,
     /// What templates of namespaces may do
-    #[arg(long, value_enum, default_value_t = Level::Baseline, env = "SIDECAR_INJECTOR_NAMESPACE_TEMPLATES_PROFILE")]
-    namespace_templates_profile: Level,
+    #[arg(long, value_enum, default_value_t = LevelArg::Baseline, env = "SIDECAR_INJECTOR_NAMESPACE_TEMPLATES_PROFILE")]
+    namespace_templates_profile: LevelArg,
     /// Watch namespaces: their defaults, and templates that depend on their labels, need it
     #[arg(long, env = "SIDECAR_INJECTOR_WATCH_NAMESPACES")]
     watch_namespaces: bool,
@@ -188,7 +188,8 @@ impl ServeArgs {
     /// What templates must obey.
     fn trust(&self) -> Trust {
         let without_namespaces = !self.watch_namespaces;
-        let of = |profile: Level, of_namespace| Rules { without_namespaces, of_namespace, profile: profile.into() };
+        let of =
+            |profile: LevelArg, of_namespace| SourceRules { without_namespaces, of_namespace, profile: profile.into() };
         Trust {
             central: of(self.template_profile, false),
             namespaces: self.namespace_templates.map(|_| of(self.namespace_templates_profile, true)),

@@ -31,7 +31,7 @@ use crate::inject::decision::reason::Reason;
 use crate::inject::decision::trace::{Recorder, Trace};
 use crate::inject::decision::{Decision, Verdict};
 use crate::inject::diagnostic::shown;
-use crate::inject::resolve::case::{Case, Origin};
+use crate::inject::resolve::case::{Case, RequestOrigin};
 use crate::inject::review::pod::{Metadata, Spec};
 use crate::inject::review::{MIRROR, Request, ReviewError, Version, fast_path};
 use crate::inject::select::Chooser;
@@ -196,7 +196,7 @@ impl<'e> Engine<'e> {
             decision.warnings.extend(asks.then(|| decision::warning(text, Reason::ExcludedNamespace)));
             return decision;
         }
-        let origin = Origin { metadata, embedding };
+        let origin = RequestOrigin { metadata, embedding };
         let choices = match chooser.choose() {
             Err(why) => {
                 recorder.holds(Reason::InvalidRequest, true, || why.clone());

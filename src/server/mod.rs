@@ -17,7 +17,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::inject::authoring::config_map;
 use crate::inject::catalog::Catalog;
-use crate::inject::catalog::sources::Rules;
+use crate::inject::catalog::sources::SourceRules;
 use crate::inject::decision::Verdict;
 use crate::inject::decision::reason::Reason;
 use crate::inject::diagnostic::shown;
@@ -108,9 +108,9 @@ impl IntoResponse for Refusal {
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
     /// Central templates.
-    pub central: Rules,
+    pub central: SourceRules,
     /// Templates of the pods' own namespaces, where there may be such.
-    pub namespaces: Option<Rules>,
+    pub namespaces: Option<SourceRules>,
     /// Whether those win over central ones.
     pub prefers_namespaces: bool,
     /// The namespace of the central ConfigMaps.
@@ -120,7 +120,7 @@ pub struct Trust {
 impl Trust {
     /// What the templates of a namespace must obey.
     #[must_use]
-    pub fn rules_of(&self, namespace: &str) -> Rules {
+    pub fn rules_of(&self, namespace: &str) -> SourceRules {
         let is_home = self.home.as_deref().is_none_or(|home| home == namespace);
         if is_home { self.central } else { self.namespaces.unwrap_or(self.central) }
     }

@@ -17,7 +17,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::inject::decision::reason::Reason;
-use crate::inject::decision::{Decision, Origin, Verdict};
+use crate::inject::decision::{Decision, TemplateOrigin, Verdict};
 
 /// What a metric is called, and what it means. The reference in the docs is made of these.
 #[derive(Clone, Copy, Debug)]
@@ -183,12 +183,12 @@ impl Metrics {
             self.outcomes
                 .get_or_create(&ByOutcome {
                     template: match template.origin {
-                        Origin::Central => template.name.clone(),
-                        Origin::Namespace => "(namespace)".to_owned(),
-                        Origin::Unknown => "(unknown)".to_owned(),
+                        TemplateOrigin::Central => template.name.clone(),
+                        TemplateOrigin::Namespace => "(namespace)".to_owned(),
+                        TemplateOrigin::Unknown => "(unknown)".to_owned(),
                     },
                     version: match template.origin {
-                        Origin::Central => template.version.clone().unwrap_or_default(),
+                        TemplateOrigin::Central => template.version.clone().unwrap_or_default(),
                         _ => String::new(),
                     },
                     outcome,

@@ -57,7 +57,7 @@ type ValueFile = (Holder, Result<BTreeMap<String, String>, Diagnostic>);
 
 /// Something that changed.
 enum Change {
-    Files(Vec<template_files::File>, Vec<ValueFile>),
+    Files(Vec<template_files::TemplateFile>, Vec<ValueFile>),
     Templates(Event<ConfigMap>),
     Values(Event<ConfigMap>),
     Local(Event<ConfigMap>),

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::inject::catalog::Catalog;
 use crate::inject::catalog::namespaces::{Namespace, Namespaces};
 use crate::inject::catalog::sources::of_config_map;
-use crate::inject::catalog::sources::{Found, Holder, Sources};
+use crate::inject::catalog::sources::{FoundDocuments, Holder, Sources};
 use crate::inject::decision::reason::Reason;
 use crate::inject::diagnostic::Diagnostic;
 use crate::manifest::template_files;
@@ -235,7 +235,10 @@ impl Publisher {
         let (others, other_bytes) = sources.others(&holder.name);
         if others >= MAX_LOCAL || other_bytes + bytes > MAX_LOCAL_BYTES {
             let message = format!("a namespace may have {MAX_LOCAL} ConfigMaps of templates with 256 KiB in all");
-            found = Found { errors: vec![Diagnostic::of_document(&holder.name, message)], ..Found::default() };
+            found = FoundDocuments {
+                errors: vec![Diagnostic::of_document(&holder.name, message)],
+                ..FoundDocuments::default()
+            };
         }
         sources.set(&holder, found);
         self.publish_local(&namespace);

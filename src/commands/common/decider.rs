@@ -8,12 +8,12 @@ use anyhow::anyhow;
 use clap::Args;
 
 use crate::commands::Failure;
-use crate::commands::common::manifests::{self, Document, File};
+use crate::commands::common::manifests::{self, Document, ManifestFile};
 use crate::commands::common::settings::SettingsArgs;
 use crate::inject::Engine;
 use crate::inject::catalog::Catalog;
 use crate::inject::catalog::namespaces::Namespaces;
-use crate::inject::catalog::sources::{Holder, Rules, Sources};
+use crate::inject::catalog::sources::{Holder, SourceRules, Sources};
 use crate::inject::decision::Decision;
 use crate::inject::decision::trace::Trace;
 use crate::inject::kube::defaults;
@@ -30,7 +30,7 @@ pub(in crate::commands) struct DecideArgs {
     /// Manifest to read, or - for stdin (repeatable)
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// File or folder of templates (repeatable)
+    /// ManifestFile or folder of templates (repeatable)
     #[arg(long, value_name = "PATH", required = true, env = "SIDECAR_INJECTOR_TEMPLATES", value_delimiter = ',')]
     templates: Vec<PathBuf>,
     /// Shared values of templates: a file of KEY: VALUE pairs, or a ConfigMap (repeatable)
@@ -47,8 +47,8 @@ pub(in crate::commands) struct DecideArgs {
 }
 
 /// The files that could be read, and why the first other could not.
-pub(in crate::commands) struct Read {
-    pub(in crate::commands) files: Vec<File>,
+pub(in crate::commands) struct ReadManifests {
+    pub(in crate::commands) files: Vec<ManifestFile>,
     pub(in crate::commands) unread: Option<anyhow::Error>,
 }
 
@@ -59,8 +59,8 @@ impl DecideArgs {
     }
 
     /// Reads the manifests.
-    pub(in crate::commands) fn read(&self) -> Result<Read, Failure> {
-        let mut read = Read { files: Vec::new(), unread: None };
+    pub(in crate::commands) fn read(&self) -> Result<ReadManifests, Failure> {
+        let mut read = ReadManifests { files: Vec::new(), unread: None };
         for path in manifests::files(&self.files)? {
             match manifests::read(&path) {
                 Ok(file) => read.files.push(file),
@@ -98,7 +98,7 @@ fn load(paths: &[PathBuf], values: &[PathBuf], keys: &Keys) -> Result<Catalog, F
     if let Some(path) = paths.iter().chain(values).find(|path| !path.exists()) {
         return Err(Failure::Io(anyhow!("{}: no such file or folder", path.display())));
     }
-    let mut sources = Sources::with_rules(Rules::default(), keys.clone());
+    let mut sources = Sources::with_rules(SourceRules::default(), keys.clone());
     template_files::read(paths, &mut sources);
     for path in values {
         let holder = Holder { created: String::new(), name: path.display().to_string() };

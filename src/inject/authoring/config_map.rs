@@ -2,7 +2,7 @@
 //! not land and whoever applies it sees the caret. It looks at one ConfigMap, not at the catalog.
 
 use crate::inject::authoring::lint::{self, Limits};
-use crate::inject::catalog::sources::{Rules, template_name};
+use crate::inject::catalog::sources::{SourceRules, template_name};
 use crate::inject::decision::reason::Reason;
 use crate::inject::decision::{Decision, Verdict};
 use crate::inject::diagnostic::{Severity, Source, beginning, shown};
@@ -25,7 +25,7 @@ const MAX_WARNING: usize = 240;
 pub fn config_map(
     body: &[u8],
     settings: &Settings,
-    rules: impl FnOnce(&str) -> Rules,
+    rules: impl FnOnce(&str) -> SourceRules,
 ) -> Result<(Vec<u8>, Decision), ReviewError> {
     let request = Request::parse(body)?;
     let decision = decide(&request, &settings.keys, rules(request.namespace.as_str()));
@@ -34,7 +34,7 @@ pub fn config_map(
     Ok((body, decision))
 }
 
-fn decide(request: &Request<'_>, keys: &Keys, rules: Rules) -> Decision {
+fn decide(request: &Request<'_>, keys: &Keys, rules: SourceRules) -> Decision {
     let writes = matches!(request.subject.operation.as_str(), "CREATE" | "UPDATE");
     if !writes || request.subject.resource.as_str() != "configmaps" {
         return Decision::unchanged(Reason::NotAPodCreate);
@@ -93,9 +93,9 @@ mod tests {
                 "object": {"metadata": {"name": "c", "labels": {"sidecar.io/template": label}}, "data": data},
             },
         });
-        let (body, _) = config_map(review.to_string().as_bytes(), &Settings::default(), |_| Rules {
+        let (body, _) = config_map(review.to_string().as_bytes(), &Settings::default(), |_| SourceRules {
             without_namespaces: true,
-            ..Rules::default()
+            ..SourceRules::default()
         })
         .expect("a review");
         serde_json::from_slice::<Json>(&body).expect("JSON")["response"].clone()

@@ -43,7 +43,7 @@ struct Versions {
 
 /// Why a look-up found nothing.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Unknown<'c> {
+pub enum NotFound<'c> {
     /// No template of that name.
     Name {
         /// Why the one that would have the name is broken.
@@ -147,9 +147,9 @@ impl Catalog {
     ///
     /// # Errors
     /// What is unknown.
-    pub fn get(&self, wanted: TemplateRef<'_>) -> Result<&Template, Unknown<'_>> {
+    pub fn get(&self, wanted: TemplateRef<'_>) -> Result<&Template, NotFound<'_>> {
         let Some(versions) = self.templates.get(wanted.name) else {
-            return Err(Unknown::Name { broken: self.broken.get(wanted.name).map(String::as_str) });
+            return Err(NotFound::Name { broken: self.broken.get(wanted.name).map(String::as_str) });
         };
         let found = match wanted.version {
             None => versions.unversioned.as_ref().or(versions.versioned.last()),
@@ -158,7 +158,7 @@ impl Catalog {
         found.map(Arc::as_ref).ok_or_else(|| {
             let mut known: Vec<Option<&str>> = versions.versioned.iter().rev().map(|t| t.version.as_deref()).collect();
             known.extend(versions.unversioned.as_ref().map(|_| None));
-            Unknown::Version { known }
+            NotFound::Version { known }
         })
     }
 

@@ -4,8 +4,8 @@
 use serde_json::Value as Json;
 
 use crate::inject::catalog::namespaces::Namespaces;
-use crate::inject::catalog::{Catalog, Unknown};
-use crate::inject::decision::Origin;
+use crate::inject::catalog::{Catalog, NotFound};
+use crate::inject::decision::TemplateOrigin;
 use crate::inject::template::Template;
 use crate::inject::template::auto_inject::AutoInject;
 use crate::inject::template::reference::TemplateRef;
@@ -41,7 +41,7 @@ impl<'c> View<'c> {
     ///
     /// # Errors
     /// What is unknown.
-    pub(crate) fn get(&self, wanted: TemplateRef<'_>) -> Result<&'c Template, Unknown<'c>> {
+    pub(crate) fn get(&self, wanted: TemplateRef<'_>) -> Result<&'c Template, NotFound<'c>> {
         self.serving(wanted.name).get(wanted)
     }
 
@@ -60,11 +60,11 @@ impl<'c> View<'c> {
     }
 
     /// Where the template of that name is from.
-    pub(crate) fn origin(&self, name: &str) -> Origin {
+    pub(crate) fn origin(&self, name: &str) -> TemplateOrigin {
         match self.serving(name) {
-            serving if !serving.has(name) => Origin::Unknown,
-            serving if std::ptr::eq(serving, self.central) => Origin::Central,
-            _ => Origin::Namespace,
+            serving if !serving.has(name) => TemplateOrigin::Unknown,
+            serving if std::ptr::eq(serving, self.central) => TemplateOrigin::Central,
+            _ => TemplateOrigin::Namespace,
         }
     }
 

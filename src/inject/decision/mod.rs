@@ -56,7 +56,7 @@ pub struct TemplateOutcome {
     /// Its name.
     pub name: String,
     /// Where the template is from.
-    pub origin: Origin,
+    pub origin: TemplateOrigin,
     /// Its version, if it has one and is known.
     pub version: Option<String>,
     /// `Injected`, or why not.
@@ -80,7 +80,7 @@ impl TemplateOutcome {
 
 /// Where a template is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum TemplateOrigin {
     /// A central one.
     Central,
     /// One of the pod's own namespace: its name is its users'.

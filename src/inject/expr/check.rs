@@ -24,7 +24,7 @@ const NOT_YET: [&[&str]; 4] = [&["metadata", "name"], &["metadata", "uid"], &["s
 
 /// Checks `tree` and gives it back with `label` and `annotation` bound to the pod's.
 pub(super) fn check(mut tree: IdedExpr, names: &Vocabulary<'_>) -> Result<(IdedExpr, Reads), ExpressionError> {
-    let mut check = Check { names, reads: Reads::default(), nodes: 0, bound: Vec::new() };
+    let mut check = ExpressionCheck { names, reads: Reads::default(), nodes: 0, bound: Vec::new() };
     check.visit(&mut tree, Around { depth: 0, loops: 0, sorted: false })?;
     Ok((tree, check.reads))
 }
@@ -32,7 +32,7 @@ pub(super) fn check(mut tree: IdedExpr, names: &Vocabulary<'_>) -> Result<(IdedE
 /// Root, path, and path with indexes.
 type Chain = (String, Vec<String>, Vec<String>);
 
-struct Check<'n> {
+struct ExpressionCheck<'n> {
     names: &'n Vocabulary<'n>,
     reads: Reads,
     nodes: usize,
@@ -55,7 +55,7 @@ impl Around {
     }
 }
 
-impl Check<'_> {
+impl ExpressionCheck<'_> {
     fn visit(&mut self, node: &mut IdedExpr, around: Around) -> Result<(), ExpressionError> {
         self.nodes += 1;
         if self.nodes > MAX_NODES || around.depth > MAX_DEPTH {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use crate::inject::plan::patch::escaped;
 use crate::inject::plan::{Placed, Plan, PodContext, find};
 
 /// kubectl's choice of a container where none is named; without it the first one.
@@ -44,7 +45,7 @@ impl<'r> Plan<'r> {
         if let Some(placed) = self.placed.iter_mut().find(by).filter(|_| !is_listed) {
             match before {
                 Some(old) => {
-                    let pointer = format!("/metadata/annotations/{}", SAFE_TO_EVICT.replace('/', "~1"));
+                    let pointer = format!("/metadata/annotations/{}", escaped(SAFE_TO_EVICT));
                     placed.replaced.insert(pointer, Json::from(old));
                 }
                 None => placed.annotations.push(SAFE_TO_EVICT),

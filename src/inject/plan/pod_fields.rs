@@ -3,6 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::inject::kube::defaults;
+use crate::inject::plan::patch::escaped;
 use crate::inject::template::body::pod_fields::{Merge, POD_FIELDS, PodField};
 
 /// The pod's own fields and what templates have added so far.
@@ -32,8 +33,8 @@ impl Operation {
 
     /// The member's JSON pointer in the pod.
     pub(crate) fn pointer(&self) -> String {
-        let escaped = self.path.iter().map(|step| step.replace('~', "~0").replace('/', "~1"));
-        format!("/spec/{}", escaped.collect::<Vec<_>>().join("/"))
+        let steps: Vec<_> = self.path.iter().map(|step| escaped(step)).collect();
+        format!("/spec/{}", steps.join("/"))
     }
 }
 

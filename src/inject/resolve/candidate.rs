@@ -1,6 +1,6 @@
 //! The templates that were chosen for a pod: first evaluated one by one, then planned together.
 
-use crate::inject::catalog::Unknown;
+use crate::inject::catalog::NotFound;
 use crate::inject::decision::Problem;
 use crate::inject::decision::reason::Reason;
 use crate::inject::diagnostic::shown;
@@ -34,7 +34,7 @@ pub(super) enum Evaluated<'p> {
 }
 
 /// What became of a candidate.
-pub(super) enum Outcome<'r> {
+pub(super) enum CandidateOutcome<'r> {
     Present,
     Settled,
     Failed(Vec<Problem>),
@@ -46,7 +46,7 @@ pub(super) enum Outcome<'r> {
 /// A candidate with what became of it.
 pub(super) struct Resolved<'r> {
     pub(super) candidate: &'r Candidate<'r>,
-    pub(super) outcome: Outcome<'r>,
+    pub(super) outcome: CandidateOutcome<'r>,
 }
 
 impl<'p> Candidate<'p> {
@@ -89,7 +89,7 @@ impl Resolved<'_> {
     /// The problems of the candidate.
     pub(super) fn problems(&self) -> &[Problem] {
         match &self.outcome {
-            Outcome::Failed(problems) => problems,
+            CandidateOutcome::Failed(problems) => problems,
             _ => &[],
         }
     }
@@ -126,7 +126,7 @@ fn failed<'p>(choice: Choice<'p>, template: Option<&'p Template>, problems: Vec<
     Candidate { choice, template, state: Evaluated::Failed(problems) }
 }
 
-fn unknown_template(case: &Case<'_>, key: &str, choice: &Choice<'_>, unknown: &Unknown<'_>) -> Problem {
+fn unknown_template(case: &Case<'_>, key: &str, choice: &Choice<'_>, unknown: &NotFound<'_>) -> Problem {
     let what = messages::unknown(&case.catalog, key, choice, unknown);
     Problem { reason: Reason::UnknownTemplate, what, fix: "" }
 }
@@ -148,8 +148,8 @@ fn not_allowed(case: &Case<'_>, wanted: TemplateRef<'_>, template: &Template) ->
 /// Candidates of which none has to be planned.
 pub(super) fn done<'r>(candidates: &'r [Candidate<'r>]) -> Vec<Resolved<'r>> {
     let outcome = |candidate: &Candidate<'_>| match candidate.state {
-        Evaluated::Present => Outcome::Present,
-        _ => Outcome::Settled,
+        Evaluated::Present => CandidateOutcome::Present,
+        _ => CandidateOutcome::Settled,
     };
     candidates.iter().map(|candidate| Resolved { candidate, outcome: outcome(candidate) }).collect()
 }
@@ -193,13 +193,15 @@ fn resolved<'r>(
 ) -> Vec<Resolved<'r>> {
     let mut placed = std::mem::take(&mut plan.placed).into_iter().peekable();
     let mut outcome = |index: usize, candidate: &Candidate<'r>, problems: Vec<Problem>| match &candidate.state {
-        Evaluated::Present => Outcome::Present,
-        Evaluated::Settled => Outcome::Settled,
-        Evaluated::Failed(problems) => Outcome::Failed(problems.clone()),
-        Evaluated::Ready(_) if !problems.is_empty() && !is_forgiven(candidate, &problems) => Outcome::Failed(problems),
+        Evaluated::Present => CandidateOutcome::Present,
+        Evaluated::Settled => CandidateOutcome::Settled,
+        Evaluated::Failed(problems) => CandidateOutcome::Failed(problems.clone()),
+        Evaluated::Ready(_) if !problems.is_empty() && !is_forgiven(candidate, &problems) => {
+            CandidateOutcome::Failed(problems)
+        }
         Evaluated::Ready(_) => match placed.next_if(|placed| placed.index == index) {
-            Some(placed) => Outcome::Placed(placed),
-            None => Outcome::NothingToAdd,
+            Some(placed) => CandidateOutcome::Placed(placed),
+            None => CandidateOutcome::NothingToAdd,
         },
     };
     let each = candidates.iter().enumerate().zip(problems);

@@ -15,16 +15,16 @@ pub(crate) struct Case<'p> {
     pub(crate) spec: &'p Spec<'p>,
     pub(crate) catalog: View<'p>,
     pub(crate) settings: &'p Settings,
-    pub(crate) origin: Origin<'p>,
+    pub(crate) origin: RequestOrigin<'p>,
 }
 
 /// Where the author of the pod changes its annotations.
-pub(crate) struct Origin<'p> {
+pub(crate) struct RequestOrigin<'p> {
     pub(crate) metadata: &'p Metadata<'p>,
     pub(crate) embedding: &'p Embedding,
 }
 
-impl Origin<'_> {
+impl RequestOrigin<'_> {
     /// The sentence that says where the request is written.
     pub(crate) fn fix(&self) -> String {
         let path = if self.embedding.pointer.is_empty() {
@@ -38,7 +38,7 @@ impl Origin<'_> {
 }
 
 /// What a status says of the pod, as far as templates of the catalog confirm it.
-pub(super) struct Listed<'s> {
+pub(super) struct StatusFacts<'s> {
     /// Containers that are not the application's: those of other injectors and those that templates have added.
     pub(super) foreign: Vec<&'s str>,
     /// Containers that only a status calls foreign. A status can be forged.
@@ -60,7 +60,7 @@ impl<'p> Case<'p> {
     }
 
     /// The pod as plans see it.
-    pub(super) fn pod_context<'r>(&'r self, listed: &'r Listed<'r>) -> PodContext<'r> {
+    pub(super) fn pod_context<'r>(&'r self, listed: &'r StatusFacts<'r>) -> PodContext<'r> {
         PodContext {
             request: self.request,
             shared: &listed.shared,

@@ -10,7 +10,7 @@ use crate::inject::diagnostic::shown;
 use crate::inject::evaluate::parameters;
 use crate::inject::plan::Placed;
 use crate::inject::plan::pod_fields::Operation;
-use crate::inject::resolve::candidate::{Candidate, Outcome, Resolved};
+use crate::inject::resolve::candidate::{Candidate, CandidateOutcome, Resolved};
 use crate::inject::resolve::case::Case;
 use crate::inject::select::ChosenBy;
 
@@ -30,7 +30,7 @@ fn of_template(case: &Case<'_>, resolved: &Resolved<'_>, is_denied: bool) -> Vec
     let version = candidate.choice.wanted.version.map(|version| format!("@{version}")).unwrap_or_default();
     let template = format!("template {}{version} ({who})", candidate.name());
     let row = |reason, holds, evidence| Row { template: template.clone(), reason, holds, evidence };
-    if matches!(resolved.outcome, Outcome::Present | Outcome::Settled) {
+    if matches!(resolved.outcome, CandidateOutcome::Present | CandidateOutcome::Settled) {
         let evidence = "the status lists it, and what it lists is there".to_owned();
         return vec![row(Reason::AlreadyInjected, Some(true), evidence)];
     }
@@ -84,12 +84,14 @@ fn found(problems: &[Problem], reason: Reason) -> impl Iterator<Item = &str> {
 /// What became of the template.
 fn conclusion(case: &Case<'_>, resolved: &Resolved<'_>, is_denied: bool) -> (Reason, bool, String) {
     match &resolved.outcome {
-        Outcome::Placed(placed) if is_denied => {
+        CandidateOutcome::Placed(placed) if is_denied => {
             let what = format!("another template's problem refuses the pod; it would add {}", added(placed));
             (Reason::Injected, false, what)
         }
-        Outcome::Placed(placed) => (Reason::Injected, true, added(placed)),
-        Outcome::NothingToAdd => (Reason::NothingToAdd, true, "nothing of it is missing, or applies".to_owned()),
+        CandidateOutcome::Placed(placed) => (Reason::Injected, true, added(placed)),
+        CandidateOutcome::NothingToAdd => {
+            (Reason::NothingToAdd, true, "nothing of it is missing, or applies".to_owned())
+        }
         _ => {
             let denies = resolved.candidate.denies(case);
             let what = if denies { "its problems refuse the pod" } else { "it is left out" };

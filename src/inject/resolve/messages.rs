@@ -1,26 +1,26 @@
 //! What is said of a decision: messages, warnings, and what became of each template. It decides nothing.
 
-use crate::inject::catalog::Unknown;
+use crate::inject::catalog::NotFound;
 use crate::inject::catalog::view::View;
 use crate::inject::decision::reason::Reason;
 use crate::inject::decision::{self, Decision, TemplateOutcome, Verdict};
 use crate::inject::diagnostic::{nearest, shown};
 use crate::inject::plan::Plan;
-use crate::inject::resolve::candidate::{Outcome, Resolved};
+use crate::inject::resolve::candidate::{CandidateOutcome, Resolved};
 use crate::inject::resolve::case::Case;
 use crate::inject::review::pod::StringMap;
 use crate::inject::select::{Choice, ChosenBy};
 
 /// Why a template was not found, as a sentence without full stop. `key` is the annotation that requests it.
-pub(super) fn unknown(catalog: &View<'_>, key: &str, choice: &Choice<'_>, unknown: &Unknown<'_>) -> String {
+pub(super) fn unknown(catalog: &View<'_>, key: &str, choice: &Choice<'_>, unknown: &NotFound<'_>) -> String {
     let wanted = choice.wanted;
     let who = if choice.by == ChosenBy::Pod { format!("{key} asks for") } else { "the defaults name".to_owned() };
     let asks = |what: &str| format!("{who} \"{what}\", ");
     match unknown {
-        Unknown::Name { broken: Some(why) } => {
+        NotFound::Name { broken: Some(why) } => {
             asks(wanted.name) + &format!("whose template is broken: {}", shown(why, 300))
         }
-        Unknown::Name { broken: None } => {
+        NotFound::Name { broken: None } => {
             let names = catalog.names();
             let near = nearest(wanted.name, names.iter().copied());
             let hint = near.map_or(".".to_owned(), |name| format!(". Did you mean \"{name}\"?"));
@@ -31,7 +31,7 @@ pub(super) fn unknown(catalog: &View<'_>, key: &str, choice: &Choice<'_>, unknow
             };
             asks(wanted.name) + "which does not exist" + &hint + &known
         }
-        Unknown::Version { known } => {
+        NotFound::Version { known } => {
             let known: Vec<&str> = known.iter().map(|version| version.unwrap_or("(without version)")).collect();
             let version = wanted.version.unwrap_or_default();
             let known = first_ten(&known);
@@ -99,11 +99,11 @@ pub(super) fn with_outcomes(case: &Case<'_>, mut decision: Decision, resolved: &
     let outcome = |resolved: &Resolved<'_>| {
         let candidate = resolved.candidate;
         let reason = match &resolved.outcome {
-            Outcome::Present | Outcome::Settled => Reason::AlreadyInjected,
-            Outcome::Failed(problems) => problems.first().map_or(decision.reason, |problem| problem.reason),
-            Outcome::NothingToAdd => Reason::NothingToAdd,
-            Outcome::Placed(_) if decision.verdict == Verdict::Injected => Reason::Injected,
-            Outcome::Placed(_) => decision.reason,
+            CandidateOutcome::Present | CandidateOutcome::Settled => Reason::AlreadyInjected,
+            CandidateOutcome::Failed(problems) => problems.first().map_or(decision.reason, |problem| problem.reason),
+            CandidateOutcome::NothingToAdd => Reason::NothingToAdd,
+            CandidateOutcome::Placed(_) if decision.verdict == Verdict::Injected => Reason::Injected,
+            CandidateOutcome::Placed(_) => decision.reason,
         };
         TemplateOutcome {
             name: candidate.name().to_owned(),

@@ -13,8 +13,8 @@ use crate::inject::decision::{self, Decision, Verdict};
 use crate::inject::evaluate::Ready;
 use crate::inject::kube::MAX_ANNOTATIONS;
 use crate::inject::plan::{self, Plan, patch};
-use crate::inject::resolve::candidate::{Candidate, Evaluated, Outcome, Resolved};
-use crate::inject::resolve::case::{Case, Listed};
+use crate::inject::resolve::candidate::{Candidate, CandidateOutcome, Evaluated, Resolved};
+use crate::inject::resolve::case::{Case, StatusFacts};
 use crate::inject::select::{Choice, Choices};
 use crate::inject::status::{Status, StatusEntry};
 use crate::inject::template::reference::TemplateRef;
@@ -85,10 +85,10 @@ fn resolve(case: &Case<'_>, choices: Choices<'_>, recorder: Recorder<'_>) -> Dec
 }
 
 /// What the status says of the pod. A container counts as a template's for sure only if the template adds such a container.
-fn listed<'s>(case: &'s Case<'_>, status: &'s Status<'_>) -> Listed<'s> {
+fn listed<'s>(case: &'s Case<'_>, status: &'s Status<'_>) -> StatusFacts<'s> {
     let confirmed = status.containers().filter(|(template, container)| adds_container(case, template, container));
     let foreign = case.settings.foreign_sidecars.iter().map(String::as_str);
-    Listed {
+    StatusFacts {
         foreign: foreign.chain(confirmed.map(|(_, container)| container)).collect(),
         unconfirmed: status.containers().map(|(_, container)| container).collect(),
         shared: status
@@ -115,7 +115,7 @@ fn is_shared(case: &Case<'_>, template: &str, volume: &str) -> bool {
 }
 
 /// The entries of the status whose templates are in the pod.
-fn known<'s>(case: &Case<'_>, status: &'s Status<'_>, listed: &Listed<'_>) -> Known<'s> {
+fn known<'s>(case: &Case<'_>, status: &'s Status<'_>, listed: &StatusFacts<'_>) -> Known<'s> {
     let present = status.present(case.metadata, case.spec);
     let (present, incomplete) = present.into_iter().partition(|entry| is_complete(case, entry.name, listed));
     Known { present, incomplete }
@@ -123,7 +123,7 @@ fn known<'s>(case: &Case<'_>, status: &'s Status<'_>, listed: &Listed<'_>) -> Kn
 
 /// True if nothing of a template that a status lists is missing from the pod. A status can be forged, so a required template
 /// is compared with the pod: every container, and everything that it adds elsewhere.
-fn is_complete(case: &Case<'_>, name: &str, listed: &Listed<'_>) -> bool {
+fn is_complete(case: &Case<'_>, name: &str, listed: &StatusFacts<'_>) -> bool {
     let wanted = TemplateRef { name, version: None };
     let Some(template) = case.catalog.get(wanted).ok().filter(|template| template.required) else { return true };
     let has = |name: &str| case.spec.container(name).is_some();
@@ -161,7 +161,7 @@ fn candidates<'p>(case: &Case<'p>, choices: Choices<'p>, status: &Status<'_>, kn
 /// The decision on a pod that no problem denies.
 fn verdict(resolved: &[Resolved<'_>], has_present: bool) -> Decision {
     let mut decision = Decision::unchanged(Reason::AlreadyInjected);
-    let is_placed = |resolved: &Resolved<'_>| matches!(resolved.outcome, Outcome::Placed(_));
+    let is_placed = |resolved: &Resolved<'_>| matches!(resolved.outcome, CandidateOutcome::Placed(_));
     if resolved.iter().any(is_placed) {
         (decision.verdict, decision.reason) = (Verdict::Injected, Reason::Injected);
     } else if let Some(problem) = resolved.iter().find_map(|resolved| resolved.problems().first()) {
@@ -196,8 +196,9 @@ fn too_large(
     } else {
         return None;
     };
-    let denies =
-        |resolved: &Resolved<'_>| matches!(resolved.outcome, Outcome::Placed(_)) && resolved.candidate.denies(case);
+    let denies = |resolved: &Resolved<'_>| {
+        matches!(resolved.outcome, CandidateOutcome::Placed(_)) && resolved.candidate.denies(case)
+    };
     if !resolved.iter().any(denies) {
         let mut decision = Decision::unchanged(Reason::TooLarge);
         let text = format!("nothing is added: the pod is too large, {what}");

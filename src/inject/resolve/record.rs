@@ -2,7 +2,7 @@
 
 use crate::inject::decision::reason::Reason;
 use crate::inject::plan::{Plan, patch};
-use crate::inject::resolve::candidate::{Outcome, Resolved};
+use crate::inject::resolve::candidate::{CandidateOutcome, Resolved};
 use crate::inject::resolve::case::Case;
 use crate::inject::status::write::{self, Skipped, Written, WrittenEntry};
 use crate::inject::status::{Status, StatusEntry};
@@ -17,7 +17,7 @@ pub(super) fn status(
 ) -> String {
     // Undone with the first template that is taken out.
     let mut created = patch::created(plan, case.metadata, case.spec);
-    let any_placed = resolved.iter().any(|resolved| matches!(resolved.outcome, Outcome::Placed(_)));
+    let any_placed = resolved.iter().any(|resolved| matches!(resolved.outcome, CandidateOutcome::Placed(_)));
     let mut templates = Vec::with_capacity(resolved.len());
     for resolved in resolved {
         let candidate = resolved.candidate;
@@ -25,12 +25,13 @@ pub(super) fn status(
         let older = incomplete.iter().find(|entry| entry.name == name);
         let (Some(template), hash) = (candidate.template, candidate.hash()) else {
             let kept = present.iter().find(|entry| entry.name == name).map(|entry| entry.raw);
-            let kept = kept.or_else(|| old.left_out(name).filter(|_| !matches!(resolved.outcome, Outcome::Failed(_))));
+            let kept = kept
+                .or_else(|| old.left_out(name).filter(|_| !matches!(resolved.outcome, CandidateOutcome::Failed(_))));
             templates.extend(kept.map(WrittenEntry::Kept));
             continue;
         };
         let entry = match (&resolved.outcome, older) {
-            (Outcome::Placed(placed), older) => {
+            (CandidateOutcome::Placed(placed), older) => {
                 let added = write::added(placed, std::mem::take(&mut created));
                 let entry = WrittenEntry::of(template, hash, Some(added), None);
                 Some(match older {
@@ -38,9 +39,9 @@ pub(super) fn status(
                     None => entry,
                 })
             }
-            (Outcome::NothingToAdd, Some(older)) => Some(WrittenEntry::Kept(older.raw)),
+            (CandidateOutcome::NothingToAdd, Some(older)) => Some(WrittenEntry::Kept(older.raw)),
             // A later round would judge its conditions on what the others have added.
-            (Outcome::NothingToAdd, None) => any_placed.then(|| {
+            (CandidateOutcome::NothingToAdd, None) => any_placed.then(|| {
                 let skipped = Skipped { reason: Reason::NothingToAdd.as_str(), message: "" };
                 WrittenEntry::of(template, hash, None, Some(skipped))
             }),

@@ -73,15 +73,15 @@ enum FrontAnnotations {
 }
 
 /// One level of the document: what to do with each key. An error stops the reading.
-trait Level<'de> {
+trait ObjectLevel<'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
     fn end(&mut self) {}
 }
 
-/// Reads a map with a [`Level`].
+/// Reads a map with a [`ObjectLevel`].
 struct LevelReader<'l, L>(&'l mut L);
 
-impl<'de, L: Level<'de>> DeserializeSeed<'de> for LevelReader<'_, L> {
+impl<'de, L: ObjectLevel<'de>> DeserializeSeed<'de> for LevelReader<'_, L> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -89,7 +89,7 @@ impl<'de, L: Level<'de>> DeserializeSeed<'de> for LevelReader<'_, L> {
     }
 }
 
-impl<'de, L: Level<'de>> Visitor<'de> for LevelReader<'_, L> {
+impl<'de, L: ObjectLevel<'de>> Visitor<'de> for LevelReader<'_, L> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,7 +115,7 @@ fn stop<T, E: Error>() -> Result<T, E> {
 
 struct FrontEnvelope<'f, 'a>(&'f mut Front<'a>);
 
-impl<'de> Level<'de> for FrontEnvelope<'_, 'de> {
+impl<'de> ObjectLevel<'de> for FrontEnvelope<'_, 'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "kind" => self.0.is_review[0] = map.next_value::<JsonStr<'de>>()?.as_str() == "AdmissionReview",
@@ -132,7 +132,7 @@ impl<'de> Level<'de> for FrontEnvelope<'_, 'de> {
 
 struct FrontRequest<'f, 'a>(&'f mut Front<'a>);
 
-impl<'de> Level<'de> for FrontRequest<'_, 'de> {
+impl<'de> ObjectLevel<'de> for FrontRequest<'_, 'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "uid" => self.0.uid = Some(map.next_value()?),
@@ -163,7 +163,7 @@ struct FrontResource {
     pods: bool,
 }
 
-impl<'de> Level<'de> for FrontResource {
+impl<'de> ObjectLevel<'de> for FrontResource {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "group" => self.core = map.next_value::<JsonStr<'de>>()?.as_str().is_empty(),
@@ -176,7 +176,7 @@ impl<'de> Level<'de> for FrontResource {
 
 struct FrontObject<'f, 'a>(&'f mut Front<'a>);
 
-impl<'de> Level<'de> for FrontObject<'_, 'de> {
+impl<'de> ObjectLevel<'de> for FrontObject<'_, 'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "kind" | "apiVersion" => skip(map),
@@ -191,7 +191,7 @@ impl<'de> Level<'de> for FrontObject<'_, 'de> {
 
 struct FrontMetadata<'f, 'a>(&'f mut Front<'a>);
 
-impl<'de> Level<'de> for FrontMetadata<'_, 'de> {
+impl<'de> ObjectLevel<'de> for FrontMetadata<'_, 'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "annotations" => {
@@ -222,7 +222,7 @@ impl<'de> Level<'de> for FrontMetadata<'_, 'de> {
 /// A map of strings of which none matters; null, which is a map as well, is left undecided.
 struct Strings;
 
-impl<'de> Level<'de> for Strings {
+impl<'de> ObjectLevel<'de> for Strings {
     fn field<A: MapAccess<'de>>(&mut self, _: &str, map: &mut A) -> Result<(), A::Error> {
         map.next_value_seed(AnyString)
     }
@@ -233,7 +233,7 @@ struct FrontKeys<'f> {
     matter: bool,
 }
 
-impl<'de> Level<'de> for FrontKeys<'_> {
+impl<'de> ObjectLevel<'de> for FrontKeys<'_> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         self.matter |= key == MIRROR
             || key == self.settings.keys.trace

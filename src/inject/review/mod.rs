@@ -125,12 +125,12 @@ struct Envelope<'a, O> {
     #[serde(borrow, default)]
     kind: JsonStr<'a>,
     #[serde(borrow, default = "none")]
-    request: Option<Body<'a, O>>,
+    request: Option<EnvelopeRequest<'a, O>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a, O> {
+struct EnvelopeRequest<'a, O> {
     #[serde(borrow, default)]
     uid: JsonStr<'a>,
     #[serde(borrow, default)]

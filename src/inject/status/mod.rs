@@ -65,11 +65,11 @@ impl<'a> Status<'a> {
     #[must_use]
     pub fn parse(annotation: Option<&'a str>) -> Self {
         #[derive(Deserialize)]
-        struct Written<'a> {
+        struct RawStatus<'a> {
             #[serde(borrow)]
             templates: Vec<&'a RawValue>,
         }
-        let Some(Ok(written)) = annotation.map(serde_json::from_str::<Written<'a>>) else {
+        let Some(Ok(written)) = annotation.map(serde_json::from_str::<RawStatus<'a>>) else {
             return Self::default();
         };
         let entry = |raw: &'a RawValue| Some((serde_json::from_str::<ReadEntry>(raw.get()).ok()?, raw));
