@@ -9,18 +9,17 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::commands::Failure;
-use crate::commands::common::manifests::{self, Document};
+use crate::commands::common::manifests;
 use crate::commands::common::settings::{KeysArgs, Level};
-use crate::inject::authoring::lint::{self, Finding, Limits, RULES};
+use crate::inject::authoring::lint::{self, Finding, INVALID, Limits, ManifestPod, RULES, WRONG_PLACE};
 use crate::inject::catalog::sources::{Rules, Sources};
 use crate::inject::diagnostic::{Diagnostic, Severity, nearest};
 use crate::inject::kube::quantity::quantity;
-use crate::inject::review::pod::Pod;
 use crate::inject::settings::keys::Keys;
 use crate::inject::template::Template;
 use crate::inject::template::pod_security::Profile;
 use crate::manifest::template_files;
-use crate::manifest::workload::{PodTemplate, pod_templates};
+use crate::manifest::workload::pod_templates;
 
 /// Arguments of `lint`.
 #[derive(Args, Debug)]
@@ -164,8 +163,8 @@ fn templates_of(
     let of_file = |rule, diagnostic| Finding::new(rule, diagnostic, "");
     for file in files {
         let found = template_files::found(file, keys);
-        findings.extend(found.errors.into_iter().map(|error| of_file("invalid", error)));
-        findings.extend(found.warnings.into_iter().map(|warning| of_file("wrong-place", warning)));
+        findings.extend(found.errors.into_iter().map(|error| of_file(&INVALID, error)));
+        findings.extend(found.warnings.into_iter().map(|warning| of_file(&WRONG_PLACE, warning)));
         for text in found.texts {
             let (of_template, template) = lint::template(&text.source(), &text.default_name, keys, limits);
             findings.extend(of_template);
@@ -188,67 +187,21 @@ fn manifests_of(paths: &[PathBuf], files: &[template_files::File], keys: &Keys) 
         for document in manifests::documents(&file, &mut problems) {
             for pod in pod_templates(&document.value) {
                 let origin = format!("{}: {}", file.name, manifests::describe(&document.value, &pod));
-                let mut find = |rule, message: String| {
-                    findings.push(Finding::new(rule, Diagnostic::of_document(&origin, message), ""));
-                };
-                for message in misplaced(&document, &pod, keys) {
-                    find("wrong-place", message);
-                }
-                let metadata = pod_metadata(&document, &pod);
-                let request = metadata["annotations"][&keys.request].as_str();
-                for message in request.iter().flat_map(|request| lint::request(&keys.request, request, &catalog)) {
-                    find("no-template", message);
-                }
-                let text = json!({"metadata": metadata}).to_string();
-                match Pod::parse(&text).metadata {
-                    Ok(metadata) => {
-                        for message in lint::parameters(&metadata, request, &catalog, keys) {
-                            find("no-parameter", message);
-                        }
-                    }
-                    Err(why) => find("wrong-place", format!("no API server takes this: {why}")),
-                }
+                let elsewhere = manifests::on_the_wrong_object(&document.value, &pod, &keys.request);
+                let elsewhere = elsewhere.map(|message| Diagnostic::of_document(&origin, message));
+                findings.extend(elsewhere.map(|diagnostic| Finding::new(&WRONG_PLACE, diagnostic, "")));
+                let at = |pointer: &str| document.value.pointer(&format!("{pointer}/metadata")).unwrap_or(&Value::Null);
+                findings.extend(lint::manifest(&ManifestPod {
+                    origin: &origin,
+                    metadata: at(&pod.embedding.pointer),
+                    workload: (pod.object != pod.embedding.pointer).then(|| at(&pod.object)),
+                    catalog: &catalog,
+                    keys,
+                }));
             }
         }
     }
     if problems.is_empty() { Ok(findings) } else { Err(Failure::Found(problems)) }
-}
-
-fn pod_metadata(document: &Document<'_>, pod: &PodTemplate) -> Value {
-    document.value.pointer(&format!("{}/metadata", pod.embedding.pointer)).cloned().unwrap_or_default()
-}
-
-/// Our keys where they have no effect: on the workload, as labels, or with a slip.
-fn misplaced(document: &Document<'_>, pod: &PodTemplate, keys: &Keys) -> Vec<String> {
-    let request = keys.request.as_str();
-    let wrong = manifests::on_the_wrong_object(&document.value, pod, request);
-    let mut found: Vec<String> = wrong.into_iter().collect();
-    let written = |metadata: &Value, part: &str| -> Vec<String> {
-        metadata[part].as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
-    };
-    let is_ours = |key: &String| keys.is_own(key) || keys.as_parameter(key).is_some();
-    let metadata = pod_metadata(document, pod);
-    let object = document.value.pointer(&pod.object).map(|object| object["metadata"].clone()).unwrap_or_default();
-    let is_workload = pod.object != pod.embedding.pointer;
-    for key in written(&metadata, "labels").iter().filter(|key| is_ours(key) && keys.template != **key) {
-        found.push(format!("{key} is a label, which does nothing; make it an annotation"));
-    }
-    for key in written(&object, "labels").iter().filter(|key| is_workload && is_ours(key)) {
-        found.push(format!("{key} is a label of the workload; make it an annotation of the pod template"));
-    }
-    for key in written(&object, "annotations").iter().filter(|key| is_workload && keys.as_parameter(key).is_some()) {
-        found.push(format!("{key} has no effect there; move it to the pod template's annotations"));
-    }
-    let known = [&keys.request, &keys.status, &keys.trace];
-    for key in written(&metadata, "annotations") {
-        if known.contains(&&key) || keys.as_parameter(&key).is_some() {
-            continue;
-        }
-        if let Some(hint) = nearest(&key, known.map(String::as_str)) {
-            found.push(format!("the annotation {key} does nothing; did you mean {hint}?"));
-        }
-    }
-    found
 }
 
 fn place(finding: &Finding) -> (String, usize, usize, &'static str) {

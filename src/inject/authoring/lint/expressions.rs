@@ -1,0 +1,72 @@
+//! The expressions of a template document.
+
+use crate::inject::authoring::lint::Linter;
+use crate::inject::document::yaml::{Node, Value};
+use crate::inject::expr::{self, Compiled, Expression, Names, Reads, Text};
+
+impl<'l> Linter<'l> {
+    /// Calls `look` with what expressions of this template may name.
+    fn with_names<T>(&self, look: impl FnOnce(&Names<'_>) -> T) -> T {
+        let parameters: Vec<(&str, bool)> =
+            self.template.parameters.iter().map(|p| (p.name.as_str(), p.is_map())).collect();
+        let variables: Vec<String> = self.template.variables().iter().map(|(name, _)| name.clone()).collect();
+        look(&Names { parameters: &parameters, variables: &variables, container: true })
+    }
+
+    /// A string of the template, if there are expressions in it.
+    pub(super) fn compiled(&self, text: &str) -> Option<Text> {
+        match self.with_names(|names| expr::compile(text, names)) {
+            Ok(Compiled::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Calls `look` with every node that holds an expression, and with what the expression reads. The conditions around
+    /// it count as guards.
+    pub(super) fn visit_expressions(&self, mut look: impl FnMut(&'l Node, &Reads)) {
+        self.with_names(|names| visit(self.node, names, &Reads::default(), &mut look));
+    }
+}
+
+/// Calls `look` with what every expression of the document reads. `around` is what conditions around it ask about.
+fn visit<'n>(node: &'n Node, names: &Names<'_>, around: &Reads, look: &mut impl FnMut(&'n Node, &Reads)) {
+    let guarded = |expression: &Expression| {
+        let mut reads = expression.reads.clone();
+        reads.guard_with(around);
+        reads
+    };
+    match &node.value {
+        Value::String(text) => {
+            if let Ok(Compiled::Text(text)) = expr::compile(text, names) {
+                text.expressions().for_each(|expression| look(node, &guarded(expression)));
+            }
+        }
+        Value::List(items) => items.iter().for_each(|item| visit(item, names, around, look)),
+        Value::Map(entries) => {
+            let condition = node.get("if").and_then(|node| whole(node, names));
+            let mut inside = around.clone();
+            if let Some(condition) = &condition {
+                inside.guard_with(&condition.reads);
+            }
+            for (key, value) in entries {
+                match key.name.as_str() {
+                    // Text for people.
+                    "description" | "lint" | "parameters" => {}
+                    "if" | "expression" => {
+                        if let Some(expression) = whole(value, names) {
+                            look(value, &guarded(&expression));
+                        }
+                    }
+                    _ => visit(value, names, &inside, look),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// An expression that is not in a string: a condition or a variable.
+fn whole(node: &Node, names: &Names<'_>) -> Option<Expression> {
+    let Value::String(source) = &node.value else { return None };
+    Expression::compile(source, names).ok()
+}

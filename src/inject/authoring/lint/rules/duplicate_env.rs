@@ -1,0 +1,36 @@
+//! Variables that a container sets twice.
+
+use crate::inject::authoring::lint::Linter;
+use crate::inject::authoring::lint::nodes::{items, text};
+use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::diagnostic::Severity;
+
+pub(super) const RULE: Rule = Rule {
+    id: "duplicate-env",
+    severity: Severity::Warning,
+    explanation: "A container sets a variable twice. The last one counts, which is easy to miss when the first is \
+        changed. Remove one of them.",
+    check: RuleCheck::Template(check),
+    #[cfg(test)]
+    cases: &[
+        ("sidecars: [{name: a, image: i, env: [{name: A, value: x}, {name: B, value: x}]}]", &[]),
+        (
+            "sidecars: [{name: a, image: i, env: [{name: A, value: x}, {name: A, value: z}]}]",
+            &["the variable A is set twice"],
+        ),
+        ("appContainers: [{env: [{name: A, value: x}, {name: A, value: z}]}]", &["the variable A is set twice"]),
+    ],
+};
+
+fn check(linter: &mut Linter<'_>) {
+    for container in linter.containers().into_iter().chain(linter.app_containers()) {
+        let mut seen: Vec<&str> = Vec::new();
+        for variable in items(container, "env") {
+            let Some(name) = text(variable, "name") else { continue };
+            if seen.contains(&name) {
+                linter.find(variable.span, format!("the variable {name} is set twice"));
+            }
+            seen.push(name);
+        }
+    }
+}

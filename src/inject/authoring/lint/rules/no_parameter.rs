@@ -1,0 +1,74 @@
+//! Parameters in manifests: of templates that the pod does not ask for, and values that the template does not take.
+
+use serde_json::json;
+
+use crate::inject::authoring::lint::ManifestPod;
+use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::diagnostic::{Severity, nearest};
+use crate::inject::review::pod::{Pod, StringMap};
+use crate::inject::select::request::{Item, TemplateRef};
+use crate::inject::template::parameter;
+
+pub(super) const RULE: Rule = Rule {
+    id: "no-parameter",
+    severity: Severity::Error,
+    explanation: "The manifest gives a parameter to a template that it does not ask for, which does nothing, or one \
+        that the template does not declare. The webhook refuses pods with the latter.",
+    check: RuleCheck::Manifest(check),
+    #[cfg(test)]
+    cases: &[
+        (
+            "pod: {annotations: {sidecar.io/inject: logs, logs.sidecar.io/level: debug, logs.sidecar.io/labels.team: a}}",
+            &[],
+        ),
+        (
+            "pod: {annotations: {sidecar.io/inject: logs, log.sidecar.io/level: debug}}",
+            &["log.sidecar.io/level is for a template that is not asked for; did you mean logs?"],
+        ),
+        (
+            "pod: {annotations: {sidecar.io/inject: logs, logs.sidecar.io/level: loud}}",
+            &[r#"logs.sidecar.io/level is "loud""#],
+        ),
+        (
+            "pod: {annotations: {sidecar.io/inject: logs, logs.sidecar.io/levle: debug}}",
+            &[r#"logs.sidecar.io/levle is "debug""#],
+        ),
+        (
+            "pod: {annotations: {sidecar.io/inject: logs, logs.sidecar.io/labels: a}}",
+            &[r#"logs.sidecar.io/labels is "a""#],
+        ),
+        // The defaults may declare it.
+        ("pod: {annotations: {sidecar.io/inject: 'true', other.sidecar.io/level: debug}}", &[]),
+        (
+            "pod: {annotations: {sidecar.io/inject: logs, logs.files.sidecar.io/logs-v.a: b, my.app.sidecar.io/x: z}}",
+            &[],
+        ),
+    ],
+};
+
+fn check(pod: &ManifestPod<'_>) -> Vec<String> {
+    let Some(Ok(items)) = pod.requested() else { return Vec::new() };
+    let text = json!({"metadata": pod.metadata}).to_string();
+    let Ok(metadata) = Pod::parse(&text).metadata else { return Vec::new() };
+    let named = items.iter().filter_map(|item| match item {
+        Item::Named(wanted) => Some(*wanted),
+        Item::Defaults => None,
+    });
+    let asked_for: Vec<TemplateRef<'_>> = named.collect();
+    let mut found = Vec::new();
+    // Which the defaults are is not known here.
+    let strays = metadata.annotations.iter().flat_map(StringMap::iter).filter(|_| asked_for.len() == items.len());
+    for (key, _) in strays {
+        let Some((template, _)) = pod.keys.as_parameter(key) else { continue };
+        if asked_for.iter().all(|wanted| wanted.name != template) {
+            let hint = nearest(template, asked_for.iter().map(|wanted| wanted.name));
+            let hint = hint.map(|known| format!("; did you mean {known}?")).unwrap_or_default();
+            found.push(format!("{key} is for a template that is not asked for{hint}"));
+        }
+    }
+    for template in asked_for.iter().filter_map(|wanted| pod.catalog.get(*wanted).ok()) {
+        let values = parameter::values(pod.keys, &template.name, &template.parameters, &metadata);
+        found.extend(values.err().into_iter().flatten());
+    }
+    found
+}

@@ -1,0 +1,90 @@
+//! Hooks that sleep longer than the pod has to stop.
+
+use crate::inject::authoring::lint::Linter;
+use crate::inject::authoring::lint::containers::name;
+use crate::inject::authoring::lint::nodes::{integer, strings};
+use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::diagnostic::Severity;
+
+pub(super) const RULE: Rule = Rule {
+    id: "pre-stop-grace",
+    severity: Severity::Warning,
+    explanation: "A preStop hook sleeps longer than the pod's grace period, so that the container is killed in its \
+        sleep. Sleep less, or raise pod.terminationGracePeriodSeconds.",
+    check: RuleCheck::Template(check),
+    #[cfg(test)]
+    cases: &[
+        ("sidecars: [{name: a, image: i, lifecycle: {preStop: {exec: {command: [sleep, '5']}}}}]", &[]),
+        (
+            "sidecars: [{name: a, image: i, lifecycle: {preStop: {exec: {command: [sh, -c, 'sleep 60']}}}}]",
+            &["a sleeps 60 s before it stops, and is killed after 30 s"],
+        ),
+        (
+            "sidecars: [{name: a, image: i, lifecycle: {preStop: {sleep: {seconds: 30}}}}]",
+            &["a sleeps 30 s before it stops, and is killed after 30 s"],
+        ),
+        (
+            "sidecars: [{name: a, image: i, lifecycle: {preStop: {exec: {command: [/bin/sleep, '60']}}}}]",
+            &["a sleeps 60 s before it stops, and is killed after 30 s"],
+        ),
+        (
+            "sidecars: [{name: a, image: i, lifecycle: {preStop: {exec: {command: [sh, -c, 'sleep 60; kill 1']}}}}]",
+            &["a sleeps 60 s before it stops, and is killed after 30 s"],
+        ),
+        (
+            "sidecars: [{name: a, image: i, lifecycle: {preStop: {exec: {command: [sleep, 1m]}}}}]",
+            &["a sleeps 60 s before it stops, and is killed after 30 s"],
+        ),
+        (
+            "sidecars: [{name: a, image: i, lifecycle: {preStop: {exec: {command: [sh, -c, 'sleep 5 && sleep 40']}}}}]",
+            &["a sleeps 45 s before it stops, and is killed after 30 s"],
+        ),
+        // The template may set the grace period itself.
+        (
+            "pod: {terminationGracePeriodSeconds: 90}\n\
+             sidecars: [{name: a, image: i, lifecycle: {preStop: {exec: {command: [sleep, 1m]}}}}]",
+            &[],
+        ),
+    ],
+};
+
+/// The grace period of a pod that does not set one, in seconds (`DefaultTerminationGracePeriodSeconds`).
+const DEFAULT_GRACE: i64 = 30;
+
+fn check(linter: &mut Linter<'_>) {
+    let own = linter.node.get("pod").and_then(|pod| pod.get("terminationGracePeriodSeconds"));
+    // What an expression gives is not known.
+    let Some(grace) = own.map_or(Some(DEFAULT_GRACE), |own| integer(Some(own))) else { return };
+    for container in linter.containers() {
+        let Some(hook) = container.get("lifecycle").and_then(|lifecycle| lifecycle.get("preStop")) else { continue };
+        let by_action = hook.get("sleep").and_then(|sleep| integer(sleep.get("seconds")));
+        let command = hook.get("exec").map(|exec| strings(exec, "command")).unwrap_or_default();
+        let words: Vec<&str> = command.into_iter().map(|(_, word)| word).collect();
+        let sleep = by_action.unwrap_or_else(|| sleeps(&words.join(" ")));
+        if sleep >= grace {
+            let message =
+                format!("{} sleeps {sleep} s before it stops, and is killed after {grace} s", name(container));
+            linter.find(hook.span, message);
+        }
+    }
+}
+
+/// How many seconds a command sleeps in all.
+fn sleeps(command: &str) -> i64 {
+    let words: Vec<&str> = command.split(|c: char| c.is_whitespace() || ";&|()".contains(c)).collect();
+    let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    let sleep = |pair: &[&str]| (pair[0].rsplit('/').next() == Some("sleep")).then(|| seconds(pair[1])).flatten();
+    words.windows(2).filter_map(sleep).sum()
+}
+
+/// What `sleep` of coreutils understands.
+fn seconds(word: &str) -> Option<i64> {
+    let (digits, unit) = word.split_at(word.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
+    let unit = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        _ => return None,
+    };
+    digits.parse::<i64>().ok()?.checked_mul(unit)
+}

@@ -1,0 +1,110 @@
+//! Expressions in the text of `sh -c`.
+
+use crate::inject::authoring::lint::Linter;
+use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::authoring::lint::shell::{self, Quote};
+use crate::inject::diagnostic::Severity;
+use crate::inject::document::yaml::Node;
+
+pub(super) const RULE: Rule = Rule {
+    id: "shell-expression",
+    severity: Severity::Error,
+    explanation: "An expression stands in the text of a shell command without shellQuote, or with it inside quotes, \
+        which it ends. A value with a quote or a semicolon becomes a command of its own, run in every pod. Write \
+        ${shellQuote(…)} outside of quotes, or pass the value in an environment variable.",
+    check: RuleCheck::Template(check),
+    #[cfg(test)]
+    cases: &[
+        (
+            "parameters: {x: {type: string}}\n\
+             sidecars: [{name: a, image: i, command: [sh, -c, \"echo ${shellQuote(params.x)}\"]}]",
+            &[],
+        ),
+        (
+            "parameters: {x: {type: string}}\n\
+             sidecars: [{name: a, image: i, command: [sh, -c, 'echo $${HOME}'], args: ['${params.x}']}]",
+            &[],
+        ),
+        (
+            "parameters: {x: {type: string}}\n\
+             sidecars: [{name: a, image: i, command: [/bin/sh, -c, 'echo ${params.x}']}]",
+            &[WITHOUT_QUOTE],
+        ),
+        (
+            "parameters: {x: {type: string}}\n\
+             sidecars: [{name: a, image: i, command: [bash, --norc, -c, 'echo ${params.x}']}]",
+            &[WITHOUT_QUOTE],
+        ),
+        (
+            "parameters: {x: {type: string}}\n\
+             sidecars: [{name: a, image: i, command: [ksh, -c, 'echo ${params.x}']}]",
+            &[WITHOUT_QUOTE],
+        ),
+        (
+            "parameters: {x: {type: string}}\n\
+             sidecars: [{name: a, image: i, command: [sh, -c, 'echo ${shellQuote(params.x) + params.x}']}]",
+            &[WITHOUT_QUOTE],
+        ),
+        (
+            "parameters: {x: {type: string}}\n\
+             sidecars: [{name: a, image: i, readinessProbe: {exec: {command: [sh, -c, 'echo ${params.x}']}}}]",
+            &[WITHOUT_QUOTE],
+        ),
+        (
+            "parameters: {x: {type: string}}\n\
+             sidecars: [{name: a, image: i, lifecycle: {preStop: {exec: {command: [sh, -c, 'echo ${params.x}']}}}}]",
+            &[WITHOUT_QUOTE],
+        ),
+        (
+            "parameters: {x: {type: string}}\n\
+             sidecars: [{name: a, image: i, command: [sh, -c, \"echo 'it is ${shellQuote(params.x)}'\"]}]",
+            &[QUOTED_TWICE],
+        ),
+        (
+            "parameters: {x: {type: string}}\n\
+             sidecars: [{name: a, image: i, command: [sh, -c, \"echo 'it is '${shellQuote(params.x)}\"]}]",
+            &[],
+        ),
+        (
+            "parameters: {x: {type: string}}\n\
+             sidecars: [{name: a, image: i, command: [sh, -c, \"echo \\\\${shellQuote(params.x)}\"]}]",
+            &[QUOTED_TWICE],
+        ),
+        (
+            "parameters: {x: {type: string}}\n\
+             sidecars: [{name: a, image: i, command: [sh, -c, \"# it's\\necho ${shellQuote(params.x)}\"]}]",
+            &[],
+        ),
+    ],
+};
+
+const WITHOUT_QUOTE: &str = "an expression in a shell command without shellQuote";
+const QUOTED_TWICE: &str = "shellQuote brings quotes of its own, so it may not stand in quotes, comments or behind \\";
+
+fn check(linter: &mut Linter<'_>) {
+    for container in linter.containers() {
+        for words in shell::commands(container) {
+            if let Some((node, script)) = shell::script(&words) {
+                check_script(linter, node, script);
+            }
+        }
+    }
+}
+
+fn check_script(linter: &mut Linter<'_>, node: &Node, script: &str) {
+    let Some(script) = linter.compiled(script) else { return };
+    let (mut quote, mut before) = (Quote::None, '\n');
+    for piece in script.pieces() {
+        match piece {
+            Ok(text) => quote = quote.behind(text, before),
+            Err(expression) if !expression.is_call_of("shellQuote") => {
+                return linter.find(node.span, WITHOUT_QUOTE);
+            }
+            Err(_) if quote != Quote::None => {
+                return linter.find(node.span, QUOTED_TWICE);
+            }
+            Err(_) => {}
+        }
+        before = 'x';
+    }
+}

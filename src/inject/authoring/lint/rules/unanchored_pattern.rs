@@ -1,0 +1,35 @@
+//! Patterns that match a part of a value.
+
+use crate::inject::authoring::lint::Linter;
+use crate::inject::authoring::lint::nodes::text;
+use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::diagnostic::Severity;
+use crate::inject::document::yaml::Value;
+
+pub(super) const RULE: Rule = Rule {
+    id: "unanchored-pattern",
+    severity: Severity::Warning,
+    explanation: "A pattern that does not begin with ^ and end with $ matches anywhere in a value, so that the rest of \
+        the value can be anything. Anchor it.",
+    check: RuleCheck::Template(check),
+    #[cfg(test)]
+    cases: &[
+        ("parameters: {x: {type: string, pattern: '^a$'}}", &[]),
+        ("parameters: {x: {type: string, pattern: '(?i)^a$'}}", &[]),
+        ("parameters: {x: {type: string, pattern: a}}", &["the pattern of x matches anywhere in a value"]),
+        ("parameters: {x: {type: string, pattern: '^a'}}", &["the pattern of x matches anywhere in a value"]),
+    ],
+};
+
+fn check(linter: &mut Linter<'_>) {
+    let Some(Value::Map(entries)) = linter.node.get("parameters").map(|node| &node.value) else { return };
+    for (key, declared) in entries {
+        if let Some(pattern) = text(declared, "pattern")
+            && !(pattern.starts_with('^') && pattern.ends_with('$'))
+            && !pattern.starts_with("(?")
+        {
+            let message = format!("the pattern of {} matches anywhere in a value", key.name);
+            linter.find(declared.span_of("pattern"), message);
+        }
+    }
+}
