@@ -1,12 +1,13 @@
 //! `lint`: what is wrong, or will hurt, in templates and in manifests that ask for them.
 
+mod output;
+
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::commands::Failure;
 use crate::commands::common::manifests;
@@ -92,9 +93,9 @@ pub(super) fn run(args: &LintArgs) -> Result<(), Failure> {
     findings.extend(manifests_of(&args.files, &files, &args.keys.keys)?);
     findings.sort_by(|one, other| place(one).cmp(&place(other)));
     match args.output {
-        Output::Text => print!("{}", as_text(&findings)),
-        Output::Json => println!("{}", pretty(&Value::Array(findings.iter().map(as_json).collect()))),
-        Output::Sarif => println!("{}", pretty(&as_sarif(&findings))),
+        Output::Text => print!("{}", output::as_text(&findings)),
+        Output::Json => println!("{}", output::as_json(&findings)),
+        Output::Sarif => println!("{}", output::as_sarif(&findings)),
     }
     let of = |severity| findings.iter().filter(|finding| finding.diagnostic.severity == severity).count();
     let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
@@ -132,16 +133,9 @@ fn explain(id: &str) -> Result<(), Failure> {
     }
     for (index, rule) in wanted.into_iter().enumerate() {
         let break_before = if index > 0 { "\n" } else { "" };
-        println!("{break_before}{} ({})\n{}", rule.id, severity(rule.severity), rule.explanation);
+        println!("{break_before}{} ({})\n{}", rule.id, output::word(rule.severity), rule.explanation);
     }
     Ok(())
-}
-
-fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    }
 }
 
 fn budget(items: &[String]) -> Result<BTreeMap<String, i128>, Failure> {
@@ -207,64 +201,4 @@ fn manifests_of(paths: &[PathBuf], files: &[template_files::File], keys: &Keys) 
 fn place(finding: &Finding) -> (String, usize, usize, &'static str) {
     let diagnostic = &finding.diagnostic;
     (diagnostic.origin.clone(), diagnostic.line, diagnostic.column, finding.rule)
-}
-
-fn as_text(findings: &[Finding]) -> String {
-    let mut text = String::new();
-    for finding in findings {
-        let shown = finding.diagnostic.to_string();
-        let kind = severity(finding.diagnostic.severity);
-        let rest = shown.strip_prefix(kind).unwrap_or(&shown);
-        let _ = writeln!(text, "{kind}[{}]{rest}\n", finding.rule);
-    }
-    text
-}
-
-fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default()
-}
-
-fn as_json(finding: &Finding) -> Value {
-    let diagnostic = &finding.diagnostic;
-    json!({
-        "rule": finding.rule,
-        "severity": severity(diagnostic.severity),
-        "template": finding.template,
-        "origin": diagnostic.origin,
-        "line": diagnostic.line,
-        "column": diagnostic.column,
-        "message": diagnostic.message,
-        "help": diagnostic.help,
-    })
-}
-
-fn as_sarif(findings: &[Finding]) -> Value {
-    let rule = |rule: &lint::Rule| {
-        json!({
-            "id": rule.id,
-            "fullDescription": {"text": rule.explanation},
-            "defaultConfiguration": {"level": severity(rule.severity)},
-        })
-    };
-    let result = |finding: &Finding| {
-        let diagnostic = &finding.diagnostic;
-        let region = json!({"startLine": diagnostic.line.max(1), "startColumn": diagnostic.column.max(1)});
-        json!({
-            "ruleId": finding.rule,
-            "level": severity(diagnostic.severity),
-            "message": {"text": diagnostic.message},
-            "locations": [{"physicalLocation": {"artifactLocation": {"uri": diagnostic.origin}, "region": region}}],
-        })
-    };
-    json!({
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{
-            "tool": {"driver": {
-                "name": "sidecar-injector", "version": env!("CARGO_PKG_VERSION"),
-                "rules": RULES.iter().map(rule).collect::<Vec<_>>(),
-            }},
-            "results": findings.iter().map(result).collect::<Vec<_>>(),
-        }],
-    })
 }
