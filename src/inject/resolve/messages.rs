@@ -12,9 +12,8 @@ use crate::inject::decision::{self, Decision, Outcome, Verdict};
 use crate::inject::diagnostic::{self, nearest};
 use crate::inject::plan::{Placed, Plan, Problem, patch};
 use crate::inject::resolve::{Case, Chosen, Findings};
-use crate::inject::review::pod::StringMap;
-use crate::inject::select::By;
 use crate::inject::select::request::TemplateRef;
+use crate::inject::select::{By, strays};
 use crate::inject::status::{Added, Skipped, Status, Written, WrittenEntry};
 use crate::inject::template::body::item::Item;
 use crate::inject::template::body::pod_fields::Operation;
@@ -90,20 +89,10 @@ impl Case<'_> {
         left_out.chain(warnings).chain(self.stray_parameters(refs)).collect()
     }
 
-    /// Parameters for templates that are not asked for: probably a slip.
+    /// Warnings about parameters for templates that are not asked for.
     fn stray_parameters(&self, refs: &[TemplateRef<'_>]) -> Vec<String> {
-        let keys = self.metadata.annotations.iter().flat_map(StringMap::iter).map(|(key, _)| key);
-        let stray = keys.filter_map(|key| {
-            let (template, _) = self.settings.keys.as_parameter(key)?;
-            let asked_for = refs.iter().any(|wanted| wanted.name == template);
-            (!asked_for).then_some((key, template))
-        });
-        let warning = |(key, template): (&str, &str)| {
-            let hint = nearest(template, refs.iter().map(|wanted| wanted.name));
-            let hint = hint.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
-            decision::warning(&format!("{key} is for a template that is not asked for{hint}"), Reason::InvalidParameter)
-        };
-        stray.map(warning).collect()
+        let messages = strays::stray_parameters(self.metadata, refs, &self.settings.keys);
+        messages.iter().map(|message| decision::warning(message, Reason::InvalidParameter)).collect()
     }
 
     /// The new status: the templates asked for in their order, then what else is present.

@@ -4,9 +4,10 @@ use serde_json::json;
 
 use crate::inject::authoring::lint::ManifestPod;
 use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
-use crate::inject::diagnostic::{Severity, nearest};
-use crate::inject::review::pod::{Pod, StringMap};
+use crate::inject::diagnostic::Severity;
+use crate::inject::review::pod::Pod;
 use crate::inject::select::request::{Item, TemplateRef};
+use crate::inject::select::strays;
 use crate::inject::template::parameter;
 
 pub(super) const RULE: Rule = Rule {
@@ -56,15 +57,9 @@ fn check(pod: &ManifestPod<'_>) -> Vec<String> {
     });
     let asked_for: Vec<TemplateRef<'_>> = named.collect();
     let mut found = Vec::new();
-    // Which the defaults are is not known here.
-    let strays = metadata.annotations.iter().flat_map(StringMap::iter).filter(|_| asked_for.len() == items.len());
-    for (key, _) in strays {
-        let Some((template, _)) = pod.keys.as_parameter(key) else { continue };
-        if asked_for.iter().all(|wanted| wanted.name != template) {
-            let hint = nearest(template, asked_for.iter().map(|wanted| wanted.name));
-            let hint = hint.map(|known| format!("; did you mean {known}?")).unwrap_or_default();
-            found.push(format!("{key} is for a template that is not asked for{hint}"));
-        }
+    // It is not known here which templates are the defaults.
+    if asked_for.len() == items.len() {
+        found.extend(strays::stray_parameters(&metadata, &asked_for, pod.keys));
     }
     for template in asked_for.iter().filter_map(|wanted| pod.catalog.get(*wanted).ok()) {
         let values = parameter::values(pod.keys, &template.name, &template.parameters, &metadata);
