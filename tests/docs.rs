@@ -43,7 +43,7 @@ fn every_template_in_the_docs_loads() {
 }
 
 fn lint_reference() -> String {
-    let mut page = "# Lint rules\n\nGenerated from the program; `sidecar-injector lint --explain RULE` prints the same. A rule is silenced in a template with\nits reason: `lint: {RULE: why}`.\n".to_owned();
+    let mut page = "# Lint rules\n\nThis page is generated. `sidecar-injector lint --explain RULE` prints the same text. To silence a rule in a template,\ngive the reason: `lint: {RULE: REASON}`.\n".to_owned();
     for rule in RULES {
         let severity = if rule.severity == Severity::Error { "error" } else { "warning" };
         let _ = write!(page, "\n## {}\n\n*{severity}* {}\n", rule.id, rule.explanation);

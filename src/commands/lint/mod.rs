@@ -1,4 +1,4 @@
-//! `lint`: what is wrong, or will hurt, in templates and in manifests that ask for them.
+//! `lint`: checks templates, and manifests that request them.
 
 mod output;
 
@@ -25,7 +25,7 @@ use crate::manifest::workload::pod_templates;
 /// Arguments of `lint`.
 #[derive(Args, Debug)]
 pub(super) struct LintArgs {
-    /// File or folder of templates (repeatable)
+    /// File or folder with templates (repeatable)
     #[arg(
         long,
         value_name = "PATH",
@@ -34,36 +34,36 @@ pub(super) struct LintArgs {
         required_unless_present = "explain"
     )]
     templates: Vec<PathBuf>,
-    /// Manifests that ask for templates, or - for stdin (repeatable)
+    /// File or folder with manifests that request templates, or - for stdin (repeatable)
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The level of the Pod Security Standards that templates should keep to
+    /// Level of the Pod Security Standards to check templates against
     #[arg(long, value_enum, default_value_t = Level::Baseline)]
     pod_security: Level,
     #[command(flatten)]
     keys: KeysArgs,
-    /// Explain a rule, or all of them
+    /// Explain a rule; without a rule, explain all
     #[arg(long, value_name = "RULE", num_args = 0..=1, default_missing_value = "all")]
     explain: Option<String>,
-    /// How findings are written
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
-    /// The least that makes the command fail
+    /// Lowest severity that makes the command fail
     #[arg(long, value_enum, default_value_t = FailOn::Error)]
     fail_on: FailOn,
-    /// Most containers that one template may add
+    /// Maximum number of containers that one template can add
     #[arg(long, value_name = "NUMBER", default_value_t = 4)]
     max_sidecars: usize,
-    /// Most that the containers of one template may request together, e.g. cpu=100m,memory=128Mi
+    /// Maximum that the containers of one template can request together, e.g. cpu=100m,memory=128Mi
     #[arg(long, value_name = "RESOURCE=QUANTITY", value_delimiter = ',')]
     budget: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Output {
-    /// For people, with the place
+    /// Text with the place of each finding
     Text,
-    /// One JSON document
+    /// A JSON list of findings
     Json,
     /// SARIF 2.1.0, for code scanning
     Sarif,
@@ -108,7 +108,7 @@ pub(super) fn run(args: &LintArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How many templates keep to which level of the Pod Security Standards.
+/// The number of templates at each level of the Pod Security Standards, such as ` (1 restricted, 2 baseline)`.
 fn levels(templates: &[(String, Template)]) -> String {
     let level = |template: &Template| {
         let within = |profile: &Profile| template.beyond(*profile).is_none();
@@ -147,7 +147,7 @@ fn budget(items: &[String]) -> Result<BTreeMap<String, i128>, Failure> {
     items.iter().map(|item| pair(item).ok_or_else(|| wrong(item))).collect()
 }
 
-/// The findings of all templates, and the templates with their origins.
+/// Returns the findings in all templates, and the templates that loaded, each with its origin.
 fn templates_of(
     files: &[template_files::File],
     keys: &Keys,
@@ -170,7 +170,7 @@ fn templates_of(
     (findings, templates)
 }
 
-/// What is wrong with the annotations of manifests.
+/// Returns the findings in the annotations and labels of manifests.
 fn manifests_of(paths: &[PathBuf], files: &[template_files::File], keys: &Keys) -> Result<Vec<Finding>, Failure> {
     let mut sources = Sources::with_rules(Rules::default(), keys.clone());
     template_files::load(files, &mut sources);

@@ -1,4 +1,4 @@
-//! How findings are written: as text for people, as JSON, and as SARIF 2.1.0 for code scanning.
+//! The output formats of findings: text, JSON, and SARIF 2.1.0 for code scanning.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::inject::authoring::lint::{Finding, RULES, Rule};
 use crate::inject::diagnostic::Severity;
 
-/// The word for a severity, the same in all formats.
+/// The name of a severity in all formats.
 pub(super) fn word(severity: Severity) -> &'static str {
     match severity {
         Severity::Error => "error",
@@ -15,7 +15,7 @@ pub(super) fn word(severity: Severity) -> &'static str {
     }
 }
 
-/// The findings with their places, separated by empty lines.
+/// The findings with their places. An empty line follows each.
 pub(super) fn as_text(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {
@@ -25,7 +25,7 @@ pub(super) fn as_text(findings: &[Finding]) -> String {
     text
 }
 
-/// A JSON list with an object for each finding.
+/// A JSON list with one object for each finding.
 pub(super) fn as_json(findings: &[Finding]) -> String {
     let object = |finding: &Finding| {
         let diagnostic = &finding.diagnostic;
@@ -43,7 +43,7 @@ pub(super) fn as_json(findings: &[Finding]) -> String {
     pretty(&findings.iter().map(object).collect())
 }
 
-/// A SARIF log with one run, and all rules.
+/// A SARIF log with one run. It describes all rules.
 pub(super) fn as_sarif(findings: &[Finding]) -> String {
     let rule = |rule: &Rule| {
         json!({

@@ -1,11 +1,11 @@
-//! The expressions of a template document.
+//! The expressions in a template document.
 
 use crate::inject::authoring::lint::Linter;
 use crate::inject::document::yaml::{Node, Value};
 use crate::inject::expr::{self, Compiled, Expression, Names, Reads, Text};
 
 impl<'l> Linter<'l> {
-    /// Calls `look` with what expressions of this template may name.
+    /// Calls `look` with the names that expressions of this template can use.
     fn with_names<T>(&self, look: impl FnOnce(&Names<'_>) -> T) -> T {
         let parameters: Vec<(&str, bool)> =
             self.template.parameters.iter().map(|p| (p.name.as_str(), p.is_map())).collect();
@@ -13,7 +13,7 @@ impl<'l> Linter<'l> {
         look(&Names { parameters: &parameters, variables: &variables, container: true })
     }
 
-    /// A string of the template, if there are expressions in it.
+    /// Compiles a string of the template; `None` if it contains no expressions.
     pub(super) fn compiled(&self, text: &str) -> Option<Text> {
         match self.with_names(|names| expr::compile(text, names)) {
             Ok(Compiled::Text(text)) => Some(text),
@@ -21,14 +21,14 @@ impl<'l> Linter<'l> {
         }
     }
 
-    /// Calls `look` with every node that holds an expression, and with what the expression reads. The conditions around
-    /// it count as guards.
+    /// Calls `look` for every expression, with its node and the names that it reads. The conditions that enclose an
+    /// expression count as guards.
     pub(super) fn visit_expressions(&self, mut look: impl FnMut(&'l Node, &Reads)) {
         self.with_names(|names| visit(self.node, names, &Reads::default(), &mut look));
     }
 }
 
-/// Calls `look` with what every expression of the document reads. `around` is what conditions around it ask about.
+/// Calls `look` for every expression in `node`. `around` has the guards of the conditions that enclose the node.
 fn visit<'n>(node: &'n Node, names: &Names<'_>, around: &Reads, look: &mut impl FnMut(&'n Node, &Reads)) {
     let guarded = |expression: &Expression| {
         let mut reads = expression.reads.clone();
@@ -50,7 +50,7 @@ fn visit<'n>(node: &'n Node, names: &Names<'_>, around: &Reads, look: &mut impl 
             }
             for (key, value) in entries {
                 match key.name.as_str() {
-                    // Text for people.
+                    // These contain no expressions.
                     "description" | "lint" | "parameters" => {}
                     "if" | "expression" => {
                         if let Some(expression) = whole(value, names) {
@@ -65,7 +65,7 @@ fn visit<'n>(node: &'n Node, names: &Names<'_>, around: &Reads, look: &mut impl 
     }
 }
 
-/// An expression that is not in a string: a condition or a variable.
+/// Compiles a string that is an expression without `${…}`: a condition or a variable.
 fn whole(node: &Node, names: &Names<'_>) -> Option<Expression> {
     let Value::String(source) = &node.value else { return None };
     Expression::compile(source, names).ok()

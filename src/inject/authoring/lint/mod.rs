@@ -1,6 +1,6 @@
-//! Lint: what in a template breaks pods or will hurt later, beyond what loading refuses. Each finding has a rule that
-//! explains it and can be silenced in the template with a reason. It reads text and compiled templates and must not
-//! know files or output formats.
+//! Lint: errors and risks in templates, and in manifests that request them, beyond the errors that loading reports.
+//! Each finding belongs to a rule, which explains it. A template can silence a rule with a reason. The module owns the
+//! rules and runs them on documents and compiled templates. It does not know about files or output formats.
 
 mod containers;
 mod expressions;
@@ -24,19 +24,19 @@ use crate::inject::template::Template;
 use crate::inject::template::pod_security::Profile;
 use rules::{RuleCheck, UNKNOWN_FIELD};
 
-/// What is found, and by which rule.
+/// A problem that a rule found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The rule's id.
+    /// The id of the rule.
     pub rule: &'static str,
-    /// The place and the text.
+    /// The place, the message and the severity.
     pub diagnostic: Diagnostic,
-    /// The template.
+    /// The name of the template; empty if the finding is about a file or a manifest.
     pub template: String,
 }
 
 impl Finding {
-    /// A finding as severe as its rule is.
+    /// Creates a finding with the severity of `rule`.
     #[must_use]
     pub fn new(rule: &Rule, diagnostic: Diagnostic, template: &str) -> Self {
         let diagnostic = if rule.severity == Severity::Warning { diagnostic.warning() } else { diagnostic };
@@ -44,14 +44,14 @@ impl Finding {
     }
 }
 
-/// Limits that installations set.
+/// The limits that templates are checked against.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Most containers that one template may add.
+    /// Maximum number of containers that one template can add.
     pub max_sidecars: usize,
-    /// Most cpu and memory, in 10^-9 units, that its containers may request together.
+    /// Maximum that the containers of one template can request together, by resource, in 10^-9 units.
     pub budget: BTreeMap<String, i128>,
-    /// The level of the Pod Security Standards that templates should keep to.
+    /// The level of the Pod Security Standards.
     pub pod_security: Profile,
 }
 
@@ -61,8 +61,11 @@ impl Default for Limits {
     }
 }
 
-/// The findings of one template document, in the order of its text, in an installation with these `keys`. A document
-/// that cannot be loaded has only errors of the rule `invalid`.
+/// Checks one template document. `default_name` is the template's name if the document does not set one; `keys` are the
+/// annotation keys of the installation.
+///
+/// Returns the findings in the order of the text, and the template. For a document that cannot be loaded, all findings
+/// are errors of the rule `invalid`, and there is no template.
 #[must_use]
 pub fn template(
     source: &Source<'_>,
@@ -92,7 +95,7 @@ pub fn template(
     (findings, Some(loaded.template))
 }
 
-/// The findings about templates together, each given with its origin.
+/// Checks several templates together. Each is a pair of its origin and the template.
 #[must_use]
 pub fn across(templates: &[(String, &Template)]) -> Vec<Finding> {
     let of = |rule: &Rule| match rule.check {
@@ -102,7 +105,7 @@ pub fn across(templates: &[(String, &Template)]) -> Vec<Finding> {
     RULES.iter().flat_map(of).collect()
 }
 
-/// The findings about the annotations and labels of a pod in a manifest, before any pod is created.
+/// Checks the annotations and labels of a pod in a manifest.
 #[must_use]
 pub fn manifest(pod: &ManifestPod<'_>) -> Vec<Finding> {
     let of = |rule: &'static Rule| {
@@ -119,20 +122,20 @@ pub fn manifest(pod: &ManifestPod<'_>) -> Vec<Finding> {
 /// A pod in a manifest: the pod itself, or the pod template of a workload.
 #[derive(Debug)]
 pub struct ManifestPod<'m> {
-    /// What findings call it, see [`Source::origin`].
+    /// The manifest and the object, as shown in findings; see [`Source::origin`].
     pub origin: &'m str,
     /// The metadata of the pod.
     pub metadata: &'m Json,
-    /// The metadata of the workload around it, if there is one.
+    /// The metadata of the workload that contains the pod template; `None` for a plain pod.
     pub workload: Option<&'m Json>,
-    /// The templates there are.
+    /// The templates that the pod can request.
     pub catalog: &'m Catalog,
-    /// The keys of the installation.
+    /// The annotation keys of the installation.
     pub keys: &'m Keys,
 }
 
 impl<'m> ManifestPod<'m> {
-    /// The templates that the pod asks for; what is wrong with the request; `None` if it does not ask for any.
+    /// The templates that the pod requests, or the error in its request; `None` if it does not request any.
     fn requested(&self) -> Option<Result<Vec<Item<'m>>, String>> {
         let key = self.keys.request.as_str();
         match request::parse(key, self.metadata["annotations"][key].as_str()?, Dialect::Own) {
@@ -143,19 +146,19 @@ impl<'m> ManifestPod<'m> {
     }
 }
 
-/// One template on the way through the rules.
+/// Runs the rules on one template and collects the findings.
 struct Linter<'l> {
     source: &'l Source<'l>,
     node: &'l Node,
     template: &'l Template,
     limits: &'l Limits,
-    /// The rule that is being checked.
+    /// The current rule.
     rule: &'static Rule,
     findings: Vec<Finding>,
 }
 
 impl Linter<'_> {
-    /// Notes a finding of the rule that is being checked.
+    /// Adds a finding of the current rule at `span`.
     fn find(&mut self, span: Span, message: impl Into<String>) {
         self.push(self.source.error(span, message));
     }
@@ -164,7 +167,7 @@ impl Linter<'_> {
         self.findings.push(Finding::new(self.rule, diagnostic, &self.template.name));
     }
 
-    /// The findings without those that the template's `lint` silences with a reason.
+    /// The findings, without those of the rules that the template silences. Adds errors in the template's `lint`.
     fn silenced(mut self) -> Vec<Finding> {
         let Some(Value::Map(entries)) = self.node.get("lint").map(|node| &node.value) else { return self.findings };
         self.rule = &INVALID;
@@ -172,7 +175,7 @@ impl Linter<'_> {
             let known = RULES.iter().map(|rule| rule.id);
             match (&reason.value, rule(&key.name)) {
                 (_, Some(rule)) if rule.id == INVALID.id => {
-                    self.find(key.span, "what cannot be loaded cannot be silenced");
+                    self.find(key.span, "the rule invalid cannot be silenced");
                 }
                 (Value::String(reason), Some(_)) if !reason.trim().is_empty() => {}
                 (_, Some(_)) => self.find(key.span, format!("lint.{} needs a reason", key.name)),

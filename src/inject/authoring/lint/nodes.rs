@@ -1,8 +1,8 @@
-//! Members of the nodes of a template document, by type.
+//! Typed access to the members of the nodes of a template document. The functions ignore members of other types.
 
 use crate::inject::document::yaml::{Node, Value};
 
-/// The items of the list `key`, none where there is no such list.
+/// The items of the list `key`; empty if there is no such list.
 pub(super) fn items<'n>(node: &'n Node, key: &str) -> &'n [Node] {
     match node.get(key).map(|node| &node.value) {
         Some(Value::List(items)) => items,
@@ -10,7 +10,7 @@ pub(super) fn items<'n>(node: &'n Node, key: &str) -> &'n [Node] {
     }
 }
 
-/// The string `key`.
+/// The string `key`, if there is one.
 pub(super) fn text<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
     match node.get(key).map(|node| &node.value) {
         Some(Value::String(text)) => Some(text),
@@ -27,7 +27,7 @@ pub(super) fn strings<'n>(node: &'n Node, key: &str) -> Vec<(&'n Node, &'n str)>
     items(node, key).iter().filter_map(string).collect()
 }
 
-/// The integer that a node holds.
+/// The value of a node that is an integer.
 pub(super) fn integer(node: Option<&Node>) -> Option<i64> {
     match &node?.value {
         Value::Number(number) => number.as_i64(),

@@ -1,10 +1,10 @@
-//! Commands of containers, and the quoting of POSIX shells.
+//! The commands of containers, and the quoting rules of POSIX shells.
 
 use crate::inject::authoring::lint::containers::PROBES;
 use crate::inject::authoring::lint::nodes::strings;
 use crate::inject::document::yaml::Node;
 
-/// The words of the commands that a container runs: its own, and those of its probes and hooks.
+/// The words of each command that a container runs: its own, and those of its probes and hooks.
 pub(super) fn commands(container: &Node) -> Vec<Vec<(&Node, &str)>> {
     let mut own = strings(container, "command");
     own.extend(strings(container, "args"));
@@ -16,7 +16,7 @@ pub(super) fn commands(container: &Node) -> Vec<Vec<(&Node, &str)>> {
     std::iter::once(own).chain(others).collect()
 }
 
-/// The text of `sh -c` in the words of a command, if they have it.
+/// The script of `sh -c` or another shell in the words of a command, if there is one.
 pub(super) fn script<'n>(words: &[(&'n Node, &'n str)]) -> Option<(&'n Node, &'n str)> {
     let is_shell =
         |word: &str| matches!(word.rsplit('/').next(), Some("sh" | "bash" | "ash" | "dash" | "ksh" | "mksh" | "zsh"));
@@ -26,20 +26,21 @@ pub(super) fn script<'n>(words: &[(&'n Node, &'n str)]) -> Option<(&'n Node, &'n
     words.get(shell + flag + 1).copied()
 }
 
-/// Inside which quotes of a shell a place is.
+/// The quoting at a place in a shell script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quote {
     None,
     Single,
     Double,
     Comment,
-    /// Behind a backslash outside of quotes.
+    /// After a backslash outside of quotes.
     Escaped,
 }
 
 impl Quote {
-    /// Where the end of `text` is, given where it begins and what stands before it.
-    pub(super) fn behind(mut self, text: &str, before: char) -> Self {
+    /// The quoting at the end of `text`, if `self` is the quoting at its beginning. `before` is the character in front
+    /// of the text.
+    pub(super) fn after(mut self, text: &str, before: char) -> Self {
         let (mut before, mut escaped) = (before, false);
         for c in text.chars() {
             let begins_word = before.is_whitespace() || ";&|(".contains(before);

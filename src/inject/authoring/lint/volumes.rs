@@ -1,4 +1,4 @@
-//! The volumes of a template document, and what mounts them.
+//! The volumes and the mounts in a template document.
 
 use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::nodes::{items, text};
@@ -10,24 +10,24 @@ impl<'l> Linter<'l> {
         items(self.node, "volumes")
     }
 
-    /// The mounts of all containers, those of the application's included.
+    /// The volume mounts and devices of all containers, including those under `appContainers`.
     pub(super) fn mounts(&self) -> Vec<&'l Node> {
         let mounting = self.containers().into_iter().chain(self.app_containers());
         mounting.flat_map(|c| items(c, "volumeMounts").iter().chain(items(c, "volumeDevices"))).collect()
     }
 }
 
-/// The name of a volume, or of the volume of a mount, unless there is an expression in it.
+/// The name of a volume, or of the volume of a mount, if it contains no expression.
 pub(super) fn literal_name(item: &Node) -> Option<&str> {
     text(item, "name").filter(|name| !name.contains("${"))
 }
 
-/// Whether an expression gives the name of a volume, or of the volume of a mount.
+/// Returns true if the name of a volume, or of the volume of a mount, contains an expression.
 pub(super) fn is_named_by_expression(item: &Node) -> bool {
     text(item, "name").is_some_and(|name| name.contains("${"))
 }
 
-/// Whether templates are meant to have the volume together.
+/// Returns true if the volume is meant to be shared with other templates.
 pub(super) fn is_shared(volume: &Node) -> bool {
     matches!(volume.get("shared").map(|shared| &shared.value), Some(Value::Bool(true)))
 }

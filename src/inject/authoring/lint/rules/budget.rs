@@ -1,4 +1,4 @@
-//! What the containers of a template request together. Expressions count with the most that they can give.
+//! The requests of a template's containers. An expression counts with the largest amount that it can return.
 
 use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::containers::together;
@@ -11,23 +11,23 @@ use crate::inject::kube::quantity::quantity;
 pub(super) const RULE: Rule = Rule {
     id: "budget",
     severity: Severity::Error,
-    explanation: "The containers of the template together may ask for more than --budget allows; where an expression \
-        says how much, the maximum or enum of its parameter counts, else the largest quantity that is written in it. \
-        What a sidecar requests is requested once for every pod, so small numbers become whole nodes. Lower the \
-        requests, or raise the budget.",
+    explanation: "The containers of the template can together request more than `--budget` allows. Every pod with the \
+        template makes these requests, so small amounts add up to whole nodes. Where an expression sets the amount, \
+        the largest of these counts: the maximum or the enum values of its parameters, and the quantities written in \
+        it. Lower the requests or raise the budget.",
     check: RuleCheck::Template(check),
     #[cfg(test)]
     cases: &[
         ("sidecars: [{name: a, image: i, resources: {requests: {cpu: 100m, memory: 128Mi}}}]", &[]),
         (
             "sidecars: [{name: a, image: i, resources: {requests: {cpu: 200m}}}]",
-            &["its containers request 200m of cpu, the budget is 100m"],
+            &["the containers together request 200m of cpu, the budget is 100m"],
         ),
         (
             "sidecars: [{name: a, image: i, resources: {limits: {memory: 1Gi}}}]",
-            &["its containers request 1024Mi of memory, the budget is 128Mi"],
+            &["the containers together request 1024Mi of memory, the budget is 128Mi"],
         ),
-        // Containers that exclude each other do not add up.
+        // Of containers that exclude each other, only the largest counts.
         (
             "sidecars:\n\
              - {name: a, image: i, if: 'true', resources: {requests: {cpu: 60m}}}\n\
@@ -38,13 +38,13 @@ pub(super) const RULE: Rule = Rule {
             "sidecars:\n\
              - {name: a, image: i, resources: {requests: {cpu: 60m}}}\n\
              - {name: b, image: i, resources: {requests: {cpu: 80m}}}",
-            &["its containers request 140m of cpu, the budget is 100m"],
+            &["the containers together request 140m of cpu, the budget is 100m"],
         ),
         // Parameters count with their maximum.
         (
             "parameters: {cpu: {type: quantity, maximum: 1}}\n\
              sidecars: [{name: a, image: i, resources: {requests: {cpu: '${params.cpu}'}}}]",
-            &["its containers request 1000m of cpu, the budget is 100m"],
+            &["the containers together request 1000m of cpu, the budget is 100m"],
         ),
         (
             "parameters: {cpu: {type: quantity, enum: [10m, 20m]}}\n\
@@ -54,18 +54,18 @@ pub(super) const RULE: Rule = Rule {
         (
             "parameters: {cpu: {type: quantity}}\n\
              sidecars: [{name: a, image: i, resources: {requests: {cpu: '${params.cpu}'}}}]",
-            &["nothing says how much this may become; give the parameter a maximum"],
+            &["this amount has no upper limit; set a maximum on the parameter"],
         ),
         (
             "parameters: {m: {type: integer, maximum: 4096}}\n\
              sidecars: [{name: a, image: i, resources: {requests: {memory: '${params.m}Mi'}}}]",
-            &["its containers request 4096Mi of memory, the budget is 128Mi"],
+            &["the containers together request 4096Mi of memory, the budget is 128Mi"],
         ),
-        // Quantities in expressions count, the largest of them.
+        // The largest quantity in an expression counts.
         (
             "parameters: {x: {type: string}}\n\
              sidecars: [{name: a, image: i, resources: {requests: {cpu: \"${params.x == 'a' ? '20m' : '200m'}\"}}}]",
-            &["its containers request 200m of cpu, the budget is 100m"],
+            &["the containers together request 200m of cpu, the budget is 100m"],
         ),
         (
             "parameters: {x: {type: string}}\n\
@@ -74,8 +74,9 @@ pub(super) const RULE: Rule = Rule {
         ),
         (
             "parameters: {x: {type: string}, q: {type: quantity, maximum: 4Gi}}\n\
-             sidecars: [{name: a, image: i, resources: {requests: {memory: \"${params.x == 'l' ? params.q : '64Mi'}\"}}}]",
-            &["its containers request 4096Mi of memory, the budget is 128Mi"],
+             sidecars:\n\
+             - {name: a, image: i, resources: {requests: {memory: \"${params.x == 'l' ? params.q : '64Mi'}\"}}}",
+            &["the containers together request 4096Mi of memory, the budget is 128Mi"],
         ),
         (
             "variables: [{name: r, expression: \"'64Mi'\"}]\n\
@@ -91,7 +92,7 @@ fn check(linter: &mut Linter<'_>) {
         let requests: Vec<Option<i128>> =
             containers.iter().map(|container| request(linter, container, resource)).collect();
         for (container, _) in containers.iter().zip(&requests).filter(|(_, request)| request.is_none()) {
-            let message = "nothing says how much this may become; give the parameter a maximum";
+            let message = "this amount has no upper limit; set a maximum on the parameter";
             linter.find(container.span_of("resources"), message);
         }
         let weight = |container: &Node| {
@@ -101,7 +102,7 @@ fn check(linter: &mut Linter<'_>) {
         let total: i128 = together(&containers, weight).into_iter().map(weight).sum();
         if total > *limit {
             let (total, limit) = (shown(resource, total), shown(resource, *limit));
-            let message = format!("its containers request {total} of {resource}, the budget is {limit}");
+            let message = format!("the containers together request {total} of {resource}, the budget is {limit}");
             linter.find(linter.node.span, message);
         }
     }
@@ -111,7 +112,7 @@ fn shown(resource: &str, nano: i128) -> String {
     if resource == "cpu" { format!("{}m", nano / 1_000_000) } else { format!("{}Mi", nano / 1_000_000_000 / (1 << 20)) }
 }
 
-/// The most that a container may request of a resource; `None` where nothing bounds it.
+/// The largest request of a container for `resource`, in 10^-9 units; `None` if it has no upper limit.
 fn request(linter: &Linter<'_>, container: &Node, resource: &str) -> Option<i128> {
     let Some(resources) = container.get("resources") else { return Some(0) };
     let node = ["requests", "limits"].iter().find_map(|part| {
@@ -131,7 +132,7 @@ fn request(linter: &Linter<'_>, container: &Node, resource: &str) -> Option<i128
     if text.is_whole() {
         return text.expressions().next().and_then(|expression| most(linter, expression, 4));
     }
-    // Integers with a unit behind them.
+    // An integer, followed by its unit.
     let pieces = text.pieces().map(|piece| match piece {
         Ok(text) => Some(text.to_owned()),
         Err(expression) => most(linter, expression, 4).map(|nano| (nano / 1_000_000_000).to_string()),
@@ -139,7 +140,8 @@ fn request(linter: &Linter<'_>, container: &Node, resource: &str) -> Option<i128
     quantity(&pieces.collect::<Option<String>>()?)
 }
 
-/// The most that an expression gives: the maximum of its parameters, or the largest quantity written in it.
+/// The largest amount that an expression can return, in 10^-9 units: the maximum of its parameters, or the largest
+/// quantity in it.
 fn most(linter: &Linter<'_>, expression: &Expression, depth: usize) -> Option<i128> {
     let mut found = Vec::new();
     for name in &expression.reads.parameters {

@@ -8,8 +8,8 @@ use crate::inject::diagnostic::Severity;
 pub(super) const RULE: Rule = Rule {
     id: "duplicate-env",
     severity: Severity::Warning,
-    explanation: "A container sets a variable twice. The last one counts, which is easy to miss when the first is \
-        changed. Remove one of them.",
+    explanation: "A container sets the same variable twice. Only the last value counts, which is easy to miss when \
+        someone changes the first. Remove one of them.",
     check: RuleCheck::Template(check),
     #[cfg(test)]
     cases: &[

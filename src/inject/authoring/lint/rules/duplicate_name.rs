@@ -1,4 +1,4 @@
-//! Names that two templates of different names both add, other than for one volume that both share.
+//! Names that two templates both add, except for a volume that both share.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,8 @@ use crate::inject::template::Template;
 pub(super) const RULE: Rule = Rule {
     id: "duplicate-name",
     severity: Severity::Warning,
-    explanation: "Two templates add a container or volume of the same name, so no pod can ask for both. Rename one; a \
-        volume that is meant to be one and the same says shared: true in both.",
+    explanation: "Two templates add a container or a volume with the same name, so no pod can request both. Rename one \
+        of them. If both templates are meant to use the same volume, set `shared: true` on the volume in both.",
     check: RuleCheck::Templates(check),
     #[cfg(test)]
     cases: &[
@@ -32,7 +32,7 @@ pub(super) const RULE: Rule = Rule {
              ---\n\
              name: b\n\
              volumes: [{name: v, emptyDir: {}}]",
-            &["the volume v is added by the template a too"],
+            &["the volume v is also added by the template a"],
         ),
         (
             "name: a\n\
@@ -43,14 +43,14 @@ pub(super) const RULE: Rule = Rule {
              volumes: [{name: v, emptyDir: {}}]",
             &[],
         ),
-        // A volume is shared only if both templates share it, and describe it alike.
+        // A volume is shared only if both templates share it and define it in the same way.
         (
             "name: a\n\
              volumes: [{name: v, emptyDir: {}}]\n\
              ---\n\
              name: b\n\
              volumes: [{name: v, emptyDir: {}, shared: true}]",
-            &["the volume v is added by the template a too"],
+            &["the volume v is also added by the template a"],
         ),
         (
             "name: a\n\
@@ -71,7 +71,7 @@ fn check(templates: &[(String, &Template)]) -> Vec<Finding> {
             match owners.get(&(kind, name.clone())) {
                 Some((_, Some(known))) if shared.as_ref().is_some_and(|shared| equal(known, shared)) => {}
                 Some((other, _)) if *other != template.name && !template.silences(RULE.id) => {
-                    let message = format!("the {kind} {name} is added by the template {other} too");
+                    let message = format!("the {kind} {name} is also added by the template {other}");
                     findings.push(Finding::new(&RULE, Diagnostic::of_document(origin, message), &template.name));
                 }
                 Some(_) => {}

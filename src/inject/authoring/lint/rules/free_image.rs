@@ -1,4 +1,4 @@
-//! Images that the author of a pod can choose freely, also by way of variables.
+//! Images that the author of a pod can choose freely, directly or through variables.
 
 use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::nodes::text;
@@ -9,8 +9,9 @@ use crate::inject::expr::Reads;
 pub(super) const RULE: Rule = Rule {
     id: "free-image",
     severity: Severity::Error,
-    explanation: "A string parameter without pattern or enum sets an image, so that whoever may create pods chooses \
-        what runs in them under the template's name. Give the parameter a pattern or an enum.",
+    explanation: "A string parameter without a pattern or an enum, or a label or annotation of the pod, sets an image. \
+        Anyone who can create pods can then choose what runs under the template's name. Use a parameter with a pattern \
+        or an enum.",
     check: RuleCheck::Template(check),
     #[cfg(test)]
     cases: &[
@@ -22,13 +23,13 @@ pub(super) const RULE: Rule = Rule {
         (
             "parameters: {image: {type: string}}\n\
              sidecars: [{name: a, image: '${params.image}'}]",
-            &["the free parameter image sets the image"],
+            &["the parameter image, which has no pattern or enum, sets the image"],
         ),
         (
             "parameters: {image: {type: string}}\n\
              variables: [{name: v, expression: params.image}]\n\
              sidecars: [{name: a, image: '${variables.v}'}]",
-            &["the free parameter image sets the image"],
+            &["the parameter image, which has no pattern or enum, sets the image"],
         ),
         (
             r#"sidecars: [{name: a, image: "${annotation('img', 'x:1')}"}]"#,
@@ -53,7 +54,7 @@ fn check(linter: &mut Linter<'_>) {
         }
         let free = |name: &&String| linter.template.parameters.iter().any(|p| p.name == **name && p.is_free());
         if let Some(name) = reads.parameters.iter().find(free) {
-            linter.find(span, format!("the free parameter {name} sets the image"));
+            linter.find(span, format!("the parameter {name}, which has no pattern or enum, sets the image"));
         }
     }
 }

@@ -8,8 +8,8 @@ use crate::inject::diagnostic::Severity;
 pub(super) const RULE: Rule = Rule {
     id: "image-tag",
     severity: Severity::Warning,
-    explanation: "An image without a tag, or with :latest, is another one on every node and after every restart. Name \
-        a version, or better a digest.",
+    explanation: "An image has no tag, or has the tag `latest`. The image can differ between nodes and change at every \
+        restart. Use a version tag or, better, a digest.",
     check: RuleCheck::Template(check),
     #[cfg(test)]
     cases: &[
@@ -17,14 +17,17 @@ pub(super) const RULE: Rule = Rule {
         ("sidecars: [{name: a, image: 'i@sha256:0123'}]", &[]),
         (
             "sidecars: [{name: a, image: 'reg.example:5000/i'}]",
-            &["reg.example:5000/i is another image from day to day"],
+            &["reg.example:5000/i has no tag, so the image can change at any time"],
         ),
-        ("sidecars: [{name: a, image: 'i:latest'}]", &["i:latest is another image from day to day"]),
-        ("initContainers: [{name: a, image: i}]", &["i is another image from day to day"]),
+        (
+            "sidecars: [{name: a, image: 'i:latest'}]",
+            &["i:latest has the tag latest, so the image can change at any time"],
+        ),
+        ("initContainers: [{name: a, image: i}]", &["i has no tag, so the image can change at any time"]),
         ("sidecars: [{name: a, image: '${values.image}'}]", &[]),
         (
             "sidecars: [{name: a, image: '${values.registry}/untagged'}]",
-            &["${values.registry}/untagged is another image from day to day"],
+            &["${values.registry}/untagged has no tag, so the image can change at any time"],
         ),
     ],
 };
@@ -33,13 +36,16 @@ fn check(linter: &mut Linter<'_>) {
     for container in linter.containers() {
         let Some(image) = text(container, "image") else { continue };
         let last = image.rsplit(['/', '}']).next().unwrap_or(image);
-        // What an expression gives may have a tag.
-        if image.ends_with('}') || last.contains("${") {
+        // The result of an expression may have a tag.
+        if image.contains('@') || image.ends_with('}') || last.contains("${") {
             continue;
         }
-        let tag = last.split_once(':').map(|(_, tag)| tag);
-        if !image.contains('@') && matches!(tag, None | Some("latest" | "")) {
-            linter.find(container.span_of("image"), format!("{image} is another image from day to day"));
-        }
+        let problem = match last.split_once(':').map(|(_, tag)| tag) {
+            None | Some("") => "no tag",
+            Some("latest") => "the tag latest",
+            Some(_) => continue,
+        };
+        let message = format!("{image} has {problem}, so the image can change at any time");
+        linter.find(container.span_of("image"), message);
     }
 }

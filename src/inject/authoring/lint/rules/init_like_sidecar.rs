@@ -1,4 +1,4 @@
-//! Init containers that look like sidecars.
+//! Init containers that declare ports.
 
 use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
@@ -7,15 +7,16 @@ use crate::inject::diagnostic::Severity;
 pub(super) const RULE: Rule = Rule {
     id: "init-like-sidecar",
     severity: Severity::Warning,
-    explanation: "An init container declares ports. It has to end before the next one starts, so nothing can be served \
-        from it; if it keeps running, the pod never becomes ready. A container that keeps running goes under sidecars.",
+    explanation: "An init container declares ports. An init container must finish before the next container starts, so \
+        it cannot serve anything; if it keeps running, the pod never becomes ready. Move a container that keeps \
+        running to `sidecars`.",
     check: RuleCheck::Template(check),
     #[cfg(test)]
     cases: &[
         ("sidecars: [{name: a, image: i, ports: [{containerPort: 1}]}]", &[]),
         (
             "initContainers: [{name: a, image: i, ports: [{containerPort: 1}]}]",
-            &["an init container that declares ports does not keep running"],
+            &["an init container declares ports, but it does not keep running"],
         ),
     ],
 };
@@ -23,7 +24,7 @@ pub(super) const RULE: Rule = Rule {
 fn check(linter: &mut Linter<'_>) {
     for container in linter.init_containers() {
         if let Some(ports) = container.get("ports") {
-            linter.find(ports.span, "an init container that declares ports does not keep running");
+            linter.find(ports.span, "an init container declares ports, but it does not keep running");
         }
     }
 }

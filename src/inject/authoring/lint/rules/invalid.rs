@@ -1,4 +1,4 @@
-//! Templates that cannot be loaded. Loading reports them, and [`Linter::silenced`] what is wrong with `lint:`.
+//! Templates that cannot be loaded. Loading reports them; `Linter::silenced` reports errors in `lint`.
 
 use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
 use crate::inject::diagnostic::Severity;
@@ -6,8 +6,9 @@ use crate::inject::diagnostic::Severity;
 pub(super) const RULE: Rule = Rule {
     id: "invalid",
     severity: Severity::Error,
-    explanation: "The template cannot be loaded: its text is no YAML, a key is unknown, a value has the wrong type, or \
-        an expression is wrong. Pods that ask for it are refused, or get its last good version.",
+    explanation: "The template cannot be loaded: it is not valid YAML, it has an unknown key, a value has the wrong \
+        type, or an expression is invalid. Pods that request it are denied or get its last valid version. The rule \
+        also reports unknown rules and missing reasons in `lint`.",
     check: RuleCheck::Loading,
     #[cfg(test)]
     cases: &[
@@ -16,6 +17,6 @@ pub(super) const RULE: Rule = Rule {
         ("lint: {image-tag: the mirror pins it}", &[]),
         ("lint: {image-tag: ''}", &["lint.image-tag needs a reason"]),
         ("lint: {image-tags: x}", &[r#"there is no rule "image-tags", did you mean "image-tag"?"#]),
-        ("lint: {invalid: x}", &["what cannot be loaded cannot be silenced"]),
+        ("lint: {invalid: x}", &["the rule invalid cannot be silenced"]),
     ],
 };

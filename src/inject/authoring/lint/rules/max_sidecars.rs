@@ -1,4 +1,4 @@
-//! How many containers a template adds.
+//! The number of containers that a template adds.
 
 use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::containers::together;
@@ -8,8 +8,8 @@ use crate::inject::diagnostic::Severity;
 pub(super) const RULE: Rule = Rule {
     id: "max-sidecars",
     severity: Severity::Warning,
-    explanation: "The template adds more containers than --max-sidecars. Each costs memory, start-up time and \
-        somebody's attention in every pod. Split the template, or merge containers.",
+    explanation: "The template adds more containers than `--max-sidecars` allows. Each container costs memory, \
+        start-up time and maintenance in every pod. Split the template or merge containers.",
     check: RuleCheck::Template(check),
     #[cfg(test)]
     cases: &[
@@ -17,16 +17,16 @@ pub(super) const RULE: Rule = Rule {
         (
             "sidecars: [{name: a, image: i}, {name: b, image: i}]\n\
              initContainers: [{name: c, image: i}]",
-            &["3 containers, and at most 2 are wanted"],
+            &["the template adds 3 containers, the limit is 2"],
         ),
-        // Containers that exclude each other count once.
+        // Containers that exclude each other count as one.
         ("sidecars: [{name: a, image: i}, {name: b, image: i, if: 'true'}, {name: b, image: i, if: 'false'}]", &[]),
     ],
 };
 
 fn check(linter: &mut Linter<'_>) {
-    let (count, most) = (together(&linter.containers(), |_| 0).len(), linter.limits.max_sidecars);
-    if count > most {
-        linter.find(linter.node.span, format!("{count} containers, and at most {most} are wanted"));
+    let (count, limit) = (together(&linter.containers(), |_| 0).len(), linter.limits.max_sidecars);
+    if count > limit {
+        linter.find(linter.node.span, format!("the template adds {count} containers, the limit is {limit}"));
     }
 }

@@ -1,5 +1,5 @@
-//! The rules, one to a file: what each is called, how bad it is, why it is there, its check, and texts with what it
-//! finds in them. The reference in the docs is made of this.
+//! The rules. Each is one file with its id, severity, explanation, check and test cases. `docs/reference/lint.md` is
+//! generated from them. To add a rule, add its file, its `mod` line and its line in [`RULES`].
 
 mod budget;
 mod duplicate_env;
@@ -32,14 +32,14 @@ use crate::inject::authoring::lint::{Finding, Linter, ManifestPod};
 use crate::inject::diagnostic::Severity;
 use crate::inject::template::Template;
 
-/// The rule `invalid`, of what cannot be loaded.
+/// The rule `invalid`: templates that cannot be loaded.
 pub const INVALID: Rule = invalid::RULE;
-/// The rule `unknown-field`, of what loading warns about.
+/// The rule `unknown-field`: warnings of loading.
 pub(super) const UNKNOWN_FIELD: Rule = unknown_field::RULE;
-/// The rule `wrong-place`, of what stands where it has no effect.
+/// The rule `wrong-place`: annotations and keys that have no effect.
 pub const WRONG_PLACE: Rule = wrong_place::RULE;
 
-/// All rules, by id.
+/// All rules, sorted by id.
 pub const RULES: &[Rule] = &[
     budget::RULE,
     duplicate_env::RULE,
@@ -69,36 +69,36 @@ pub const RULES: &[Rule] = &[
     wrong_place::RULE,
 ];
 
-/// One rule.
+/// A rule.
 #[derive(Debug)]
 pub struct Rule {
-    /// What it is called in output, and in `lint:` of a template.
+    /// The id, in findings and in `lint` of a template: lowercase words with hyphens.
     pub id: &'static str,
-    /// How bad it is.
+    /// The severity of its findings.
     pub severity: Severity,
-    /// What goes wrong, and what to do: one paragraph.
+    /// One paragraph of Markdown: the problem, its effect and the solution.
     pub explanation: &'static str,
-    /// How its findings come about.
+    /// The check.
     pub(super) check: RuleCheck,
-    /// Texts, each with a part of the message of every finding in it: see `tests.rs`.
+    /// Test cases: a text, and for each expected finding a part of its message. `tests.rs` describes the texts.
     #[cfg(test)]
     cases: &'static [(&'static str, &'static [&'static str])],
 }
 
-/// How the findings of a rule come about.
+/// The input of a rule, with the function that checks it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RuleCheck {
-    /// Loading reports them.
+    /// None: loading the template reports the findings.
     Loading,
-    /// Of one template that was loaded.
+    /// One template that was loaded. The function adds findings to the linter.
     Template(fn(&mut Linter<'_>)),
-    /// Of several templates, each given with its origin.
+    /// Several templates, each with its origin. The function returns the findings.
     Templates(fn(&[(String, &Template)]) -> Vec<Finding>),
-    /// Of a pod in a manifest: the messages.
+    /// A pod in a manifest. The function returns the messages of the findings.
     Manifest(fn(&ManifestPod<'_>) -> Vec<String>),
 }
 
-/// The rule of that id.
+/// Returns the rule with this id.
 #[must_use]
 pub fn rule(id: &str) -> Option<&'static Rule> {
     RULES.iter().find(|rule| rule.id == id)

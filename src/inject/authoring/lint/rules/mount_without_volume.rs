@@ -1,4 +1,4 @@
-//! Mounts of volumes that the template does not bring.
+//! Mounts of volumes that the template does not add.
 
 use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
@@ -8,8 +8,9 @@ use crate::inject::diagnostic::Severity;
 pub(super) const RULE: Rule = Rule {
     id: "mount-without-volume",
     severity: Severity::Warning,
-    explanation: "A container mounts a volume that the template does not bring. Every pod that asks for the template \
-        must have it, or is refused with MissingVolume. Add the volume, or say in the description that pods bring it.",
+    explanation: "A container mounts a volume that the template does not add. Every pod that requests the template \
+        must have the volume, or the pod is denied with `MissingVolume`. Add the volume, or state in the template's \
+        `description` that pods must provide it.",
     check: RuleCheck::Template(check),
     #[cfg(test)]
     cases: &[
@@ -20,13 +21,13 @@ pub(super) const RULE: Rule = Rule {
         ),
         (
             "sidecars: [{name: a, image: i, volumeMounts: [{name: logs, mountPath: /l}]}]",
-            &["the template does not bring the volume logs"],
+            &["the template does not add the volume logs"],
         ),
-        // Once for each volume.
+        // Each volume is reported once.
         (
             "sidecars: [{name: a, image: i, volumeMounts: [{name: l, mountPath: /l}]}]\n\
              appContainers: [{volumeMounts: [{name: l, mountPath: /l}]}]",
-            &["the template does not bring the volume l"],
+            &["the template does not add the volume l"],
         ),
         (
             "parameters: {v: {type: string}}\n\
@@ -41,12 +42,12 @@ fn check(linter: &mut Linter<'_>) {
     if volumes.iter().any(is_named_by_expression) {
         return;
     }
-    let mut told: Vec<&str> = Vec::new();
+    let mut reported: Vec<&str> = Vec::new();
     for mount in linter.mounts() {
         let Some(name) = literal_name(mount) else { continue };
-        if volumes.iter().all(|volume| literal_name(volume) != Some(name)) && !told.contains(&name) {
-            told.push(name);
-            linter.find(mount.span, format!("the template does not bring the volume {name}"));
+        if volumes.iter().all(|volume| literal_name(volume) != Some(name)) && !reported.contains(&name) {
+            reported.push(name);
+            linter.find(mount.span, format!("the template does not add the volume {name}"));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Parameters in manifests: of templates that the pod does not ask for, and values that the template does not take.
+//! Parameters in manifests: of templates that the pod does not request, or with a name or value that the template does
+//! not accept.
 
 use serde_json::json;
 
@@ -13,13 +14,15 @@ use crate::inject::template::parameter;
 pub(super) const RULE: Rule = Rule {
     id: "no-parameter",
     severity: Severity::Error,
-    explanation: "The manifest gives a parameter to a template that it does not ask for, which does nothing, or one \
-        that the template does not declare. The webhook refuses pods with the latter.",
+    explanation: "The manifest sets a parameter of a template that it does not request, which has no effect; or it \
+        sets a parameter that the template does not declare, or a value that the parameter does not allow, and the \
+        webhook denies its pods. Correct or remove the annotation.",
     check: RuleCheck::Manifest(check),
     #[cfg(test)]
     cases: &[
         (
-            "pod: {annotations: {sidecar.io/inject: logs, logs.sidecar.io/level: debug, logs.sidecar.io/labels.team: a}}",
+            "pod:\n  \
+               annotations: {sidecar.io/inject: logs, logs.sidecar.io/level: debug, logs.sidecar.io/labels.team: a}",
             &[],
         ),
         (
@@ -38,7 +41,7 @@ pub(super) const RULE: Rule = Rule {
             "pod: {annotations: {sidecar.io/inject: logs, logs.sidecar.io/labels: a}}",
             &[r#"logs.sidecar.io/labels is "a""#],
         ),
-        // The defaults may declare it.
+        // The defaults may include the template.
         ("pod: {annotations: {sidecar.io/inject: 'true', other.sidecar.io/level: debug}}", &[]),
         (
             "pod: {annotations: {sidecar.io/inject: logs, logs.files.sidecar.io/logs-v.a: b, my.app.sidecar.io/x: z}}",

@@ -1,4 +1,4 @@
-//! Requests in manifests for templates that do not exist.
+//! Requests in manifests for templates that do not exist, and malformed requests.
 
 use crate::inject::authoring::lint::ManifestPod;
 use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
@@ -8,8 +8,8 @@ use crate::inject::select::request::Item;
 pub(super) const RULE: Rule = Rule {
     id: "no-template",
     severity: Severity::Error,
-    explanation: "The manifest asks for a template that does not exist, or in a version that does not. The webhook \
-        will refuse its pods.",
+    explanation: "The manifest requests a template or a version that does not exist, or its request is malformed. The \
+        webhook denies its pods. Correct the annotation.",
     check: RuleCheck::Manifest(check),
     #[cfg(test)]
     cases: &[

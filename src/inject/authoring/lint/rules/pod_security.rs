@@ -1,4 +1,4 @@
-//! What keeps a template out of namespaces that enforce a level of the Pod Security Standards. Expressions are left aside.
+//! Templates that a level of the Pod Security Standards does not allow. Expressions are ignored.
 
 use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
@@ -7,10 +7,10 @@ use crate::inject::diagnostic::Severity;
 pub(super) const RULE: Rule = Rule {
     id: "pod-security",
     severity: Severity::Warning,
-    explanation: "A namespace that enforces the level of the Pod Security Standards named with --pod-security \
-        (baseline unless said) refuses every pod with this template; the finding says why. Harden the container: for \
-        restricted that is runAsNonRoot, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]} and \
-        seccompProfile: {type: RuntimeDefault}. What expressions give is not looked at.",
+    explanation: "Namespaces that enforce the Pod Security Standards level of `--pod-security` (default: baseline) \
+        reject every pod with this template. The finding states the reason. Harden the container; the level restricted \
+        requires `runAsNonRoot`, `allowPrivilegeEscalation: false`, `capabilities: {drop: [ALL]}` and `seccompProfile: \
+        {type: RuntimeDefault}`. Values from expressions are not checked.",
     check: RuleCheck::Template(check),
     #[cfg(test)]
     cases: &[
@@ -36,7 +36,7 @@ pub(super) const RULE: Rule = Rule {
 fn check(linter: &mut Linter<'_>) {
     let level = linter.limits.pod_security;
     if let Some(why) = linter.template.beyond(level) {
-        let message = format!("namespaces that enforce the level {} refuse its pods: {why}", level.as_str());
+        let message = format!("namespaces that enforce the level {} reject its pods: {why}", level.as_str());
         linter.find(linter.node.span, message);
     }
 }

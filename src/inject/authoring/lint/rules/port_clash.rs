@@ -1,4 +1,4 @@
-//! Ports of the pod, or of its node, that two containers take.
+//! Ports of the pod or of its node that two containers use.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use crate::inject::document::yaml::Node;
 pub(super) const RULE: Rule = Rule {
     id: "port-clash",
     severity: Severity::Warning,
-    explanation: "Two containers of the template declare the same port of the pod. If both run, one of them cannot \
-        listen. Change one of the ports, unless conditions keep them apart.",
+    explanation: "Two containers of the template declare the same port of the pod or of the node. If both run, one of \
+        them cannot listen. Change one of the ports, unless conditions prevent that both run.",
     check: RuleCheck::Template(check),
     #[cfg(test)]
     cases: &[
@@ -27,13 +27,13 @@ pub(super) const RULE: Rule = Rule {
             "sidecars:\n\
              - {name: a, image: i, ports: [{containerPort: 1}]}\n\
              - {name: b, image: i, ports: [{containerPort: 1}]}",
-            &["b and a both take port 1"],
+            &["b and a both use port 1"],
         ),
         (
             "sidecars:\n\
              - {name: a, image: i, ports: [{containerPort: 1, hostPort: 8080}, {containerPort: 2}]}\n\
              - {name: b, image: i, ports: [{containerPort: 3, hostPort: 8080}]}",
-            &["b and a both take port 8080 of the node"],
+            &["b and a both use port 8080 of the node"],
         ),
         (
             "sidecars:\n\
@@ -56,7 +56,7 @@ fn check(linter: &mut Linter<'_>) {
                 let other = seen.get(&key).copied().filter(|other| !exclude_each_other(other, container));
                 if let Some(other) = other {
                     let whose = if on_node { " of the node" } else { "" };
-                    let message = format!("{} and {} both take port {number}{whose}", name(container), name(other));
+                    let message = format!("{} and {} both use port {number}{whose}", name(container), name(other));
                     linter.find(port.span, message);
                 }
                 own.push(key);

@@ -1,4 +1,4 @@
-//! Hooks that sleep longer than the pod has to stop.
+//! Hooks that sleep longer than the grace period of the pod.
 
 use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::containers::name;
@@ -9,37 +9,37 @@ use crate::inject::diagnostic::Severity;
 pub(super) const RULE: Rule = Rule {
     id: "pre-stop-grace",
     severity: Severity::Warning,
-    explanation: "A preStop hook sleeps longer than the pod's grace period, so that the container is killed in its \
-        sleep. Sleep less, or raise pod.terminationGracePeriodSeconds.",
+    explanation: "A `preStop` hook sleeps for the pod's whole grace period or longer, so the container is killed \
+        before the hook ends. Sleep for a shorter time, or raise `pod.terminationGracePeriodSeconds`.",
     check: RuleCheck::Template(check),
     #[cfg(test)]
     cases: &[
         ("sidecars: [{name: a, image: i, lifecycle: {preStop: {exec: {command: [sleep, '5']}}}}]", &[]),
         (
             "sidecars: [{name: a, image: i, lifecycle: {preStop: {exec: {command: [sh, -c, 'sleep 60']}}}}]",
-            &["a sleeps 60 s before it stops, and is killed after 30 s"],
+            &["the preStop hook of a sleeps for 60 s, the grace period is 30 s"],
         ),
         (
             "sidecars: [{name: a, image: i, lifecycle: {preStop: {sleep: {seconds: 30}}}}]",
-            &["a sleeps 30 s before it stops, and is killed after 30 s"],
+            &["the preStop hook of a sleeps for 30 s, the grace period is 30 s"],
         ),
         (
             "sidecars: [{name: a, image: i, lifecycle: {preStop: {exec: {command: [/bin/sleep, '60']}}}}]",
-            &["a sleeps 60 s before it stops, and is killed after 30 s"],
+            &["the preStop hook of a sleeps for 60 s, the grace period is 30 s"],
         ),
         (
             "sidecars: [{name: a, image: i, lifecycle: {preStop: {exec: {command: [sh, -c, 'sleep 60; kill 1']}}}}]",
-            &["a sleeps 60 s before it stops, and is killed after 30 s"],
+            &["the preStop hook of a sleeps for 60 s, the grace period is 30 s"],
         ),
         (
             "sidecars: [{name: a, image: i, lifecycle: {preStop: {exec: {command: [sleep, 1m]}}}}]",
-            &["a sleeps 60 s before it stops, and is killed after 30 s"],
+            &["the preStop hook of a sleeps for 60 s, the grace period is 30 s"],
         ),
         (
             "sidecars: [{name: a, image: i, lifecycle: {preStop: {exec: {command: [sh, -c, 'sleep 5 && sleep 40']}}}}]",
-            &["a sleeps 45 s before it stops, and is killed after 30 s"],
+            &["the preStop hook of a sleeps for 45 s, the grace period is 30 s"],
         ),
-        // The template may set the grace period itself.
+        // The template can set the grace period.
         (
             "pod: {terminationGracePeriodSeconds: 90}\n\
              sidecars: [{name: a, image: i, lifecycle: {preStop: {exec: {command: [sleep, 1m]}}}}]",
@@ -53,7 +53,7 @@ const DEFAULT_GRACE: i64 = 30;
 
 fn check(linter: &mut Linter<'_>) {
     let own = linter.node.get("pod").and_then(|pod| pod.get("terminationGracePeriodSeconds"));
-    // What an expression gives is not known.
+    // The result of an expression is not known.
     let Some(grace) = own.map_or(Some(DEFAULT_GRACE), |own| integer(Some(own))) else { return };
     for container in linter.containers() {
         let Some(hook) = container.get("lifecycle").and_then(|lifecycle| lifecycle.get("preStop")) else { continue };
@@ -63,13 +63,13 @@ fn check(linter: &mut Linter<'_>) {
         let sleep = by_action.unwrap_or_else(|| sleeps(&words.join(" ")));
         if sleep >= grace {
             let message =
-                format!("{} sleeps {sleep} s before it stops, and is killed after {grace} s", name(container));
+                format!("the preStop hook of {} sleeps for {sleep} s, the grace period is {grace} s", name(container));
             linter.find(hook.span, message);
         }
     }
 }
 
-/// How many seconds a command sleeps in all.
+/// The total time that a command sleeps, in seconds.
 fn sleeps(command: &str) -> i64 {
     let words: Vec<&str> = command.split(|c: char| c.is_whitespace() || ";&|()".contains(c)).collect();
     let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
@@ -77,7 +77,7 @@ fn sleeps(command: &str) -> i64 {
     words.windows(2).filter_map(sleep).sum()
 }
 
-/// What `sleep` of coreutils understands.
+/// Parses a duration of `sleep` (GNU coreutils) into seconds. Fractions and days are ignored.
 fn seconds(word: &str) -> Option<i64> {
     let (digits, unit) = word.split_at(word.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
     let unit = match unit {

@@ -1,4 +1,4 @@
-//! Probes of the node instead of the pod.
+//! Probes that connect to the node instead of the pod.
 
 use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::containers::{PROBES, name};
@@ -9,19 +9,20 @@ use crate::inject::diagnostic::Severity;
 pub(super) const RULE: Rule = Rule {
     id: "probe-host",
     severity: Severity::Warning,
-    explanation: "A probe goes to 127.0.0.1. The kubelet probes from the node, where that is the node itself: the \
-        probe fails, or meets somebody else's process. Remove host; the default is the pod's address.",
+    explanation: "A probe connects to 127.0.0.1, ::1 or localhost. The kubelet runs probes from the node, so this \
+        address is the node itself: the probe fails, or reaches another process. Remove `host`; the default is the \
+        pod's IP address.",
     check: RuleCheck::Template(check),
     #[cfg(test)]
     cases: &[
         ("sidecars: [{name: a, image: i, readinessProbe: {httpGet: {port: 1}}}]", &[]),
         (
             "sidecars: [{name: a, image: i, readinessProbe: {httpGet: {host: 127.0.0.1, port: 1}}}]",
-            &["the readinessProbe of a goes to the node itself"],
+            &["the readinessProbe of a connects to the node, not to the pod"],
         ),
         (
             "sidecars: [{name: a, image: i, livenessProbe: {tcpSocket: {host: localhost, port: 1}}}]",
-            &["the livenessProbe of a goes to the node itself"],
+            &["the livenessProbe of a connects to the node, not to the pod"],
         ),
     ],
 };
@@ -32,7 +33,7 @@ fn check(linter: &mut Linter<'_>) {
             for action in ["httpGet", "tcpSocket"] {
                 let Some(action) = container.get(probe).and_then(|probe| probe.get(action)) else { continue };
                 if matches!(text(action, "host"), Some("127.0.0.1" | "localhost" | "::1")) {
-                    let message = format!("the {probe} of {} goes to the node itself", name(container));
+                    let message = format!("the {probe} of {} connects to the node, not to the pod", name(container));
                     linter.find(action.span_of("host"), message);
                 }
             }

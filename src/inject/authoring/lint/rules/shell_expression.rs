@@ -1,4 +1,4 @@
-//! Expressions in the text of `sh -c`.
+//! Expressions in the script of `sh -c`.
 
 use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
@@ -9,9 +9,9 @@ use crate::inject::document::yaml::Node;
 pub(super) const RULE: Rule = Rule {
     id: "shell-expression",
     severity: Severity::Error,
-    explanation: "An expression stands in the text of a shell command without shellQuote, or with it inside quotes, \
-        which it ends. A value with a quote or a semicolon becomes a command of its own, run in every pod. Write \
-        ${shellQuote(…)} outside of quotes, or pass the value in an environment variable.",
+    explanation: "A shell command contains an expression without `shellQuote`, or with `shellQuote` inside quotes, in \
+        a comment or after a backslash. A value with a quote or a semicolon can then run as a command in every pod. \
+        Write `${shellQuote(…)}` outside of quotes, or pass the value in an environment variable.",
     check: RuleCheck::Template(check),
     #[cfg(test)]
     cases: &[
@@ -28,32 +28,32 @@ pub(super) const RULE: Rule = Rule {
         (
             "parameters: {x: {type: string}}\n\
              sidecars: [{name: a, image: i, command: [/bin/sh, -c, 'echo ${params.x}']}]",
-            &[WITHOUT_QUOTE],
+            &[NOT_QUOTED],
         ),
         (
             "parameters: {x: {type: string}}\n\
              sidecars: [{name: a, image: i, command: [bash, --norc, -c, 'echo ${params.x}']}]",
-            &[WITHOUT_QUOTE],
+            &[NOT_QUOTED],
         ),
         (
             "parameters: {x: {type: string}}\n\
              sidecars: [{name: a, image: i, command: [ksh, -c, 'echo ${params.x}']}]",
-            &[WITHOUT_QUOTE],
+            &[NOT_QUOTED],
         ),
         (
             "parameters: {x: {type: string}}\n\
              sidecars: [{name: a, image: i, command: [sh, -c, 'echo ${shellQuote(params.x) + params.x}']}]",
-            &[WITHOUT_QUOTE],
+            &[NOT_QUOTED],
         ),
         (
             "parameters: {x: {type: string}}\n\
              sidecars: [{name: a, image: i, readinessProbe: {exec: {command: [sh, -c, 'echo ${params.x}']}}}]",
-            &[WITHOUT_QUOTE],
+            &[NOT_QUOTED],
         ),
         (
             "parameters: {x: {type: string}}\n\
              sidecars: [{name: a, image: i, lifecycle: {preStop: {exec: {command: [sh, -c, 'echo ${params.x}']}}}}]",
-            &[WITHOUT_QUOTE],
+            &[NOT_QUOTED],
         ),
         (
             "parameters: {x: {type: string}}\n\
@@ -78,8 +78,9 @@ pub(super) const RULE: Rule = Rule {
     ],
 };
 
-const WITHOUT_QUOTE: &str = "an expression in a shell command without shellQuote";
-const QUOTED_TWICE: &str = "shellQuote brings quotes of its own, so it may not stand in quotes, comments or behind \\";
+const NOT_QUOTED: &str = "an expression in a shell command needs shellQuote";
+const QUOTED_TWICE: &str =
+    "shellQuote adds its own quotes, so it cannot be in quotes, in a comment or after a backslash";
 
 fn check(linter: &mut Linter<'_>) {
     for container in linter.containers() {
@@ -96,9 +97,9 @@ fn check_script(linter: &mut Linter<'_>, node: &Node, script: &str) {
     let (mut quote, mut before) = (Quote::None, '\n');
     for piece in script.pieces() {
         match piece {
-            Ok(text) => quote = quote.behind(text, before),
+            Ok(text) => quote = quote.after(text, before),
             Err(expression) if !expression.is_call_of("shellQuote") => {
-                return linter.find(node.span, WITHOUT_QUOTE);
+                return linter.find(node.span, NOT_QUOTED);
             }
             Err(_) if quote != Quote::None => {
                 return linter.find(node.span, QUOTED_TWICE);

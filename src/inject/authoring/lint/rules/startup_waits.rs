@@ -10,16 +10,16 @@ use crate::inject::template::{Mode, Position};
 pub(super) const RULE: Rule = Rule {
     id: "startup-waits",
     severity: Severity::Warning,
-    explanation: "A sidecar that goes first has a startupProbe: the application's containers wait until it succeeds, \
-        and a sidecar that waits for the application never starts. If the wait is meant, silence the rule with the \
-        reason.",
+    explanation: "A sidecar that starts before the application has a `startupProbe`. The application's containers \
+        start only when the probe succeeds, so a sidecar that waits for the application blocks the pod forever. If \
+        this order is intended, silence the rule and give the reason.",
     check: RuleCheck::Template(check),
     #[cfg(test)]
     cases: &[
         ("sidecars: [{name: a, image: i, livenessProbe: {exec: {command: ['true']}}}]", &[]),
         (
             "sidecars: [{name: a, image: i, startupProbe: {exec: {command: ['true']}}}]",
-            &["the application waits until the startupProbe of a succeeds"],
+            &["the application does not start until the startupProbe of a succeeds"],
         ),
         (
             "mode: container\n\
@@ -30,7 +30,7 @@ pub(super) const RULE: Rule = Rule {
         (
             "position: last\n\
              sidecars: [{name: a, image: i, position: first, startupProbe: {exec: {command: ['true']}}}]",
-            &["the application waits until the startupProbe of a succeeds"],
+            &["the application does not start until the startupProbe of a succeeds"],
         ),
     ],
 };
@@ -38,13 +38,14 @@ pub(super) const RULE: Rule = Rule {
 fn check(linter: &mut Linter<'_>) {
     for container in linter.sidecars() {
         if let Some(probe) = container.get("startupProbe").filter(|_| goes_first(linter, container)) {
-            let message = format!("the application waits until the startupProbe of {} succeeds", name(container));
+            let message =
+                format!("the application does not start until the startupProbe of {} succeeds", name(container));
             linter.find(probe.span, message);
         }
     }
 }
 
-/// Whether the application's containers start after the sidecar.
+/// Returns true if the application's containers start after the sidecar.
 fn goes_first(linter: &Linter<'_>, container: &Node) -> bool {
     let own = match container.get("position").map(|position| &position.value) {
         Some(Value::String(word)) => Some(word != "last"),

@@ -1,6 +1,8 @@
-//! Runs the cases of every rule. The text of a case is a template named `a`; for a rule about several templates, those
-//! templates separated by `---`; for a rule about manifests, the metadata of a `pod` and of the `workload` around it,
-//! where [`LOGS`] is the only template.
+//! Runs the cases of every rule. The text of a case depends on the input of the rule:
+//! - one template: a template document; its name is `a`,
+//! - several templates: their documents, separated by `---`,
+//! - a manifest: a map with the metadata of the `pod` and, optionally, of its `workload`. [`LOGS`] is the only
+//!   template.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use crate::inject::document::yaml;
 use crate::inject::settings::keys::Keys;
 use crate::inject::template::Template;
 
-/// The template that manifests can ask for.
+/// The template that manifests can request.
 const LOGS: &str = "
 name: logs
 parameters: {level: {type: string, enum: [info, debug]}, labels: {type: map}}
@@ -38,7 +40,7 @@ fn each_rule_finds_what_its_cases_say() {
 }
 
 #[test]
-fn each_rule_has_a_text_it_finds_something_in_and_one_it_does_not() {
+fn each_rule_has_a_case_with_findings_and_one_without() {
     for rule in RULES {
         assert!(rule.cases.iter().any(|(_, expected)| !expected.is_empty()), "{}", rule.id);
         assert!(rule.cases.iter().any(|(_, expected)| expected.is_empty()), "{}", rule.id);
@@ -50,7 +52,7 @@ fn the_rules_are_sorted() {
     assert!(RULES.is_sorted_by(|one, next| one.id < next.id));
 }
 
-/// The messages of what `rule` finds in the text of a case.
+/// The messages of the findings of `rule` in the text of a case.
 fn messages(rule: &Rule, text: &str) -> Vec<String> {
     let findings = match rule.check {
         RuleCheck::Loading | RuleCheck::Template(_) => {

@@ -1,4 +1,4 @@
-//! Patterns that match a part of a value.
+//! Patterns that can match a part of a value.
 
 use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::nodes::text;
@@ -9,15 +9,15 @@ use crate::inject::document::yaml::Value;
 pub(super) const RULE: Rule = Rule {
     id: "unanchored-pattern",
     severity: Severity::Warning,
-    explanation: "A pattern that does not begin with ^ and end with $ matches anywhere in a value, so that the rest of \
-        the value can be anything. Anchor it.",
+    explanation: "A pattern that does not begin with `^` and end with `$` can match a part of a value, so the rest of \
+        the value can be anything. Anchor the pattern.",
     check: RuleCheck::Template(check),
     #[cfg(test)]
     cases: &[
         ("parameters: {x: {type: string, pattern: '^a$'}}", &[]),
         ("parameters: {x: {type: string, pattern: '(?i)^a$'}}", &[]),
-        ("parameters: {x: {type: string, pattern: a}}", &["the pattern of x matches anywhere in a value"]),
-        ("parameters: {x: {type: string, pattern: '^a'}}", &["the pattern of x matches anywhere in a value"]),
+        ("parameters: {x: {type: string, pattern: a}}", &["the pattern of x can match a part of a value"]),
+        ("parameters: {x: {type: string, pattern: '^a'}}", &["the pattern of x can match a part of a value"]),
     ],
 };
 
@@ -28,7 +28,7 @@ fn check(linter: &mut Linter<'_>) {
             && !(pattern.starts_with('^') && pattern.ends_with('$'))
             && !pattern.starts_with("(?")
         {
-            let message = format!("the pattern of {} matches anywhere in a value", key.name);
+            let message = format!("the pattern of {} can match a part of a value", key.name);
             linter.find(declared.span_of("pattern"), message);
         }
     }

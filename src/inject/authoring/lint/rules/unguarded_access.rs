@@ -1,4 +1,4 @@
-//! Members of the pod that many pods lack, read directly.
+//! Fields of the pod that many pods do not have, read without a guard.
 
 use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
@@ -7,38 +7,42 @@ use crate::inject::diagnostic::Severity;
 pub(super) const RULE: Rule = Rule {
     id: "unguarded-access",
     severity: Severity::Warning,
-    explanation: "An expression reads a member of the pod that many pods do not have. For those the template is \
-        refused, or left out, with ExpressionFailed. Use label(key, default), annotation(key, default), get(object, \
-        path, default) or has(…).",
+    explanation: "An expression reads a field of the pod that many pods do not have. For such a pod the expression \
+        fails: the pod is denied, or the template is left out, with the reason `ExpressionFailed`. Use `label(key, \
+        default)`, `annotation(key, default)`, `get(object, path, default)` or `has(…)`.",
     check: RuleCheck::Template(check),
     #[cfg(test)]
     cases: &[
-        (
-            r#"sidecars: [{name: a, image: i, args: ["${has(object.spec.hostNetwork) ? 'h' : 'p'}", '${object.spec.containers[0].name}', "${label('a', 'b')}"]}]"#,
-            &[],
-        ),
+        (r#"sidecars: [{name: a, image: i, args: ["${has(object.spec.hostNetwork) ? 'h' : 'p'}"]}]"#, &[]),
+        ("sidecars: [{name: a, image: i, args: ['${object.spec.containers[0].name}']}]", &[]),
+        (r#"sidecars: [{name: a, image: i, args: ["${label('a', 'b')}"]}]"#, &[]),
         (
             "sidecars: [{name: a, image: i, args: ['${object.metadata.labels.app}']}]",
             &["many pods have no metadata.labels.app"],
         ),
         (
-            r#"sidecars: [{name: a, image: i, args: ["${has(object.metadata.labels) ? object.metadata.labels.app : 'none'}"]}]"#,
+            "sidecars:\n\
+             - {name: a, image: i, args: [\"${has(object.metadata.labels) ? object.metadata.labels.app : 'none'}\"]}",
             &["many pods have no metadata.labels.app"],
         ),
         (
-            "sidecars: [{name: a, image: i, args: ['${string(object.spec.containers[0].livenessProbe.httpGet.path)}']}]",
+            "sidecars: [{name: a, image: i, args: ['${object.spec.containers[0].livenessProbe.httpGet.path}']}]",
             &["many pods have no spec.containers[].livenessProbe.httpGet.path"],
         ),
         ("sidecars: [{name: a, image: i, if: object.spec.hostNetwork}]", &["many pods have no spec.hostNetwork"]),
         ("sidecars: [{name: a, image: i, if: has(object.spec.hostNetwork) && object.spec.hostNetwork}]", &[]),
         ("sidecars: [{name: a, image: i, if: has(object.spec.os.name)}]", &["many pods have no spec.os"]),
         (
-            r#"sidecars: [{name: a, image: i, if: "has(object.metadata.labels) && 'a' in object.metadata.labels && object.metadata.labels.a == 'b'"}]"#,
+            "variables:\n\
+             - name: x\n  \
+               expression: >-\n    \
+                 has(object.metadata.labels) && 'a' in object.metadata.labels && object.metadata.labels.a == 'b'",
             &[],
         ),
-        // A condition guards everything that it decides on.
+        // A condition guards its whole container.
         (
-            "sidecars: [{name: a, image: i, if: has(object.spec.hostNetwork), args: ['${string(object.spec.hostNetwork)}']}]",
+            "sidecars:\n\
+             - {name: a, image: i, if: has(object.spec.hostNetwork), args: ['${string(object.spec.hostNetwork)}']}",
             &[],
         ),
         ("variables: [{name: v, expression: object.spec.hostNetwork}]", &["many pods have no spec.hostNetwork"]),
@@ -51,7 +55,7 @@ pub(super) const RULE: Rule = Rule {
     ],
 };
 
-/// Required by the API, or filled in by the API server before any webhook sees the pod.
+/// Fields that the API requires, or that the API server sets before it calls webhooks.
 const ALWAYS: [&[&str]; 15] = [
     &["object", "metadata", "namespace"],
     &["object", "spec", "containers", "[]", "name"],
@@ -73,7 +77,7 @@ const ALWAYS: [&[&str]; 15] = [
 fn check(linter: &mut Linter<'_>) {
     let mut found = Vec::new();
     linter.visit_expressions(|node, reads| {
-        let path = reads.unguarded().find(|path| !is_always_there(path));
+        let path = reads.unguarded().find(|path| !is_always_set(path));
         let path = path.map(|path| path[1..].join(".").replace(".[]", "[]"));
         found.extend(path.map(|path| (node.span, path)));
     });
@@ -82,6 +86,6 @@ fn check(linter: &mut Linter<'_>) {
     }
 }
 
-fn is_always_there(path: &[String]) -> bool {
+fn is_always_set(path: &[String]) -> bool {
     ALWAYS.iter().any(|known| path.len() <= known.len() && known.iter().zip(path).all(|(a, b)| a == b))
 }

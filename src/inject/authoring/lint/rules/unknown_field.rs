@@ -6,8 +6,8 @@ use crate::inject::diagnostic::Severity;
 pub(super) const RULE: Rule = Rule {
     id: "unknown-field",
     severity: Severity::Warning,
-    explanation: "A field that Kubernetes 1.36 does not know. The API server drops it in silence from what a webhook \
-        adds. It is right only if the field is newer than that.",
+    explanation: "Kubernetes 1.36 does not know the field. The API server silently drops unknown fields that a webhook \
+        adds. Keep the field only if it is newer than Kubernetes 1.36.",
     check: RuleCheck::Loading,
     #[cfg(test)]
     cases: &[

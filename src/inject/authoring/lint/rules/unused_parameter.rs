@@ -8,8 +8,8 @@ use crate::inject::document::yaml::Value;
 pub(super) const RULE: Rule = Rule {
     id: "unused-parameter",
     severity: Severity::Warning,
-    explanation: "A parameter is declared and read by no expression. Pods that set it expect something to happen. Use \
-        it or remove it.",
+    explanation: "No expression reads a declared parameter. Pods that set it expect an effect. Use the parameter or \
+        remove it.",
     check: RuleCheck::Template(check),
     #[cfg(test)]
     cases: &[

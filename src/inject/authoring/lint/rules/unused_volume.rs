@@ -1,4 +1,4 @@
-//! Volumes that no container of the template mounts.
+//! Volumes that no container in the template mounts.
 
 use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
@@ -8,7 +8,7 @@ use crate::inject::diagnostic::Severity;
 pub(super) const RULE: Rule = Rule {
     id: "unused-volume",
     severity: Severity::Warning,
-    explanation: "A volume is mounted by no container of the template. Remove it, or mount it.",
+    explanation: "No container in the template mounts the volume. Mount it or remove it.",
     check: RuleCheck::Template(check),
     #[cfg(test)]
     cases: &[
@@ -17,7 +17,7 @@ pub(super) const RULE: Rule = Rule {
              volumes: [{name: a-v, emptyDir: {}}]",
             &[],
         ),
-        ("volumes: [{name: a-v, emptyDir: {}}]", &["no container of the template mounts a-v"]),
+        ("volumes: [{name: a-v, emptyDir: {}}]", &["no container in the template mounts the volume a-v"]),
         ("volumes: [{name: a-v, emptyDir: {}, shared: true}]", &[]),
         (
             "appContainers: [{volumeMounts: [{name: a-v, mountPath: /v}]}]\n\
@@ -41,7 +41,7 @@ fn check(linter: &mut Linter<'_>) {
     for volume in linter.volumes() {
         let Some(name) = literal_name(volume).filter(|_| !is_shared(volume)) else { continue };
         if mounts.iter().all(|mount| literal_name(mount) != Some(name)) {
-            linter.find(volume.span, format!("no container of the template mounts {name}"));
+            linter.find(volume.span, format!("no container in the template mounts the volume {name}"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Names of volumes that can clash with those of applications.
+//! Names of volumes that can conflict with the volumes of applications.
 
 use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
@@ -8,13 +8,14 @@ use crate::inject::diagnostic::Severity;
 pub(super) const RULE: Rule = Rule {
     id: "volume-name",
     severity: Severity::Warning,
-    explanation: "A volume that only this template uses does not begin with the template's name. Short names such as \
-        data or config are what applications use too, and then they clash. Put the template's name in front.",
+    explanation: "The name of a volume that only this template uses does not begin with the template's name. \
+        Applications also use short names such as `data` or `config`, and the volumes then conflict. Begin the name \
+        with the template's name.",
     check: RuleCheck::Template(check),
     #[cfg(test)]
     cases: &[
         ("volumes: [{name: a-data, emptyDir: {}}]", &[]),
-        ("volumes: [{name: data, emptyDir: {}}]", &["the volume data does not begin with a"]),
+        ("volumes: [{name: data, emptyDir: {}}]", &["the name of the volume data does not begin with a"]),
         ("volumes: [{name: data, emptyDir: {}, shared: true}]", &[]),
     ],
 };
@@ -24,7 +25,8 @@ fn check(linter: &mut Linter<'_>) {
     for volume in linter.volumes() {
         let Some(name) = literal_name(volume).filter(|_| !is_shared(volume)) else { continue };
         if !name.starts_with(template) {
-            linter.find(volume.span_of("name"), format!("the volume {name} does not begin with {template}"));
+            let message = format!("the name of the volume {name} does not begin with {template}");
+            linter.find(volume.span_of("name"), message);
         }
     }
 }

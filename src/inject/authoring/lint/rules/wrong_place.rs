@@ -1,4 +1,4 @@
-//! Our keys where they have no effect: on the workload, as labels, or with a slip.
+//! Keys of the injector where they have no effect: on the workload, as labels, or with a typo.
 
 use serde_json::{Value as Json, json};
 
@@ -11,15 +11,16 @@ use crate::inject::settings::keys::Keys;
 pub(super) const RULE: Rule = Rule {
     id: "wrong-place",
     severity: Severity::Warning,
-    explanation: "The annotation stands where it has no effect: on the workload instead of its pod template, as a \
-        label, or with a slip in its key. Move or correct it.",
+    explanation: "An annotation has no effect: it is on the workload instead of its pod template, it is a label, or \
+        its key has a typo. Move or correct it. The rule also reports keys of template ConfigMaps that are not read, \
+        and metadata that the API server rejects.",
     check: RuleCheck::Manifest(check),
     #[cfg(test)]
     cases: &[
         ("pod: {annotations: {sidecar.io/inject: logs, logs.sidecar.io/level: debug}}", &[]),
         (
             "pod: {labels: {sidecar.io/inject: logs}}",
-            &["sidecar.io/inject is a label, which does nothing; make it an annotation"],
+            &["sidecar.io/inject is a label and has no effect; make it an annotation"],
         ),
         (
             "pod: {}\n\
@@ -33,13 +34,13 @@ pub(super) const RULE: Rule = Rule {
         ),
         (
             "pod: {annotations: {sidecar.io/statsu: x}}",
-            &["the annotation sidecar.io/statsu does nothing; did you mean sidecar.io/status?"],
+            &["the annotation sidecar.io/statsu has no effect; did you mean sidecar.io/status?"],
         ),
         (
             "pod: {annotations: {sidecars.io/inject: logs}}",
-            &["the annotation sidecars.io/inject does nothing; did you mean sidecar.io/inject?"],
+            &["the annotation sidecars.io/inject has no effect; did you mean sidecar.io/inject?"],
         ),
-        ("pod: {annotations: {sidecar.io/inject: true}}", &["no API server takes this: "]),
+        ("pod: {annotations: {sidecar.io/inject: true}}", &["the API server will reject this: "]),
     ],
 };
 
@@ -50,20 +51,20 @@ fn check(pod: &ManifestPod<'_>) -> Vec<String> {
         let message = |key| format!("{key} has no effect there; move it to the pod template's annotations");
         found.extend(parameters.map(message));
     }
-    found.extend(slips(pod));
+    found.extend(typos(pod));
     let text = json!({"metadata": pod.metadata}).to_string();
-    found.extend(Pod::parse(&text).metadata.err().map(|why| format!("no API server takes this: {why}")));
+    found.extend(Pod::parse(&text).metadata.err().map(|why| format!("the API server will reject this: {why}")));
     found
 }
 
-/// Labels whose keys belong to annotations.
+/// Labels with keys that belong in annotations.
 fn labels(pod: &ManifestPod<'_>) -> Vec<String> {
     let is_ours = |keys: &Keys, key: &str| keys.is_own(key) || keys.as_parameter(key).is_some();
     let of_pod = keys_of(pod.metadata, "labels").filter(|key| is_ours(pod.keys, key) && pod.keys.template != *key);
     let of_workload = pod.workload.into_iter().flat_map(|workload| keys_of(workload, "labels"));
     let of_workload = of_workload.filter(|key| is_ours(pod.keys, key));
     of_pod
-        .map(|key| format!("{key} is a label, which does nothing; make it an annotation"))
+        .map(|key| format!("{key} is a label and has no effect; make it an annotation"))
         .chain(
             of_workload
                 .map(|key| format!("{key} is a label of the workload; make it an annotation of the pod template")),
@@ -71,14 +72,14 @@ fn labels(pod: &ManifestPod<'_>) -> Vec<String> {
         .collect()
 }
 
-/// Annotations that differ a little from one of ours.
-fn slips(pod: &ManifestPod<'_>) -> Vec<String> {
+/// Annotations whose key is probably a typo of one of the injector's keys.
+fn typos(pod: &ManifestPod<'_>) -> Vec<String> {
     let known = [&pod.keys.request, &pod.keys.status, &pod.keys.trace].map(String::as_str);
     let unknown =
         keys_of(pod.metadata, "annotations").filter(|key| !known.contains(key) && pod.keys.as_parameter(key).is_none());
     let message = |key: &str| {
         let hint = nearest(key, known)?;
-        Some(format!("the annotation {key} does nothing; did you mean {hint}?"))
+        Some(format!("the annotation {key} has no effect; did you mean {hint}?"))
     };
     unknown.filter_map(message).collect()
 }
