@@ -1,5 +1,5 @@
-//! The routes of the webhook port, called without a socket: what is no review gets a clear 4xx, what is
-//! one gets a well-formed answer, and nothing is a 5xx of ours.
+//! Tests the routes of the webhook port without a socket: a body that is not a review gets a clear 4xx, a review gets a
+//! well-formed answer, and no request gets a 5xx.
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 #![cfg(feature = "cluster")]
@@ -48,7 +48,7 @@ async fn denial(body: String) -> String {
     answer["response"]["status"]["message"].as_str().expect("a message").to_owned()
 }
 
-/// The captured review with its object's member replaced.
+/// The captured review with the value at `pointer` replaced.
 fn with(pointer: &str, value: Value) -> String {
     let mut review: Value = serde_json::from_str(REVIEW).expect("JSON");
     *review.pointer_mut(pointer).expect("there") = value;
@@ -77,10 +77,10 @@ async fn what_is_no_review_is_a_4xx() {
 async fn a_pod_that_is_none_is_denied_with_what_is_wrong() {
     for (pointer, value, what) in [
         ("/request/object", Value::Null, "no object"),
-        ("/request/object", 7.into(), "the object is no pod"),
+        ("/request/object", 7.into(), "the object is not a pod"),
         ("/request/object/spec", Value::Null, "the pod has no spec"),
         ("/request/object/spec/containers", "none".into(), "expected a sequence"),
-        ("/request/object/spec/containers", Value::Null, "it has no containers"),
+        ("/request/object/spec/containers", Value::Null, "the pod's spec has no containers"),
         ("/request/object/metadata/annotations", 1.into(), "expected a map of strings"),
         ("/request/object/metadata/annotations/sidecar.io~1inject", true.into(), "expected a string"),
     ] {
@@ -108,7 +108,7 @@ async fn the_uid_is_echoed_and_unknown_templates_are_named() {
     );
 }
 
-/// Sends the captured review with a method to a path; what comes back.
+/// Sends a body with a method to a path. Returns the status and the body of the answer.
 async fn sent(method: &str, path: &str, body: &str, settings: Settings) -> (StatusCode, String) {
     let webhook = Webhook::new(settings);
     webhook.catalog.store(Arc::new(Some(Catalog::new([], BTreeMap::new()))));

@@ -1,6 +1,6 @@
-//! Reviews that are wrong in one place, each with the answer that is expected: `tests/malformed.txt`, a line a case
-//! (`UPDATE_GOLDEN=1` writes it anew; read the difference). Whatever comes: a 400, or an answer that says what is wrong
-//! with the pod, or, where the wrong place does not matter, the answer a sound review gets. Never a 5xx, never a panic.
+//! Reviews with an error in one place, each with the expected answer: `tests/malformed.txt` has one line for each case
+//! (`UPDATE_GOLDEN=1` writes it again; read the difference). Each answer is a 400, or names the error in the pod, or,
+//! if the place does not matter, is the answer to a valid review. There must be no 5xx and no panic.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(feature = "cluster")]
@@ -30,7 +30,7 @@ appContainers: [{env: [{name: A, value: a}], appendEnv: [{name: B, value: b}]}]
 pod: {terminationGracePeriodSeconds: 60, securityContext: {fsGroup: 1}}
 ";
 
-/// Every place that is looked at.
+/// JSON pointers to the places that are changed.
 const PLACES: [&str; 34] = [
     "/apiVersion",
     "/kind",
@@ -92,7 +92,7 @@ fn sound() -> Value {
     })
 }
 
-/// What each case is called, and its body.
+/// Returns the name and the body of each case.
 fn cases() -> Vec<(String, Vec<u8>)> {
     let mut cases: Vec<(String, Vec<u8>)> = Vec::new();
     for place in PLACES {
@@ -149,7 +149,7 @@ fn cases() -> Vec<(String, Vec<u8>)> {
     cases
 }
 
-/// What comes back, in a line.
+/// Sends the body. Returns the answer as one line.
 async fn outcome(webhook: &Arc<Webhook>, body: Vec<u8>) -> String {
     let request = Request::post("/mutate?timeout=5s").header("content-type", "application/json");
     let request = request.body(Body::from(body)).expect("a request");

@@ -1,5 +1,5 @@
-//! `serve` as a process on loopback, against the clients it will meet: the API server that keeps its
-//! connections, a rollout that ends the process, a certificate that is renewed, clients that never finish.
+//! Tests `serve` as a process on loopback in the situations of a cluster: an API server that keeps its connections, a
+//! rollout that stops the process, a renewed certificate, and clients that never complete a request.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "the support module serves several test programs")]
@@ -27,7 +27,7 @@ use support::webhook::Webhook;
 const REVIEW: &str = include_str!("reviews/deployment-pod.json");
 const TEMPLATE: &str = "sidecars: [{name: fluent-bit, image: fluent-bit:4.1}]\n";
 
-/// A folder with the template that the captured review asks for.
+/// Creates a folder with the template that the captured review requests.
 fn templates() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("fluent-bit.yaml"), TEMPLATE).expect("write");
@@ -51,9 +51,9 @@ fn a_drain_loses_no_request() {
     let mut idle = connect(&webhook);
     let mut busy = connect(&webhook);
     assert_eq!(idle.post(REVIEW).expect("an answer").status, 200);
-    // A connection that is made and has not been used yet: its request is on the way.
+    // A connection without a request yet: its request is sent later.
     let mut fresh = connect(&webhook);
-    // Half of a request is under way when the end is announced.
+    // Half of a request has been sent when the process is asked to stop.
     let (first, second) = REVIEW.split_at(REVIEW.len() / 2);
     busy.send(TlsClient::head(REVIEW.len()).as_bytes()).unwrap();
     busy.send(first.as_bytes()).unwrap();
@@ -62,7 +62,7 @@ fn a_drain_loses_no_request() {
         Some((503, why)) if why == "shutting down\n" => Ok(()),
         other => Err(format!("{other:?}")),
     });
-    // Until everyone has noticed, requests go on being answered, on kept and on new connections.
+    // During the shutdown delay, requests are answered on kept and on new connections.
     let answer = idle.post(REVIEW).expect("answered during the delay");
     assert_eq!(answer.status, 200);
     assert!(!answer.headers.contains("connection: close"), "{}", answer.headers);
@@ -105,7 +105,7 @@ fn a_renewed_certificate_is_served_without_restart() {
     });
     let mut kept = TlsClient::connect(webhook.listen(), &old.authority).expect("the old certificate");
     assert!(TlsClient::connect(webhook.listen(), &new.authority).is_err(), "not trusted yet");
-    // One file at a time, as cert-manager's users do: in between the pair does not fit.
+    // The files are written one at a time, so in between the key does not match the certificate.
     fs::write(&certificate, &new.certificate).unwrap();
     wait::until("the unfit pair to be noticed", || match webhook.log() {
         log if log.contains("the old one stays") => Ok(()),
@@ -217,7 +217,7 @@ fn the_level_of_the_log_is_set_while_it_runs() {
     assert_eq!(webhook.log().len(), before, "nothing below error: {}", webhook.log());
 }
 
-/// A collector that keeps what it is sent.
+/// Starts a collector that keeps the bytes that it receives. Returns its URL and the bytes.
 fn collector() -> (String, Arc<Mutex<Vec<u8>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, received) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
@@ -250,7 +250,7 @@ fn traces_go_on_from_the_api_servers() {
     client.send(REVIEW.as_bytes()).unwrap();
     assert_eq!(client.answer().expect("an answer").status, 200);
     drop(client);
-    // What has not been sent yet is sent at the end.
+    // Spans that were not sent yet are sent when the process stops.
     webhook.terminate();
     assert!(webhook.ended().success());
     let bytes = received.lock().unwrap().clone();
@@ -262,8 +262,8 @@ fn traces_go_on_from_the_api_servers() {
     assert!(!has(b"nginx"), "nothing of the pod");
 }
 
-/// The API server keeps idle connections for 90 s; hyper would end them after 30 if it was not told.
-/// The clock is moved while nothing else happens, so no time passes.
+/// The API server keeps idle connections for 90 s. By default, hyper would close them after 30 s. The test advances a
+/// paused clock, so it does not wait.
 #[test]
 fn idle_connections_outlive_those_of_the_api_server() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

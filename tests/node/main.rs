@@ -1,7 +1,8 @@
-//! The image on a real cluster: installed by Helm, run by kubelet, with sidecars that really run. Against the cluster of
-//! `KUBECONFIG`, which must have `IMAGE` and `APP_IMAGE` (a busybox); `tests/node/run.sh` makes one of its own.
+//! Tests the image on a real cluster: Helm installs it, kubelet runs it, and the injected sidecars run. It uses the
+//! cluster of `KUBECONFIG`, which must have the images `IMAGE` and `APP_IMAGE` (a busybox). `tests/node/run.sh` starts
+//! its own cluster.
 //!
-//! One life from install to uninstall, in order, since every step stands on those before it.
+//! There is one test from install to uninstall, because each step depends on those before it.
 #![allow(dead_code, reason = "the support module serves several test programs")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -29,7 +30,7 @@ const APPS: &str = "apps";
 const HOOKS: &str = "/apis/admissionregistration.k8s.io/v1";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/sidecar-injector/deployments/sidecar-injector";
 
-/// What the steps work with.
+/// The cluster and the files that the steps use.
 struct Bed {
     runtime: Runtime,
     cluster: Cluster,
@@ -103,7 +104,7 @@ impl Bed {
         Self { runtime, cluster, kubeconfig: path.into(), helm: binaries::helm(4).expect("helm"), values: file, folder }
     }
 
-    /// Runs Helm on the release, with our values where it takes any.
+    /// Runs Helm on the release, with the values of the test if the command accepts values.
     fn helm(&self, arguments: &[&str]) {
         let values = self.values.to_str().unwrap();
         let takes_values = ["install", "upgrade"].contains(&arguments[0]);
@@ -122,7 +123,7 @@ impl Bed {
         self.helm(&[&["upgrade", NAME, "charts/sidecar-injector", "--wait", "--timeout=3m"][..], more].concat());
     }
 
-    /// `doctor` finds nothing to say against the installation.
+    /// Asserts that `doctor` finds no problem in the installation.
     fn healthy(&self) {
         let doctor = Command::new(env!("CARGO_BIN_EXE_sidecar-injector"))
             .args(["doctor", "--canary", "--namespace", APPS])
@@ -135,7 +136,7 @@ impl Bed {
         assert!(doctor.status.success() && wrong.is_none() && told.contains("may do what its flags need"), "{wrong:?}");
     }
 
-    /// A pod that asks, as a dry run: whether it got its sidecar.
+    /// Creates a pod that requests the sidecar, as a dry run. Returns true if the pod has the sidecar.
     fn try_pod(&self) -> Result<bool, String> {
         let pod = json!({"metadata": {"generateName": "x-", "annotations": {"sidecar.io/inject": "logger"}}, "spec": pod_spec("sleep 1")});
         let created = self.cluster.create(&format!("/api/v1/namespaces/{APPS}/pods?dryRun=All"), &pod);
@@ -151,7 +152,7 @@ impl Bed {
         println!("{when}: injected after {took:?}");
     }
 
-    /// Every replica runs the newest revision, and none is left of others.
+    /// Waits until every replica runs the newest revision and no other replicas are left.
     fn rolled_out(&self) {
         wait::until("the rollout to end", || {
             let found = self.cluster.get(DEPLOYMENT).map_err(|refusal| refusal.to_string())?;
@@ -210,7 +211,7 @@ impl Bed {
         println!("Job completed after {took:?}");
     }
 
-    /// cert-manager's own controllers issue the certificate and fill the bundle, and renew both.
+    /// The controllers of cert-manager issue the certificate, write the CA bundle, and renew both.
     fn cert_manager(&self) {
         let (binary, definitions) = binaries::cert_manager().expect("cert-manager");
         let text = fs::read_to_string(definitions).unwrap();
@@ -242,12 +243,13 @@ impl Bed {
             again if again != first => Ok(()),
             _ => Err("the first one".to_owned()),
         });
-        println!("issued anew after {took:?}");
-        // Kubelet writes a changed Secret into a pod within a minute or two; until then it serves under the old authority.
+        println!("issued again after {took:?}");
+        // Kubelet writes a changed Secret into a pod within a minute or two. Until then, the webhook serves a
+        // certificate of the old authority.
         self.injected_within_minutes();
     }
 
-    /// A certificate of somebody else's, and back.
+    /// Changes to a certificate from an existing Secret, and back.
     fn existing_secret(&self) {
         let made = Credentials::for_names(&["sidecar-injector.sidecar-injector.svc"]).unwrap();
         let data = json!({"tls.crt": made.certificate, "tls.key": made.key.serialize_pem()});
@@ -256,29 +258,29 @@ impl Bed {
         let authority = self.folder.path().join("authority.pem");
         fs::write(&authority, made.authority).unwrap();
         let bundle = format!("tls.caBundle={}", authority.display());
-        // The webhook has written the field that is now given.
+        // The webhook owns the field that Helm sets now, so conflicts are forced.
         let mode = "tls.mode=existingSecret,tls.existingSecret=own-tls";
         self.upgrade(&["--set", mode, "--set-file", &bundle, "--force-conflicts"]);
-        self.injected("somebody else's certificate");
+        self.injected("certificate of an existing Secret");
         self.rolled_out();
         self.healthy();
         self.helm(&["rollback", NAME, "1", "--wait", "--timeout=3m"]);
-        self.injected("self-managed once more");
+        self.injected("self-managed after a rollback");
         self.rolled_out();
         self.healthy();
     }
 
     fn injected_within_minutes(&self) {
         for _ in 0..3 {
-            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.injected("issued anew"))).is_ok() {
+            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.injected("issued again"))).is_ok() {
                 return;
             }
         }
         panic!("no pod was injected for three minutes");
     }
 
-    /// The authority that cert-manager's Secret holds (PEM), once the webhook configuration trusts it. Its CA injector may leave
-    /// those that were there.
+    /// Waits until the webhook configuration trusts the authority in the Secret of cert-manager. Returns the authority
+    /// (PEM). The CA injector of cert-manager can keep earlier authorities in the bundle.
     fn trusted(&self) -> String {
         let secret = format!("/api/v1/namespaces/{NAME}/secrets/{NAME}-cert");
         let text = |value: &Value| {
