@@ -17,6 +17,8 @@ pub mod manifest;
 #[cfg(feature = "cluster")]
 pub mod server;
 #[cfg(feature = "cluster")]
+pub mod state;
+#[cfg(feature = "cluster")]
 pub mod telemetry;
 #[cfg(feature = "cluster")]
 pub mod watch;

@@ -1,21 +1,17 @@
 //! Issues certificates, and decides what to do next about those in the Secret. Pure but for the randomness of keys: state
 //! and time are given, the step comes out. It must not know Kubernetes.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::ops::Range;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use time::{Duration, OffsetDateTime};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::FromDer as _;
 
-use crate::certs::{Certificate, CertificateError};
+use crate::certs::error::CertificateError;
+use crate::certs::serving::Certificate;
+use crate::certs::x509;
 
 /// How long a self-signed certificate is valid. It lives no longer than the process.
 const VALID: Duration = Duration::days(365);
@@ -92,7 +88,7 @@ pub fn step(
         return Ok(Step::Write(Box::new(State::fresh(policy, now)?)));
     };
     let bundle = state.bundle();
-    if trusted.iter().any(|trusted| certificates(trusted) != certificates(&bundle)) {
+    if trusted.iter().any(|trusted| x509::sorted(trusted) != x509::sorted(&bundle)) {
         return Ok(Step::Publish(bundle));
     }
     let mut new = state.clone();
@@ -114,7 +110,7 @@ pub fn step(
     }
     let mut until = leaf_due.min(authority_due);
     if let Some(previous) = &state.previous {
-        let (_, end) = validity(previous)?;
+        let end = validity(previous)?.end;
         if now >= end {
             new.previous = None;
             return Ok(Step::Write(Box::new(new)));
@@ -143,9 +139,9 @@ impl State {
     /// Whether everybody trusts the authority that signed the leaf.
     #[must_use]
     pub fn is_trusted(&self, bundles: &[String]) -> bool {
-        let own = certificates(&self.authority.certificate);
+        let own = x509::sorted(&self.authority.certificate);
         bundles.iter().all(|bundle| {
-            let trusted = certificates(bundle);
+            let trusted = x509::sorted(bundle);
             own.iter().all(|authority| trusted.contains(authority))
         })
     }
@@ -153,12 +149,12 @@ impl State {
     /// Whether it can be gone on from: a leaf of the authority for the hosts wanted, both valid now, with their keys. What
     /// is half written, foreign, expired or from the future is not mended but made anew.
     pub(super) fn is_usable(&self, policy: &Policy, now: OffsetDateTime) -> bool {
-        let valid = |pem: &str| validity(pem).is_ok_and(|(begin, end)| begin <= now && now < end);
+        let valid = |pem: &str| validity(pem).is_ok_and(|valid| valid.contains(&now));
         let has_key = |pair: &Pair| Certificate::from_pem(pair.certificate.as_bytes(), pair.key.as_bytes()).is_ok();
         let pairs = [Some(&self.authority), Some(&self.leaf), self.next.as_ref()];
         pairs.into_iter().flatten().all(|pair| valid(&pair.certificate) && has_key(pair))
-            && is_signed(&self.leaf.certificate, &self.authority.certificate)
-            && has_hosts(&self.leaf.certificate, &policy.hosts)
+            && x509::is_signed(&self.leaf.certificate, &self.authority.certificate)
+            && x509::has_hosts(&self.leaf.certificate, &policy.hosts)
             && self.previous.as_ref().is_none_or(|previous| validity(previous).is_ok())
     }
 }
@@ -176,7 +172,7 @@ fn authority(now: OffsetDateTime, valid: Duration) -> Result<Pair, CertificateEr
 fn leaf(authority: &Pair, hosts: &[String], now: OffsetDateTime, valid: Duration) -> Result<Pair, CertificateError> {
     let issuer = Issuer::from_ca_cert_pem(&authority.certificate, KeyPair::from_pem(&authority.key)?)?;
     let mut params = named("sidecar-injector", hosts.to_vec(), now, valid)?;
-    params.not_after = params.not_after.min(validity(&authority.certificate)?.1);
+    params.not_after = params.not_after.min(validity(&authority.certificate)?.end);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let key = KeyPair::generate()?;
@@ -198,61 +194,16 @@ fn named(
     Ok(params)
 }
 
-/// The certificates in a PEM text, whatever stands around them, sorted.
-fn certificates(pem: &str) -> Vec<Vec<u8>> {
-    let all = CertificateDer::pem_slice_iter(pem.as_bytes());
-    let mut all: Vec<Vec<u8>> = all.filter_map(|der| der.ok().map(|der| der.to_vec())).collect();
-    all.sort();
-    all
-}
-
-/// Reads the first certificate of a PEM text.
-fn with_certificate<T>(pem: &str, read: impl FnOnce(&X509Certificate<'_>) -> T) -> Result<T, CertificateError> {
-    let broken = |why: String| CertificateError::Parse(why);
-    let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| broken(error.to_string()))?;
-    let (_, certificate) = X509Certificate::from_der(&der).map_err(|error| broken(error.to_string()))?;
-    Ok(read(&certificate))
-}
-
-fn validity(pem: &str) -> Result<(OffsetDateTime, OffsetDateTime), CertificateError> {
-    with_certificate(pem, |certificate| {
-        let validity = certificate.validity();
-        (validity.not_before.to_datetime(), validity.not_after.to_datetime())
-    })
+/// Returns the validity of the first certificate of a PEM text.
+fn validity(pem: &str) -> Result<Range<OffsetDateTime>, CertificateError> {
+    x509::validity(&x509::first(pem)?)
 }
 
 /// When two thirds of its life are over.
 fn due(pem: &str) -> Result<OffsetDateTime, CertificateError> {
-    let (begin, end) = validity(pem)?;
-    let begin = begin + SKEW;
-    Ok(begin + (end - begin) * 2 / 3)
-}
-
-fn is_signed(leaf: &str, authority: &str) -> bool {
-    let signed = with_certificate(authority, |authority| {
-        with_certificate(leaf, |leaf| leaf.verify_signature(Some(authority.public_key())).is_ok())
-    });
-    matches!(signed, Ok(Ok(true)))
-}
-
-/// Whether a leaf is for exactly these hosts.
-fn has_hosts(leaf: &str, hosts: &[String]) -> bool {
-    let names = with_certificate(leaf, |leaf| {
-        let names = leaf.subject_alternative_name().ok().flatten().map(|names| names.value.general_names.clone());
-        names.unwrap_or_default().iter().filter_map(host).collect::<BTreeSet<String>>()
-    });
-    names.is_ok_and(|names| names == hosts.iter().cloned().collect())
-}
-
-fn host(name: &GeneralName<'_>) -> Option<String> {
-    match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(bytes) => match bytes.len() {
-            4 => <[u8; 4]>::try_from(*bytes).ok().map(|bytes| IpAddr::from(bytes).to_string()),
-            _ => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| IpAddr::from(bytes).to_string()),
-        },
-        _ => None,
-    }
+    let valid = validity(pem)?;
+    let begin = valid.start + SKEW;
+    Ok(begin + (valid.end - begin) * 2 / 3)
 }
 
 #[cfg(test)]
@@ -287,7 +238,7 @@ mod tests {
     #[test]
     fn issues_for_names_and_addresses() {
         let (certificate, authority) = self_signed(&policy().hosts, at(0)).expect("issued");
-        assert_eq!(certificate.valid.end, (at(0) + VALID).unix_timestamp());
+        assert_eq!(certificate.valid.end, at(0) + VALID);
         assert!(authority.starts_with("-----BEGIN CERTIFICATE-----"));
         assert!(self_signed(&["ä".to_owned()], at(0)).is_err());
     }
@@ -326,10 +277,10 @@ mod tests {
         let promoted = written(next(&announced, 200));
         assert_eq!(Some(&promoted.authority), announced.next.as_ref());
         assert_eq!(promoted.previous.as_ref(), Some(&state.authority.certificate));
-        assert!(is_signed(&promoted.leaf.certificate, &promoted.authority.certificate));
+        assert!(x509::is_signed(&promoted.leaf.certificate, &promoted.authority.certificate));
         assert_eq!(
-            certificates(&promoted.bundle()),
-            certificates(&announced.bundle()),
+            x509::sorted(&promoted.bundle()),
+            x509::sorted(&announced.bundle()),
             "nothing to publish in between"
         );
         let mut later = promoted.clone();
@@ -369,7 +320,7 @@ mod tests {
         // Other names than are wanted now.
         let renamed = Policy { hosts: vec!["other.tools.svc".to_owned()], ..policy() };
         let new = written(step(Some(&sound), &[sound.bundle()], &renamed, at(0)).expect("a step"));
-        assert!(has_hosts(&new.leaf.certificate, &renamed.hosts));
+        assert!(x509::has_hosts(&new.leaf.certificate, &renamed.hosts));
         let wrong = Policy { hosts: vec!["ä".to_owned()], ..policy() };
         assert!(step(None, &[], &wrong, at(0)).is_err());
     }
@@ -378,7 +329,7 @@ mod tests {
     fn a_leaf_does_not_outlive_its_authority() {
         let mut state = fresh();
         state.leaf = leaf(&state.authority, &policy().hosts, at(290), Duration::days(30)).expect("issued");
-        assert_eq!(validity(&state.leaf.certificate).expect("valid").1, at(300));
+        assert_eq!(validity(&state.leaf.certificate).expect("valid").end, at(300));
     }
 
     #[test]

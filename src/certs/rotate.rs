@@ -14,8 +14,8 @@ use time::OffsetDateTime;
 
 use crate::certs::bundle::Configurations;
 use crate::certs::issue::{self, Policy, State, Step};
+use crate::certs::serving::{Certificate, CurrentCertificate};
 use crate::certs::store::Store;
-use crate::certs::{Certificate, Current};
 
 /// After an error.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -38,7 +38,7 @@ impl SelfManaged {
     }
 
     /// Runs for ever; calls `served` with each certificate that is taken into use.
-    pub async fn run(self, current: Arc<Current>, served: impl Fn(&Certificate)) {
+    pub async fn run(self, current: Arc<CurrentCertificate>, served: impl Fn(&Certificate)) {
         let mut changes = self.changes();
         let (mut in_use, mut told) = (String::new(), String::new());
         loop {
@@ -68,7 +68,7 @@ impl SelfManaged {
     /// Does the next step; how long there is nothing more to do, if so.
     async fn advance(
         &self,
-        current: &Current,
+        current: &CurrentCertificate,
         in_use: &mut String,
         served: impl Fn(&Certificate),
     ) -> anyhow::Result<Option<Duration>> {

@@ -15,16 +15,17 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::certs::issue::Policy;
 use crate::certs::rotate::SelfManaged;
-use crate::certs::{self, Certificate, Current};
+use crate::certs::{self, Certificate, CurrentCertificate};
 use crate::commands::Failure;
 use crate::commands::common::settings::{Level, SettingsArgs};
 use crate::inject::Settings;
 use crate::inject::catalog::sources::Rules;
 use crate::inject::kube::quantity::duration;
-use crate::server::admin::{self, SetLogLevel};
-use crate::server::{self, Limits, Trust, Webhook, accept};
+use crate::server::{self, ServerLimits, accept, admin};
+use crate::state::{Trust, Webhook};
 use crate::telemetry::events::Events;
-use crate::telemetry::{self, LogFormat, Traces};
+use crate::telemetry::log::{self, LogFormat, SetLogLevel};
+use crate::telemetry::traces::Traces;
 use crate::watch;
 
 /// How often certificate files are compared.
@@ -200,7 +201,7 @@ impl ServeArgs {
 
 /// Runs the command until SIGTERM or SIGINT.
 pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
-    let set_log_level = telemetry::log_to_stderr(args.log_format, args.log_level);
+    let set_log_level = log::log_to_stderr(args.log_format, args.log_level);
     let settings = args.settings.settings().map_err(|error| Failure::Usage(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start")?;
     runtime.block_on(serve(args, settings, set_log_level))?;
@@ -226,8 +227,8 @@ async fn serve(args: ServeArgs, settings: Settings, set_log_level: SetLogLevel) 
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
     let settings = Settings { observe: args.observe, ..settings };
     let timeout = Duration::from_secs(args.request_timeout.into());
-    let limits = Limits { requests: args.max_requests as usize, body_memory: args.body_memory as usize, timeout };
-    let mut webhook = Webhook::build(settings, args.trust(), limits);
+    let limits = ServerLimits { requests: args.max_requests as usize, body_memory: args.body_memory as usize, timeout };
+    let mut webhook = Webhook::new(settings, args.trust());
     let told = client.clone().filter(|_| args.events);
     webhook.events = told.map(|client| Events::start(client, &webhook.metrics));
     webhook.traces = args.otlp_endpoint.as_deref().map(Traces::start).transpose()?;
@@ -259,7 +260,7 @@ async fn serve(args: ServeArgs, settings: Settings, set_log_level: SetLogLevel) 
     };
     tokio::spawn(watch::run(source, client, args.watch_namespaces, Arc::clone(&webhook)));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let router = server::router(Arc::clone(&webhook));
+    let router = server::router(Arc::clone(&webhook), limits);
     let serving = Arc::clone(&webhook);
     let accepting = tokio::spawn(accept::serve(listener, tls, router, serving, async {
         let _ = stopped.await;
@@ -287,9 +288,9 @@ async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("failed to listen on {address} ({flag})"))
 }
 
-fn certificate(args: &ServeArgs) -> anyhow::Result<Arc<Current>> {
+fn certificate(args: &ServeArgs) -> anyhow::Result<Arc<CurrentCertificate>> {
     if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
-        return Ok(Current::new(Certificate::from_files(certificate, key)?));
+        return Ok(CurrentCertificate::new(Certificate::from_files(certificate, key)?));
     }
     // What nobody trusts stands in until the Secret has been read; the process is not ready before.
     let hosts = if args.tls_secret.is_some() { &args.tls_host } else { &args.tls_self_signed };
@@ -298,7 +299,7 @@ fn certificate(args: &ServeArgs) -> anyhow::Result<Arc<Current>> {
     if let Some(path) = &args.tls_write_ca {
         std::fs::write(path, authority).with_context(|| format!("failed to write {}", path.display()))?;
     }
-    Ok(Current::new(certificate))
+    Ok(CurrentCertificate::new(certificate))
 }
 
 /// Reads a lifetime such as 720h.
@@ -319,7 +320,7 @@ fn self_managed(args: &ServeArgs, client: Option<&kube::Client>) -> Option<SelfM
 
 /// Takes over changed certificate files. Contents are compared, since kubelet swaps symbolic links; a
 /// pair that does not fit together (one file is written before the other) is tried again.
-async fn renew(files: Option<(PathBuf, PathBuf)>, current: Arc<Current>, webhook: Arc<Webhook>) {
+async fn renew(files: Option<(PathBuf, PathBuf)>, current: Arc<CurrentCertificate>, webhook: Arc<Webhook>) {
     let Some((certificate, key)) = files else { return pending().await };
     let read = || (std::fs::read(&certificate).ok(), std::fs::read(&key).ok());
     let (mut before, mut unusable) = (read(), (None, None));

@@ -18,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 use tower_http::normalize_path::NormalizePath;
 use tower_service::Service as _;
 
-use crate::server::Webhook;
+use crate::state::Webhook;
 
 /// A handshake takes milliseconds; the API server itself gives up after 10 s.
 const HANDSHAKE: Duration = Duration::from_secs(10);

@@ -11,7 +11,8 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, put};
 
-use crate::server::Webhook;
+use crate::state::Webhook;
+use crate::telemetry::log::SetLogLevel;
 
 /// What readiness depends on.
 pub struct Admin {
@@ -24,9 +25,6 @@ pub struct Admin {
     pub draining: AtomicBool,
     set_log_level: SetLogLevel,
 }
-
-/// Changes the level of the log.
-pub type SetLogLevel = Box<dyn Fn(tracing::Level) + Send + Sync>;
 
 impl Admin {
     /// Not ready yet.

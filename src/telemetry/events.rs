@@ -19,6 +19,7 @@ use crate::inject::Answer;
 use crate::inject::decision::Verdict;
 use crate::inject::decision::reason::Reason;
 use crate::inject::diagnostic::beginning;
+use crate::telemetry::MAX_NAME;
 use crate::telemetry::metrics::Metrics;
 
 /// Most that waits to be sent.
@@ -31,8 +32,6 @@ const BURST: f64 = 25.0;
 const PER_SECOND: f64 = 1.0;
 /// Longest text of an event (`events.k8s.io`, validation).
 const MAX_NOTE: usize = 1_024;
-/// Longest name of an object, and longest kind or version that is passed on. Reviews come before names are validated.
-const MAX_NAME: usize = 253;
 
 /// Something to tell.
 #[derive(Clone, Debug, PartialEq)]

@@ -15,6 +15,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use time::OffsetDateTime;
 
 use crate::inject::decision::reason::Reason;
 use crate::inject::decision::{Decision, Origin, Verdict};
@@ -241,10 +242,10 @@ impl Metrics {
         }
     }
 
-    /// Records from when to when the certificate in use is valid, seconds since 1970.
-    pub fn certificate(&self, valid: &Range<i64>) {
-        self.certificate_start.set(valid.start);
-        self.certificate_expiry.set(valid.end);
+    /// Records the time during which the certificate in use is valid.
+    pub fn certificate(&self, valid: &Range<OffsetDateTime>) {
+        self.certificate_start.set(valid.start.unix_timestamp());
+        self.certificate_expiry.set(valid.end.unix_timestamp());
     }
 
     /// Counts a handshake.

@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::inject::catalog::sources::Holder;
 use crate::inject::diagnostic::Diagnostic;
 use crate::manifest::{template_files, value_files};
-use crate::server::Webhook;
+use crate::state::Webhook;
 use crate::watch::publisher::Publisher;
 
 /// How often files are compared. Kubelet swaps symbolic links, which file events need not show.

@@ -17,7 +17,7 @@ use crate::inject::catalog::sources::{Found, Holder, Sources};
 use crate::inject::decision::reason::Reason;
 use crate::inject::diagnostic::Diagnostic;
 use crate::manifest::template_files;
-use crate::server::Webhook;
+use crate::state::Webhook;
 use crate::telemetry::events::Note;
 use crate::watch::{Change, SETTLED};
 

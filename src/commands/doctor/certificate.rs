@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::certs;
+use crate::certs::x509;
 use crate::commands::doctor::Check;
 use crate::commands::doctor::api::Api;
 use crate::commands::doctor::installation::bundles;
@@ -27,27 +27,27 @@ pub(super) async fn check(api: &Api, replica: &Replica, configurations: &[&Value
         Err(refusal) => return Some(Check::refused("served", &refusal)),
     };
     let chain = STANDARD.decode(secret["data"]["tls.crt"].as_str().unwrap_or_default()).unwrap_or_default();
-    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let now = OffsetDateTime::now_utc();
     Some(judge(&chain, &bundles(configurations), host, now, &format!("{namespace}/{name}")))
 }
 
-fn judge(chain: &[u8], bundles: &[Vec<u8>], host: &str, now: i64, name: &str) -> Check {
+fn judge(chain: &[u8], bundles: &[Vec<u8>], host: &str, now: OffsetDateTime, name: &str) -> Check {
     if chain.is_empty() {
         return Check::failed("served", format!("Secret {name} holds no certificate"))
             .remedy("self-managed: the webhook's log says why it makes none; else look at who fills it");
     }
-    if !certs::is_for(chain, host).unwrap_or(false) {
+    if !x509::is_for(chain, host).unwrap_or(false) {
         return Check::failed(
             "served",
             format!("the certificate in Secret {name} is not for {host}, which the API server calls"),
         )
         .remedy("it needs that name as a DNS subject alternative name");
     }
-    if !certs::validities(chain).is_ok_and(|valid| valid[0].contains(&now)) {
+    if !x509::validities(chain).is_ok_and(|valid| valid[0].contains(&now)) {
         return Check::failed("served", format!("the certificate in Secret {name} is not valid now"))
             .remedy("renew it, and look at the clocks");
     }
-    let untrusted = |bundle: &&Vec<u8>| !certs::is_trusted(chain, bundle).unwrap_or(false);
+    let untrusted = |bundle: &&Vec<u8>| !x509::is_trusted(chain, bundle).unwrap_or(false);
     if bundles.iter().any(|bundle| untrusted(&bundle)) {
         return Check::failed(
             "served",
@@ -81,14 +81,14 @@ mod tests {
         let (ours, theirs) = (authority("a"), authority("a"));
         let params = CertificateParams::new(["x.y.svc".to_owned()]).unwrap();
         let leaf = params.signed_by(&KeyPair::generate().unwrap(), &ours).unwrap().pem();
-        let now = OffsetDateTime::now_utc().unix_timestamp();
+        let now = OffsetDateTime::now_utc();
         let pem = |text: &str| text.as_bytes().to_vec();
         let health = |chain: &str, bundles: &[Vec<u8>]| judge(chain.as_bytes(), bundles, "x.y.svc", now, "n/s").health;
         assert_eq!(health(&leaf, &[pem(&ours.pem())]), Health::Ok);
         assert_eq!(health(&leaf, &[pem(&(theirs.pem() + &ours.pem()))]), Health::Ok, "one of several");
         let judged = |host: &str, now| judge(leaf.as_bytes(), &[pem(&ours.pem())], host, now, "n/s").health;
         assert_eq!(judged("other.y.svc", now), Health::Failed, "another name");
-        assert_eq!(judged("x.y.svc", 0), Health::Failed, "not yet valid");
+        assert_eq!(judged("x.y.svc", OffsetDateTime::UNIX_EPOCH), Health::Failed, "not yet valid");
         assert_eq!(health(&leaf, &[pem(&theirs.pem())]), Health::Failed);
         assert_eq!(health(&leaf, &[pem(&ours.pem()), pem(&theirs.pem())]), Health::Failed, "one webhook of two");
         assert_eq!(health(&leaf, &[Vec::new()]), Health::Failed);

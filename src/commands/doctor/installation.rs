@@ -7,9 +7,9 @@ use std::ops::Range;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
-use crate::certs;
+use crate::certs::x509;
 use crate::commands::doctor::Check;
 use crate::commands::doctor::api::Api;
 
@@ -18,7 +18,7 @@ const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhoo
 /// The last part of the names of this program's webhooks, whatever prefix annotations have.
 const DOMAIN: &str = ".sidecar.io";
 /// What is left of an authority's life when it has to be looked after; self-managed ones are renewed long before.
-const SOON: i64 = 7 * 24 * 3600;
+const SOON: Duration = Duration::days(7);
 
 /// Whether Kubernetes is new enough: matchConditions are stable since 1.30, native sidecars on since 1.29.
 pub(super) fn version(text: &str) -> Check {
@@ -67,7 +67,7 @@ fn name_of(object: &Value) -> &str {
 
 /// Each webhook of a configuration, and whom the API server trusts to be it.
 pub(super) fn webhooks(configuration: &Value) -> Vec<Check> {
-    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let now = OffsetDateTime::now_utc();
     let ours = webhooks_of(configuration).filter(|webhook| is_ours(webhook));
     ours.flat_map(|webhook| {
         let told = format!(
@@ -82,7 +82,7 @@ pub(super) fn webhooks(configuration: &Value) -> Vec<Check> {
     .collect()
 }
 
-fn trust(webhook: &Value, now: i64) -> Check {
+fn trust(webhook: &Value, now: OffsetDateTime) -> Check {
     let text = webhook["clientConfig"]["caBundle"].as_str().unwrap_or_default();
     if text.is_empty() {
         return Check::failed("trust", "caBundle is empty: the API server trusts no certificate of the webhook")
@@ -96,7 +96,7 @@ fn trust(webhook: &Value, now: i64) -> Check {
     match STANDARD
         .decode(text)
         .map_err(|error| error.to_string())
-        .and_then(|pem| certs::validities(&pem).map_err(|error| error.to_string()))
+        .and_then(|pem| x509::validities(&pem).map_err(|error| error.to_string()))
     {
         Ok(authorities) => validity(&authorities, now),
         Err(why) => broken(why),
@@ -104,18 +104,14 @@ fn trust(webhook: &Value, now: i64) -> Check {
 }
 
 /// Says of authorities whether one of them is valid for long enough.
-fn validity(authorities: &[Range<i64>], now: i64) -> Check {
-    let day = |seconds: i64| {
-        OffsetDateTime::from_unix_timestamp(seconds)
-            .map_or_else(|_| seconds.to_string(), |time| time.date().to_string())
-    };
+fn validity(authorities: &[Range<OffsetDateTime>], now: OffsetDateTime) -> Check {
     let last = authorities.iter().filter(|valid| valid.contains(&now)).map(|valid| valid.end).max();
     match last {
         None => {
             Check::failed("trust", "no authority in caBundle is valid now").remedy("renew it, and look at the clocks")
         }
         Some(end) => {
-            let text = format!("authorities in caBundle: {}, valid until {}", authorities.len(), day(end));
+            let text = format!("authorities in caBundle: {}, valid until {}", authorities.len(), end.date());
             if end - now < SOON {
                 Check::warning("trust", text).remedy("renew it soon")
             } else {
@@ -251,24 +247,26 @@ mod tests {
         let webhook =
             |bundle: &str| json!({"name": "inject.sidecar.io", "clientConfig": {"caBundle": STANDARD.encode(bundle)}});
         let now = OffsetDateTime::now_utc();
-        let (_, authority) = certs::self_signed(&["a.b.svc".to_owned()], now).unwrap();
-        assert_eq!(trust(&webhook(&authority), now.unix_timestamp()).health, Health::Ok);
+        let (_, authority) = crate::certs::self_signed(&["a.b.svc".to_owned()], now).unwrap();
+        assert_eq!(trust(&webhook(&authority), now).health, Health::Ok);
         for bundle in ["", "nonsense"] {
-            assert_eq!(trust(&webhook(bundle), now.unix_timestamp()).health, Health::Failed, "{bundle:?}");
+            assert_eq!(trust(&webhook(bundle), now).health, Health::Failed, "{bundle:?}");
         }
-        assert_eq!(trust(&json!({"clientConfig": {"caBundle": "%"}}), 0).health, Health::Failed);
+        assert_eq!(trust(&json!({"clientConfig": {"caBundle": "%"}}), now).health, Health::Failed);
     }
 
     #[test]
-    fn an_authority_that_ends_soon_or_never_began_is_told() {
+    fn an_authority_that_ends_soon_or_never_began_is_reported() {
+        const DAY: i64 = 24 * 3600;
+        let at = |seconds: i64| OffsetDateTime::UNIX_EPOCH + Duration::seconds(seconds);
         for (authorities, health) in [
-            (&[(0, 100 * SOON)][..], Health::Ok),
-            (&[(0, 10), (0, 100 * SOON)], Health::Ok),
+            (&[(0, 1000 * DAY)][..], Health::Ok),
+            (&[(0, 10), (0, 1000 * DAY)], Health::Ok),
             (&[(0, 60)], Health::Warning),
             (&[(0, 10), (90, 100)], Health::Failed),
         ] {
-            let authorities: Vec<Range<i64>> = authorities.iter().map(|(start, end)| *start..*end).collect();
-            assert_eq!(validity(&authorities, 50).health, health, "{authorities:?}");
+            let authorities: Vec<_> = authorities.iter().map(|(start, end)| at(*start)..at(*end)).collect();
+            assert_eq!(validity(&authorities, at(50)).health, health, "{authorities:?}");
         }
     }
 
