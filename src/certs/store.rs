@@ -18,13 +18,13 @@ pub(super) struct Store {
 }
 
 /// What was read, to be written back.
-pub(super) struct Read {
+pub(super) struct StoredSecret {
     secret: Option<Secret>,
     /// What it holds, if that is a state at all.
     pub(super) state: Option<State>,
 }
 
-impl Read {
+impl StoredSecret {
     /// Whether there is no Secret at all.
     pub(super) fn is_missing(&self) -> bool {
         self.secret.is_none()
@@ -41,14 +41,14 @@ impl Store {
         (self.api.clone(), &self.name)
     }
 
-    pub(super) async fn read(&self) -> Result<Read, kube::Error> {
+    pub(super) async fn read(&self) -> Result<StoredSecret, kube::Error> {
         let secret = self.api.get_opt(&self.name).await?;
         let state = secret.as_ref().and_then(|secret| state_of(secret.data.as_ref()?));
-        Ok(Read { secret, state })
+        Ok(StoredSecret { secret, state })
     }
 
     /// Writes a state where nobody has written since; whether that was so.
-    pub(super) async fn write(&self, read: Read, state: &State) -> Result<bool, kube::Error> {
+    pub(super) async fn write(&self, read: StoredSecret, state: &State) -> Result<bool, kube::Error> {
         let data = Some(data_of(state));
         let written = match read.secret {
             Some(secret) => {

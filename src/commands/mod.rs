@@ -4,10 +4,13 @@ use clap::{Parser, Subcommand};
 
 mod common;
 mod doctor;
+mod failure;
 mod inject;
 mod lint;
 mod serve;
 mod why;
+
+pub use failure::Failure;
 
 /// Adds sidecars to Kubernetes pods.
 #[derive(Debug, Parser)]
@@ -31,23 +34,6 @@ enum Command {
     Why(Box<why::WhyArgs>),
     /// Run the webhook
     Serve(Box<serve::ServeArgs>),
-}
-
-/// Why a command did not succeed.
-#[derive(Debug)]
-pub enum Failure {
-    /// Arguments that do not make sense: exit code 2.
-    Usage(String),
-    /// Problems in what was given, ready to print: exit code 1.
-    Found(String),
-    /// Files or the cluster: exit code 3.
-    Io(anyhow::Error),
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Io(error)
-    }
 }
 
 impl Arguments {

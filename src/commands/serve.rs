@@ -16,8 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::certs::issue::Policy;
 use crate::certs::rotate::SelfManaged;
 use crate::certs::{self, Certificate, CurrentCertificate};
-use crate::commands::Failure;
 use crate::commands::common::settings::{Level, SettingsArgs};
+use crate::commands::failure::Failure;
 use crate::inject::Settings;
 use crate::inject::catalog::sources::Rules;
 use crate::inject::kube::quantity::duration;
@@ -255,8 +255,8 @@ async fn serve(args: ServeArgs, settings: Settings, set_log_level: SetLogLevel) 
         }
     }
     let source = match args.namespace {
-        Some(namespace) => watch::Source::ConfigMaps(namespace),
-        None => watch::Source::Files { templates: args.templates, values: args.values },
+        Some(namespace) => watch::TemplateSource::ConfigMaps(namespace),
+        None => watch::TemplateSource::Files { templates: args.templates, values: args.values },
     };
     tokio::spawn(watch::run(source, client, args.watch_namespaces, Arc::clone(&webhook)));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -19,8 +19,10 @@ use crate::inject::diagnostic::Diagnostic;
 use crate::manifest::template_files;
 use crate::state::Webhook;
 use crate::telemetry::events::Note;
-use crate::watch::{Change, SETTLED};
+use crate::watch::changes::Change;
 
+/// How long nothing must have failed before all is well again: what fails slowly must not look well in between.
+const SETTLED: Duration = Duration::from_secs(20);
 /// Most ConfigMaps of templates, and bytes of text in them, that one namespace may bring.
 const MAX_LOCAL: usize = 20;
 const MAX_LOCAL_BYTES: usize = 256 * 1024;

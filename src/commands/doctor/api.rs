@@ -11,13 +11,13 @@ pub(super) struct Api(Client);
 
 /// An answer other than success.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ApiError {
     /// HTTP status; 0 if there was no answer.
     pub(super) code: u16,
     pub(super) message: String,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
@@ -36,20 +36,20 @@ impl Api {
         self.0.default_namespace()
     }
 
-    pub(super) async fn get(&self, path: &str) -> Result<Value, Refusal> {
+    pub(super) async fn get(&self, path: &str) -> Result<Value, ApiError> {
         self.send("GET", path, Vec::new()).await
     }
 
-    pub(super) async fn create(&self, path: &str, object: &Value) -> Result<Value, Refusal> {
+    pub(super) async fn create(&self, path: &str, object: &Value) -> Result<Value, ApiError> {
         self.send("POST", path, object.to_string().into_bytes()).await
     }
 
-    async fn send(&self, method: &str, path: &str, body: Vec<u8>) -> Result<Value, Refusal> {
+    async fn send(&self, method: &str, path: &str, body: Vec<u8>) -> Result<Value, ApiError> {
         let request = hyper::Request::builder().method(method).uri(path).header("content-type", "application/json");
-        let request = request.body(body).map_err(|error| Refusal { code: 0, message: error.to_string() })?;
+        let request = request.body(body).map_err(|error| ApiError { code: 0, message: error.to_string() })?;
         self.0.request(request).await.map_err(|error| match error {
-            kube::Error::Api(status) => Refusal { code: status.code, message: status.message },
-            other => Refusal { code: 0, message: format!("{method} {path}: {other}") },
+            kube::Error::Api(status) => ApiError { code: status.code, message: status.message },
+            other => ApiError { code: 0, message: format!("{method} {path}: {other}") },
         })
     }
 }

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::commands::doctor::api::{Api, Refusal};
-use crate::commands::doctor::{Check, Found};
+use crate::commands::doctor::api::{Api, ApiError};
+use crate::commands::doctor::check::DoctorCheck;
+use crate::commands::doctor::installation::Installation;
 use crate::inject::settings::keys::Keys;
 
 /// How many templates are tried: some need parameters, others allow only some namespaces.
@@ -13,11 +14,11 @@ const TRIES: usize = 10;
 pub(super) struct Canary<'c> {
     pub(super) api: &'c Api,
     pub(super) namespace: &'c str,
-    pub(super) found: &'c Found,
+    pub(super) found: &'c Installation,
 }
 
 /// What became of one pod.
-enum Outcome {
+enum CanaryOutcome {
     /// It came back with the template.
     Injected(Value),
     /// The webhook decided otherwise, and said why.
@@ -25,30 +26,30 @@ enum Outcome {
     /// It came back as it was, and the webhook has not said so.
     Missed,
     /// Somebody else refused it.
-    Refused(Refusal),
+    Refused(ApiError),
 }
 
 impl Canary<'_> {
     /// Has a pod injected with the template of that name, or with the first that can be.
-    pub(super) async fn check(&self, named: Option<&str>) -> Check {
+    pub(super) async fn check(&self, named: Option<&str>) -> DoctorCheck {
         let named = named.map(|name| vec![name.to_owned()]);
         let templates = named.as_ref().unwrap_or(&self.found.templates);
         let namespace = self.namespace;
         let mut reason = None;
         for template in templates.iter().take(TRIES) {
             match self.ask(template).await {
-                Outcome::Injected(pod) => return self.injected(&pod, template),
-                Outcome::Decided(why) => reason = reason.or(Some(format!("for {template} it says:\n{why}"))),
-                Outcome::Missed => return self.missed(),
-                Outcome::Refused(refusal) => return self.refused(&refusal),
+                CanaryOutcome::Injected(pod) => return self.injected(&pod, template),
+                CanaryOutcome::Decided(why) => reason = reason.or(Some(format!("for {template} it says:\n{why}"))),
+                CanaryOutcome::Missed => return self.missed(),
+                CanaryOutcome::Refused(refusal) => return self.refused(&refusal),
             }
         }
         match (reason, named) {
-            (Some(reason), Some(_)) => Check::failed(
+            (Some(reason), Some(_)) => DoctorCheck::failed(
                 "canary",
                 format!("the webhook answers, but a pod in {namespace} does not get it; {reason}"),
             ),
-            (Some(reason), None) => Check::warning(
+            (Some(reason), None) => DoctorCheck::warning(
                 "canary",
                 format!("the webhook answers, but no template is for a plain pod in {namespace}; {reason}"),
             ),
@@ -56,61 +57,62 @@ impl Canary<'_> {
         }
     }
 
-    async fn ask(&self, template: &str) -> Outcome {
+    async fn ask(&self, template: &str) -> CanaryOutcome {
         match self.create(template, false).await {
-            Ok(pod) if carries(&pod, template, &self.found.keys) => Outcome::Injected(pod),
+            Ok(pod) if carries(&pod, template, &self.found.keys) => CanaryOutcome::Injected(pod),
             Ok(_) => self.why(template).await,
             // The chart's own policy found it missing.
             Err(refusal) if refusal.message.contains("-required-templates.") => self.why(template).await,
-            Err(refusal) if is_decision(&refusal) => Outcome::Decided(refusal.message),
-            Err(refusal) => Outcome::Refused(refusal),
+            Err(refusal) if is_decision(&refusal) => CanaryOutcome::Decided(refusal.message),
+            Err(refusal) => CanaryOutcome::Refused(refusal),
         }
     }
 
     /// Why a pod came back without the template: the webhook tells who asks for its trace.
-    async fn why(&self, template: &str) -> Outcome {
+    async fn why(&self, template: &str) -> CanaryOutcome {
         match self.create(template, true).await {
-            Err(refusal) if is_decision(&refusal) => Outcome::Decided(refusal.message),
-            _ => Outcome::Missed,
+            Err(refusal) if is_decision(&refusal) => CanaryOutcome::Decided(refusal.message),
+            _ => CanaryOutcome::Missed,
         }
     }
 
     /// Without a template the webhook can still be asked what it would decide.
-    async fn without_template(&self) -> Check {
+    async fn without_template(&self) -> DoctorCheck {
         match self.create("true", true).await {
             Err(refusal) if is_decision(&refusal) => {
                 let text =
                     format!("the webhook answers for pods in {}; there is no template to inject", self.namespace);
-                Check::warning("canary", text)
+                DoctorCheck::warning("canary", text)
             }
             Err(refusal) => self.refused(&refusal),
             Ok(_) => self.missed(),
         }
     }
 
-    fn missed(&self) -> Check {
+    fn missed(&self) -> DoctorCheck {
         let namespace = self.namespace;
         if self.found.observes {
             let text = format!(
                 "a pod in {namespace} comes back as it was: the webhook observes, which looks like one that is never called"
             );
-            return Check::warning("canary", text).remedy("see whether admission_requests_total of its metrics rises");
+            return DoctorCheck::warning("canary", text)
+                .remedy("see whether admission_requests_total of its metrics rises");
         }
         let text = format!(
             "a pod in {namespace} comes back as it was: the API server did not call the webhook, or could not reach it"
         );
-        Check::failed("canary", text).remedy(format!(
+        DoctorCheck::failed("canary", text).remedy(format!(
             "is {namespace} excluded (namespaceSelector)? Then: the checks above, and network policies and firewalls between the control plane and the pods' port"
         ))
     }
 
     /// What the API server or another webhook said.
-    fn refused(&self, refusal: &Refusal) -> Check {
+    fn refused(&self, refusal: &ApiError) -> DoctorCheck {
         let namespace = self.namespace;
         if refusal.code == 403 && refusal.message.contains("cannot create resource \"pods\"") {
-            return Check::refused("canary", refusal);
+            return DoctorCheck::unknown("canary", refusal);
         }
-        let check = Check::failed("canary", format!("a pod in {namespace} is refused: {refusal}"));
+        let check = DoctorCheck::failed("canary", format!("a pod in {namespace} is refused: {refusal}"));
         if refusal.message.contains("failed calling webhook") {
             return check
                 .remedy("the checks above; failurePolicy Fail refuses pods while the webhook cannot be called");
@@ -120,20 +122,23 @@ impl Canary<'_> {
         ))
     }
 
-    fn injected(&self, pod: &Value, template: &str) -> Check {
+    fn injected(&self, pod: &Value, template: &str) -> DoctorCheck {
         let status = status(pod, &self.found.keys);
         let by = status["injector"].as_str().unwrap_or_default();
-        Check::ok("canary", format!("a pod in {} that asks for {template} gets it (webhook {by})", self.namespace))
+        DoctorCheck::ok(
+            "canary",
+            format!("a pod in {} that asks for {template} gets it (webhook {by})", self.namespace),
+        )
     }
 
-    async fn create(&self, request: &str, trace: bool) -> Result<Value, Refusal> {
+    async fn create(&self, request: &str, trace: bool) -> Result<Value, ApiError> {
         let path = format!("/api/v1/namespaces/{}/pods?dryRun=All", self.namespace);
         self.api.create(&path, &pod(request, trace, &self.found.keys)).await
     }
 }
 
 /// Whether the answer is a decision of this program's webhook (its name stands in front of every denial).
-fn is_decision(refusal: &Refusal) -> bool {
+fn is_decision(refusal: &ApiError) -> bool {
     refusal.code == 403
         && [" webhook \"inject.sidecar.io\" denied", " webhook \"policy.sidecar.io\" denied"]
             .iter()
@@ -192,7 +197,7 @@ mod tests {
 
     #[test]
     fn only_our_own_denials_prove_that_the_webhook_answers() {
-        let refusal = |code, message: &str| Refusal { code, message: message.to_owned() };
+        let refusal = |code, message: &str| ApiError { code, message: message.to_owned() };
         assert!(is_decision(&refusal(403, "admission webhook \"inject.sidecar.io\" denied the request: x")));
         assert!(!is_decision(&refusal(403, "pods is forbidden: exceeded quota")));
         assert!(!is_decision(&refusal(500, "failed calling webhook \"inject.sidecar.io\": x")));

@@ -6,50 +6,50 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::certs::x509;
-use crate::commands::doctor::Check;
 use crate::commands::doctor::api::Api;
+use crate::commands::doctor::check::DoctorCheck;
 use crate::commands::doctor::installation::bundles;
 use crate::commands::doctor::replica::Replica;
 
 /// Compares the Secret that the replica's certificate comes from with what webhook configurations trust.
 /// The API server calls it by the name `host`.
-pub(super) async fn check(api: &Api, replica: &Replica, configurations: &[&Value], host: &str) -> Option<Check> {
+pub(super) async fn check(api: &Api, replica: &Replica, configurations: &[&Value], host: &str) -> Option<DoctorCheck> {
     let (namespace, name) = (&replica.namespace, replica.secret()?);
     let secret = match api.get(&format!("/api/v1/namespaces/{namespace}/secrets/{name}")).await {
         Ok(secret) => secret,
         Err(refusal) if refusal.code == 404 => {
-            let check = Check::failed(
+            let check = DoctorCheck::failed(
                 "served",
                 format!("Secret {namespace}/{name} is missing: new replicas have no certificate"),
             );
             return Some(check.remedy("helm upgrade brings it back; in cert-manager mode, the Certificate does"));
         }
-        Err(refusal) => return Some(Check::refused("served", &refusal)),
+        Err(refusal) => return Some(DoctorCheck::unknown("served", &refusal)),
     };
     let chain = STANDARD.decode(secret["data"]["tls.crt"].as_str().unwrap_or_default()).unwrap_or_default();
     let now = OffsetDateTime::now_utc();
     Some(judge(&chain, &bundles(configurations), host, now, &format!("{namespace}/{name}")))
 }
 
-fn judge(chain: &[u8], bundles: &[Vec<u8>], host: &str, now: OffsetDateTime, name: &str) -> Check {
+fn judge(chain: &[u8], bundles: &[Vec<u8>], host: &str, now: OffsetDateTime, name: &str) -> DoctorCheck {
     if chain.is_empty() {
-        return Check::failed("served", format!("Secret {name} holds no certificate"))
+        return DoctorCheck::failed("served", format!("Secret {name} holds no certificate"))
             .remedy("self-managed: the webhook's log says why it makes none; else look at who fills it");
     }
     if !x509::is_for(chain, host).unwrap_or(false) {
-        return Check::failed(
+        return DoctorCheck::failed(
             "served",
             format!("the certificate in Secret {name} is not for {host}, which the API server calls"),
         )
         .remedy("it needs that name as a DNS subject alternative name");
     }
     if !x509::validities(chain).is_ok_and(|valid| valid[0].contains(&now)) {
-        return Check::failed("served", format!("the certificate in Secret {name} is not valid now"))
+        return DoctorCheck::failed("served", format!("the certificate in Secret {name} is not valid now"))
             .remedy("renew it, and look at the clocks");
     }
     let untrusted = |bundle: &&Vec<u8>| !x509::is_trusted(chain, bundle).unwrap_or(false);
     if bundles.iter().any(|bundle| untrusted(&bundle)) {
-        return Check::failed(
+        return DoctorCheck::failed(
             "served",
             format!("the certificate in Secret {name} is not signed by an authority in caBundle"),
         )
@@ -57,7 +57,7 @@ fn judge(chain: &[u8], bundles: &[Vec<u8>], host: &str, now: OffsetDateTime, nam
             "write its authority into caBundle (tls.caBundle), or let the webhook or cert-manager do it (tls.mode)",
         );
     }
-    Check::ok("served", format!("the certificate in Secret {name} is trusted"))
+    DoctorCheck::ok("served", format!("the certificate in Secret {name} is trusted"))
 }
 
 #[cfg(test)]
@@ -66,7 +66,7 @@ mod tests {
 
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-    use super::super::Health;
+    use super::super::check::Health;
     use super::*;
 
     #[test]

@@ -10,8 +10,9 @@ use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
 use crate::certs::x509;
-use crate::commands::doctor::Check;
 use crate::commands::doctor::api::Api;
+use crate::commands::doctor::check::DoctorCheck;
+use crate::inject::settings::keys::Keys;
 
 const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
 const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
@@ -20,31 +21,42 @@ const DOMAIN: &str = ".sidecar.io";
 /// What is left of an authority's life when it has to be looked after; self-managed ones are renewed long before.
 const SOON: Duration = Duration::days(7);
 
+/// The facts about an installation that its canary needs.
+pub(super) struct Installation {
+    /// Names of the templates that load.
+    pub(super) templates: Vec<String>,
+    /// The keys of its annotations and labels.
+    pub(super) keys: Keys,
+    /// True if the webhook runs with `--observe`.
+    pub(super) observes: bool,
+}
+
 /// Whether Kubernetes is new enough: matchConditions are stable since 1.30, native sidecars on since 1.29.
-pub(super) fn version(text: &str) -> Check {
+pub(super) fn version(text: &str) -> DoctorCheck {
     let mut parts = text.trim_start_matches('v').split(['.', '+', '-']).map(|part| part.parse::<u32>().ok());
     match (parts.next().flatten(), parts.next().flatten()) {
         (Some(major), Some(minor)) if (major, minor) < (1, 30) => {
-            Check::failed("cluster", format!("Kubernetes {text} is too old")).remedy("1.30 or later is needed")
+            DoctorCheck::failed("cluster", format!("Kubernetes {text} is too old")).remedy("1.30 or later is needed")
         }
-        _ => Check::ok("cluster", format!("Kubernetes {text}")),
+        _ => DoctorCheck::ok("cluster", format!("Kubernetes {text}")),
     }
 }
 
 /// The webhook configurations of this program: the one of that name, or all.
-pub(super) async fn find(api: &Api, name: Option<&str>) -> Result<Vec<Value>, Check> {
+pub(super) async fn find(api: &Api, name: Option<&str>) -> Result<Vec<Value>, DoctorCheck> {
     let missing = |text: String| {
-        Check::failed("webhook", text).remedy("install the chart (helm install), or name it: --webhook-configuration")
+        DoctorCheck::failed("webhook", text)
+            .remedy("install the chart (helm install), or name it: --webhook-configuration")
     };
     if let Some(name) = name {
         return match api.get(&format!("{CONFIGURATIONS}/{name}")).await {
             Ok(found) if webhooks_of(&found).any(is_ours) => Ok(vec![found]),
             Ok(_) => Err(missing(format!("{name} has no webhook whose name ends with {DOMAIN}"))),
             Err(refusal) if refusal.code == 404 => Err(missing(format!("there is no webhook configuration {name}"))),
-            Err(refusal) => Err(Check::refused("webhook", &refusal)),
+            Err(refusal) => Err(DoctorCheck::unknown("webhook", &refusal)),
         };
     }
-    let list = api.get(CONFIGURATIONS).await.map_err(|refusal| Check::refused("webhook", &refusal))?;
+    let list = api.get(CONFIGURATIONS).await.map_err(|refusal| DoctorCheck::unknown("webhook", &refusal))?;
     let ours: Vec<Value> = items(&list).filter(|item| webhooks_of(item).any(is_ours)).cloned().collect();
     if ours.is_empty() { Err(missing("nothing is installed".to_owned())) } else { Ok(ours) }
 }
@@ -66,7 +78,7 @@ fn name_of(object: &Value) -> &str {
 }
 
 /// Each webhook of a configuration, and whom the API server trusts to be it.
-pub(super) fn webhooks(configuration: &Value) -> Vec<Check> {
+pub(super) fn webhooks(configuration: &Value) -> Vec<DoctorCheck> {
     let now = OffsetDateTime::now_utc();
     let ours = webhooks_of(configuration).filter(|webhook| is_ours(webhook));
     ours.flat_map(|webhook| {
@@ -77,19 +89,19 @@ pub(super) fn webhooks(configuration: &Value) -> Vec<Check> {
             webhook["failurePolicy"].as_str().unwrap_or("Fail"),
             webhook["timeoutSeconds"].as_i64().unwrap_or(10),
         );
-        [Check::ok("webhook", told), trust(webhook, now)]
+        [DoctorCheck::ok("webhook", told), trust(webhook, now)]
     })
     .collect()
 }
 
-fn trust(webhook: &Value, now: OffsetDateTime) -> Check {
+fn trust(webhook: &Value, now: OffsetDateTime) -> DoctorCheck {
     let text = webhook["clientConfig"]["caBundle"].as_str().unwrap_or_default();
     if text.is_empty() {
-        return Check::failed("trust", "caBundle is empty: the API server trusts no certificate of the webhook")
+        return DoctorCheck::failed("trust", "caBundle is empty: the API server trusts no certificate of the webhook")
             .remedy("self-managed: look at the webhook's log and rights; cert-manager: is its CA injector running?");
     }
     let broken = |why: String| {
-        Check::failed("trust", format!("caBundle is broken: {why}")).remedy(
+        DoctorCheck::failed("trust", format!("caBundle is broken: {why}")).remedy(
             "self-managed: it is repaired within seconds while the webhook runs; else write the authority there",
         )
     };
@@ -104,18 +116,17 @@ fn trust(webhook: &Value, now: OffsetDateTime) -> Check {
 }
 
 /// Says of authorities whether one of them is valid for long enough.
-fn validity(authorities: &[Range<OffsetDateTime>], now: OffsetDateTime) -> Check {
+fn validity(authorities: &[Range<OffsetDateTime>], now: OffsetDateTime) -> DoctorCheck {
     let last = authorities.iter().filter(|valid| valid.contains(&now)).map(|valid| valid.end).max();
     match last {
-        None => {
-            Check::failed("trust", "no authority in caBundle is valid now").remedy("renew it, and look at the clocks")
-        }
+        None => DoctorCheck::failed("trust", "no authority in caBundle is valid now")
+            .remedy("renew it, and look at the clocks"),
         Some(end) => {
             let text = format!("authorities in caBundle: {}, valid until {}", authorities.len(), end.date());
             if end - now < SOON {
-                Check::warning("trust", text).remedy("renew it soon")
+                DoctorCheck::warning("trust", text).remedy("renew it soon")
             } else {
-                Check::ok("trust", text)
+                DoctorCheck::ok("trust", text)
             }
         }
     }
@@ -131,7 +142,7 @@ pub(super) fn services(configuration: &Value) -> BTreeSet<(String, String)> {
 }
 
 /// Whether somebody answers behind the Service.
-pub(super) async fn endpoints(api: &Api, namespace: &str, service: &str, configuration: &Value) -> Check {
+pub(super) async fn endpoints(api: &Api, namespace: &str, service: &str, configuration: &Value) -> DoctorCheck {
     let path = format!(
         "/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices?labelSelector=kubernetes.io/service-name={service}"
     );
@@ -140,15 +151,15 @@ pub(super) async fn endpoints(api: &Api, namespace: &str, service: &str, configu
             let (ready, all) = count(&slices);
             let text = format!("{namespace}/{service}: {ready} of {all} endpoints ready");
             match ready {
-                0 => Check::failed("service", text).remedy(format!(
+                0 => DoctorCheck::failed("service", text).remedy(format!(
                     "kubectl -n {namespace} get pods,events; their /readyz says what they wait for. If nothing is installed there any more: kubectl delete mutatingwebhookconfiguration {}",
                     name_of(configuration)
                 )),
-                1 => Check::warning("service", text).remedy("with one replica, pods are missed while it is replaced"),
-                _ => Check::ok("service", text),
+                1 => DoctorCheck::warning("service", text).remedy("with one replica, pods are missed while it is replaced"),
+                _ => DoctorCheck::ok("service", text),
             }
         }
-        Err(refusal) => Check::refused("service", &refusal),
+        Err(refusal) => DoctorCheck::unknown("service", &refusal),
     }
 }
 
@@ -166,11 +177,11 @@ fn count(slices: &Value) -> (usize, usize) {
 }
 
 /// The validating configuration that belongs to a mutating one, if there is one.
-pub(super) async fn validating(api: &Api, configuration: &Value) -> Result<Option<Value>, Check> {
+pub(super) async fn validating(api: &Api, configuration: &Value) -> Result<Option<Value>, DoctorCheck> {
     match api.get(&format!("{VALIDATING}/{}", name_of(configuration))).await {
         Ok(found) => Ok(Some(found).filter(|found| webhooks_of(found).any(is_ours))),
         Err(refusal) if refusal.code == 404 => Ok(None),
-        Err(refusal) => Err(Check::refused("webhook", &refusal)),
+        Err(refusal) => Err(DoctorCheck::unknown("webhook", &refusal)),
     }
 }
 
@@ -182,13 +193,13 @@ pub(super) fn bundles(configurations: &[&Value]) -> Vec<Vec<u8>> {
 }
 
 /// Two configurations that lead to one Service have every pod looked at twice.
-pub(super) fn twice(configurations: &[Value]) -> Option<Check> {
+pub(super) fn twice(configurations: &[Value]) -> Option<DoctorCheck> {
     let mut seen = BTreeMap::new();
     for configuration in configurations {
         for service in services(configuration) {
             if let Some(other) = seen.insert(service, name_of(configuration)) {
                 let text = format!("{other} and {} lead to the same Service", name_of(configuration));
-                return Some(Check::warning("webhook", text).remedy("delete the one that no release owns"));
+                return Some(DoctorCheck::warning("webhook", text).remedy("delete the one that no release owns"));
             }
         }
     }
@@ -196,10 +207,10 @@ pub(super) fn twice(configurations: &[Value]) -> Option<Check> {
 }
 
 /// Who else changes pods, and when: webhooks run in the order of their configurations' names.
-pub(super) async fn others(api: &Api, ours: &[Value]) -> Check {
+pub(super) async fn others(api: &Api, ours: &[Value]) -> DoctorCheck {
     let list = match api.get(CONFIGURATIONS).await {
         Ok(list) => list,
-        Err(refusal) => return Check::refused("others", &refusal),
+        Err(refusal) => return DoctorCheck::unknown("others", &refusal),
     };
     let first = ours.iter().map(name_of).min().unwrap_or_default();
     let changes_pods = |webhook: &Value| {
@@ -214,9 +225,9 @@ pub(super) async fn others(api: &Api, ours: &[Value]) -> Check {
         .map(|item| format!("{} ({})", name_of(item), if name_of(item) < first { "before" } else { "after" }))
         .collect();
     if told.is_empty() {
-        return Check::ok("others", "no other webhook changes pods");
+        return DoctorCheck::ok("others", "no other webhook changes pods");
     }
-    Check::ok("others", format!("also change pods: {}", told.join(", ")))
+    DoctorCheck::ok("others", format!("also change pods: {}", told.join(", ")))
 }
 
 #[cfg(test)]
@@ -225,7 +236,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::super::Health;
+    use super::super::check::Health;
     use super::*;
 
     #[test]

@@ -4,22 +4,24 @@
 mod api;
 mod canary;
 mod certificate;
+mod check;
 mod installation;
 mod replica;
 mod rights;
 mod templates;
 
-use std::fmt;
 use std::io::Write as _;
 
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::Value;
 
-use crate::commands::Failure;
 use crate::commands::common::settings::KeysArgs;
 use crate::commands::doctor::api::Api;
+use crate::commands::doctor::check::{DoctorCheck, Health};
+use crate::commands::doctor::installation::Installation;
 use crate::commands::doctor::replica::Replica;
+use crate::commands::failure::Failure;
 use crate::inject::settings::keys::Keys;
 
 /// Arguments of `doctor`.
@@ -41,67 +43,6 @@ pub(super) struct DoctorArgs {
     keys: KeysArgs,
 }
 
-/// How something was found to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
-    Ok,
-    Warning,
-    Failed,
-    /// It could not be looked at.
-    Unknown,
-}
-
-/// One thing that was looked at.
-#[derive(Debug)]
-struct Check {
-    what: &'static str,
-    health: Health,
-    /// What was found, one line.
-    text: String,
-    /// What to do about it; empty if nothing is to be done.
-    remedy: String,
-}
-
-impl Check {
-    fn new(what: &'static str, health: Health, text: impl Into<String>) -> Self {
-        Self { what, health, text: text.into(), remedy: String::new() }
-    }
-
-    fn ok(what: &'static str, text: impl Into<String>) -> Self {
-        Self::new(what, Health::Ok, text)
-    }
-
-    fn failed(what: &'static str, text: impl Into<String>) -> Self {
-        Self::new(what, Health::Failed, text)
-    }
-
-    fn warning(what: &'static str, text: impl Into<String>) -> Self {
-        Self::new(what, Health::Warning, text)
-    }
-
-    /// A check that the API server did not let us make.
-    fn refused(what: &'static str, refusal: &api::Refusal) -> Self {
-        Self::new(what, Health::Unknown, refusal.to_string())
-    }
-
-    fn remedy(self, remedy: impl Into<String>) -> Self {
-        Self { remedy: remedy.into(), ..self }
-    }
-}
-
-impl fmt::Display for Check {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let health = match self.health {
-            Health::Ok => "ok",
-            Health::Warning => "warning",
-            Health::Failed => "FAILED",
-            Health::Unknown => "unknown",
-        };
-        write!(f, "{health:<8} {:<10} {}", self.what, self.text.replace('\n', "\n                    "))?;
-        if self.remedy.is_empty() { Ok(()) } else { write!(f, "\n                    -> {}", self.remedy) }
-    }
-}
-
 /// Runs the command: exit code 1 when something has failed. What could not be looked at is told, and is no failure but for the
 /// canary, which somebody has asked for: exit code 3.
 pub(super) fn run(args: &DoctorArgs) -> Result<(), Failure> {
@@ -119,7 +60,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<(), Failure> {
     }
 }
 
-async fn look(args: &DoctorArgs) -> anyhow::Result<Vec<Check>> {
+async fn look(args: &DoctorArgs) -> anyhow::Result<Vec<DoctorCheck>> {
     let api = Api::connect().await?;
     let version = api.get("/version").await;
     let version = version.map_err(|refusal| anyhow::anyhow!("failed to reach the cluster: {refusal}"))?;
@@ -144,7 +85,7 @@ async fn look(args: &DoctorArgs) -> anyhow::Result<Vec<Check>> {
     checks.push(installation::others(&api, &configurations).await);
     if args.canary {
         if founds.is_empty() {
-            founds.push(Found { templates: Vec::new(), keys: args.keys.keys.clone(), observes: false });
+            founds.push(Installation { templates: Vec::new(), keys: args.keys.keys.clone(), observes: false });
         }
         let namespace = args.namespace.clone().unwrap_or_else(|| api.default_namespace().to_owned());
         for found in &founds {
@@ -155,18 +96,9 @@ async fn look(args: &DoctorArgs) -> anyhow::Result<Vec<Check>> {
     Ok(checks)
 }
 
-/// What is known of one installation when its canary is sent.
-struct Found {
-    /// Names of templates that load.
-    templates: Vec<String>,
-    keys: Keys,
-    /// Whether the webhook changes nothing on purpose.
-    observes: bool,
-}
-
 /// Everything behind one webhook configuration, whose keys begin with what its replicas say, else with `keys`.
-async fn installed(api: &Api, configuration: &Value, keys: &Keys, checks: &mut Vec<Check>) -> Found {
-    let mut found = Found { templates: Vec::new(), keys: keys.clone(), observes: false };
+async fn installed(api: &Api, configuration: &Value, keys: &Keys, checks: &mut Vec<DoctorCheck>) -> Installation {
+    let mut found = Installation { templates: Vec::new(), keys: keys.clone(), observes: false };
     let validating = installation::validating(api, configuration).await.unwrap_or_else(|check| {
         checks.push(check);
         None
@@ -184,7 +116,7 @@ async fn installed(api: &Api, configuration: &Value, keys: &Keys, checks: &mut V
                 if replica.has_flag("observe") {
                     found.observes = true;
                     checks.push(
-                        Check::warning(
+                        DoctorCheck::warning(
                             "observe",
                             "the webhook only observes: it decides and counts, and changes nothing",
                         )
@@ -194,7 +126,7 @@ async fn installed(api: &Api, configuration: &Value, keys: &Keys, checks: &mut V
             }
             // That there is none is told of the Service.
             Ok(None) => {}
-            Err(refusal) => checks.push(Check::refused("replica", &refusal)),
+            Err(refusal) => checks.push(DoctorCheck::unknown("replica", &refusal)),
         }
         let (names, check) = templates::check(api, &namespace, &found.keys).await;
         found.templates.extend(names);
@@ -204,12 +136,12 @@ async fn installed(api: &Api, configuration: &Value, keys: &Keys, checks: &mut V
 }
 
 /// Whether the replica runs this version, if its labels say which it runs.
-fn version_of(replica: &Replica) -> Option<Check> {
+fn version_of(replica: &Replica) -> Option<DoctorCheck> {
     let (running, own) = (replica.version()?, env!("CARGO_PKG_VERSION"));
     Some(if running == own {
-        Check::ok("version", format!("the webhook and this program are {own}"))
+        DoctorCheck::ok("version", format!("the webhook and this program are {own}"))
     } else {
-        Check::warning("version", format!("the webhook is {running}, this program {own}"))
+        DoctorCheck::warning("version", format!("the webhook is {running}, this program {own}"))
             .remedy("what they decide may differ; use the same version")
     })
 }

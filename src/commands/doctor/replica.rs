@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::commands::doctor::api::{Api, Refusal};
+use crate::commands::doctor::api::{Api, ApiError};
 use crate::inject::settings::keys::Keys;
 
 /// The pod of a replica.
@@ -13,7 +13,7 @@ pub(super) struct Replica {
 
 impl Replica {
     /// One of the pods that the Service selects and that is to stay.
-    pub(super) async fn find(api: &Api, namespace: &str, service: &str) -> Result<Option<Self>, Refusal> {
+    pub(super) async fn find(api: &Api, namespace: &str, service: &str) -> Result<Option<Self>, ApiError> {
         let found = api.get(&format!("/api/v1/namespaces/{namespace}/services/{service}")).await?;
         let labels = found["spec"]["selector"].as_object().into_iter().flatten();
         let labels: Vec<String> =

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::commands::doctor::Check;
-use crate::commands::doctor::api::{Api, Refusal};
+use crate::commands::doctor::api::{Api, ApiError};
+use crate::commands::doctor::check::DoctorCheck;
 use crate::commands::doctor::replica::Replica;
 
 /// One thing that the webhook needs to be allowed.
@@ -16,14 +16,14 @@ struct Right {
 }
 
 /// Asks about each right.
-pub(super) async fn check(api: &Api, replica: &Replica) -> Check {
+pub(super) async fn check(api: &Api, replica: &Replica) -> DoctorCheck {
     let missing = match missing(api, replica).await {
         Ok(missing) => missing,
-        Err(refusal) => return Check::refused("rights", &refusal),
+        Err(refusal) => return DoctorCheck::unknown("rights", &refusal),
     };
     let account = replica.account();
     if missing.is_empty() {
-        return Check::ok("rights", format!("account {account} may do what its flags need"));
+        return DoctorCheck::ok("rights", format!("account {account} may do what its flags need"));
     }
     let told: Vec<String> = missing
         .iter()
@@ -31,7 +31,7 @@ pub(super) async fn check(api: &Api, replica: &Replica) -> Check {
             format!("{} {}{}{}", right.verb, right.resource, if right.name.is_empty() { "" } else { " " }, right.name)
         })
         .collect();
-    Check::failed("rights", format!("account {account} may not: {}", told.join(", ")))
+    DoctorCheck::failed("rights", format!("account {account} may not: {}", told.join(", ")))
         .remedy("rbac.create: true in the chart's values, or grant it")
 }
 
@@ -73,7 +73,7 @@ fn needed(replica: &Replica) -> Vec<Right> {
 }
 
 /// The rights that the account lacks.
-async fn missing(api: &Api, replica: &Replica) -> Result<Vec<Right>, Refusal> {
+async fn missing(api: &Api, replica: &Replica) -> Result<Vec<Right>, ApiError> {
     let (namespace, account) = (&replica.namespace, replica.account());
     let groups =
         json!(["system:serviceaccounts", format!("system:serviceaccounts:{namespace}"), "system:authenticated"]);

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::commands::doctor::Check;
 use crate::commands::doctor::api::Api;
+use crate::commands::doctor::check::DoctorCheck;
 use crate::commands::doctor::installation::items;
 use crate::inject::catalog::sources::Holder;
 use crate::inject::settings::keys::Keys;
@@ -11,15 +11,15 @@ use crate::inject::template::Template;
 use crate::manifest::template_files::of_config_map;
 
 /// Names of the templates that load, and what is to be said of them all.
-pub(super) async fn check(api: &Api, namespace: &str, keys: &Keys) -> (Vec<String>, Check) {
+pub(super) async fn check(api: &Api, namespace: &str, keys: &Keys) -> (Vec<String>, DoctorCheck) {
     let path = format!("/api/v1/namespaces/{namespace}/configmaps?labelSelector={}%3Dtrue", keys.template);
     match api.get(&path).await {
         Ok(list) => judge(&list, namespace, keys),
-        Err(refusal) => (Vec::new(), Check::refused("templates", &refusal)),
+        Err(refusal) => (Vec::new(), DoctorCheck::unknown("templates", &refusal)),
     }
 }
 
-fn judge(list: &Value, namespace: &str, keys: &Keys) -> (Vec<String>, Check) {
+fn judge(list: &Value, namespace: &str, keys: &Keys) -> (Vec<String>, DoctorCheck) {
     let (mut names, mut broken) = (Vec::new(), String::new());
     for object in items(list) {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
@@ -35,12 +35,11 @@ fn judge(list: &Value, namespace: &str, keys: &Keys) -> (Vec<String>, Check) {
     }
     names.sort();
     let check = match (names.as_slice(), broken.trim_end()) {
-        ([], "") => Check::warning("templates", format!("there are none in {namespace}"))
+        ([], "") => DoctorCheck::warning("templates", format!("there are none in {namespace}"))
             .remedy(format!("templates: in the chart's values, or ConfigMaps labelled {}=true", keys.template)),
-        (names, "") => Check::ok("templates", format!("{} in {namespace}: {}", names.len(), names.join(", "))),
-        (_, broken) => {
-            Check::failed("templates", broken).remedy("mend it in the ConfigMap; sidecar-injector lint tells more")
-        }
+        (names, "") => DoctorCheck::ok("templates", format!("{} in {namespace}: {}", names.len(), names.join(", "))),
+        (_, broken) => DoctorCheck::failed("templates", broken)
+            .remedy("mend it in the ConfigMap; sidecar-injector lint tells more"),
     };
     (names, check)
 }
@@ -49,7 +48,7 @@ fn judge(list: &Value, namespace: &str, keys: &Keys) -> (Vec<String>, Check) {
 mod tests {
     use serde_json::json;
 
-    use super::super::Health;
+    use super::super::check::Health;
     use super::*;
 
     #[test]

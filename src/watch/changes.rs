@@ -1,0 +1,103 @@
+//! Streams of changes: from watches of the cluster, from files, and whether the cluster answers.
+//!
+//! A stream does not end: a failed watch starts again. This module does not know what a change means for the catalog.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace as NamespaceObject};
+use kube::api::ListParams;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::inject::catalog::sources::Holder;
+use crate::inject::diagnostic::Diagnostic;
+use crate::manifest::{template_files, value_files};
+
+/// How often files are compared. Kubelet swaps symbolic links, which file events need not show.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the cluster is asked whether it is there: a watch whose other end has gone away says nothing for minutes,
+/// and one that goes on where it was interrupted says nothing either.
+const PROBE: Duration = Duration::from_secs(5);
+/// How long it may take to say so.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A file of shared values, and what it holds.
+pub(super) type ValueFile = (Holder, Result<BTreeMap<String, String>, Diagnostic>);
+
+/// Something that changed.
+pub(super) enum Change {
+    Files(Vec<template_files::File>, Vec<ValueFile>),
+    Templates(Event<ConfigMap>),
+    Values(Event<ConfigMap>),
+    Local(Event<ConfigMap>),
+    Namespaces(Event<NamespaceObject>),
+    Failed(watcher::Error),
+    /// Whether the cluster answers.
+    Reachable(bool),
+}
+
+/// The events of a watch, which is begun anew when it ends.
+pub(super) fn events<K>(api: Api<K>, label: Option<&str>, change: fn(Event<K>) -> Change) -> BoxStream<'static, Change>
+where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    let config = watcher::Config::default();
+    let config = label.map_or(config.clone(), |label| config.labels(&format!("{label}=true")));
+    let events = watcher::watcher(api, config).then(move |event| async move {
+        match event {
+            Ok(event) => change(event),
+            Err(error) => {
+                tokio::time::sleep(INTERVAL).await;
+                Change::Failed(error)
+            }
+        }
+    });
+    events.boxed()
+}
+
+/// Whether the cluster answers, again and again.
+pub(super) fn reachable(client: Client, namespace: String) -> BoxStream<'static, Change> {
+    let next = |(client, namespace): (Client, String)| async move {
+        tokio::time::sleep(PROBE).await;
+        let one = ListParams::default().limit(1);
+        let answers = timeout(PATIENCE, async {
+            if namespace.is_empty() {
+                Api::<NamespaceObject>::all(client.clone()).list_metadata(&one).await.is_ok()
+            } else {
+                Api::<ConfigMap>::namespaced(client.clone(), &namespace).list_metadata(&one).await.is_ok()
+            }
+        });
+        let answers = answers.await.unwrap_or(false);
+        Some((Change::Reachable(answers), (client, namespace)))
+    };
+    stream::unfold((client, namespace), next).boxed()
+}
+
+/// What the files hold, whenever it is something else than before.
+pub(super) fn files(paths: Vec<PathBuf>, value_files: Vec<PathBuf>) -> BoxStream<'static, Change> {
+    let state = (paths, value_files, None);
+    let next = |(paths, value_files, before): (Vec<PathBuf>, Vec<PathBuf>, Option<_>)| async move {
+        loop {
+            let (paths_now, values_now) = (paths.clone(), value_files.clone());
+            let read = move || {
+                let holder = |path: &PathBuf| Holder { created: String::new(), name: path.display().to_string() };
+                let values: Vec<_> = values_now.iter().map(|path| (holder(path), value_files::read(path))).collect();
+                (template_files::read_files(&paths_now), values)
+            };
+            let now = tokio::task::spawn_blocking(read).await.unwrap_or_default();
+            if before.as_ref() != Some(&now) {
+                let change = Change::Files(now.0.clone(), now.1.clone());
+                return Some((change, (paths, value_files, Some(now))));
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+    };
+    stream::unfold(state, next).boxed()
+}
