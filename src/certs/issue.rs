@@ -1,5 +1,7 @@
-//! Issues certificates, and decides what to do next about those in the Secret. Pure but for the randomness of keys: state
-//! and time are given, the step comes out. It must not know Kubernetes.
+//! Issues certificates, and decides the next step of their rotation.
+//!
+//! [`step`] is a pure function apart from the random keys: it takes the state and the time, and returns the step. This module
+//! does not depend on Kubernetes or on a clock. [`rotate`](super::rotate) carries the steps out.
 
 use std::ops::Range;
 
@@ -13,60 +15,60 @@ use crate::certs::error::CertificateError;
 use crate::certs::serving::Certificate;
 use crate::certs::x509;
 
-/// How long a self-signed certificate is valid. It lives no longer than the process.
+/// Validity of a self-signed certificate. It is not stored, so a restart replaces it.
 const VALID: Duration = Duration::days(365);
-/// Clocks of other machines may be behind.
+/// How far `notBefore` is in the past, for machines whose clocks are behind.
 const SKEW: Duration = Duration::hours(1);
 
-/// A certificate with its key, PEM.
+/// A certificate and its private key, PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pair {
     /// The certificate.
     pub certificate: String,
-    /// Its private key.
+    /// The private key.
     pub key: String,
 }
 
-/// What the Secret holds.
+/// The content of the Secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
-    /// The authority that signs.
+    /// The authority that signs new leaves.
     pub authority: Pair,
-    /// The one that will sign next, once everybody trusts it.
+    /// The authority that signs next, as soon as every webhook configuration trusts it.
     pub next: Option<Pair>,
-    /// The certificate of the one that signed before; replicas may still serve under it.
+    /// The certificate of the authority that signed before; replicas may still serve a leaf of it.
     pub previous: Option<String>,
-    /// What is served.
+    /// The certificate that is served.
     pub leaf: Pair,
 }
 
-/// For whom and for how long certificates are made.
+/// The hosts and the validity of certificates.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// DNS names and addresses of the webhook.
+    /// DNS names and IP addresses of the webhook.
     pub hosts: Vec<String>,
-    /// How long a leaf is valid. It is renewed after two thirds of that.
+    /// Validity of a leaf. It is renewed after two thirds of that time.
     pub leaf: Duration,
-    /// How long an authority is valid. It is renewed after two thirds of that.
+    /// Validity of an authority. It is renewed after two thirds of that time.
     pub authority: Duration,
 }
 
-/// What to do next.
+/// The next step of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Write this to the Secret, if it is still what it was.
+    /// Write this state to the Secret, if the Secret has not changed since it was read.
     Write(Box<State>),
-    /// Put this into the webhook configurations.
+    /// Write this bundle (PEM) to `caBundle` of the webhook configurations.
     Publish(String),
-    /// Nothing before then.
+    /// Do nothing until this time.
     Wait(OffsetDateTime),
 }
 
-/// A serving certificate for `hosts` (DNS names and IP addresses) under an authority of its own, ECDSA
-/// P-256, and the authority's certificate as PEM for clients.
+/// Issues a serving certificate (ECDSA P-256) for `hosts` (DNS names and IP addresses), signed by a new authority. Returns it
+/// with the authority's certificate, PEM, for clients to trust.
 ///
 /// # Errors
-/// When a host is no name.
+/// If a host is not a valid DNS name.
 pub fn self_signed(hosts: &[String], now: OffsetDateTime) -> Result<(Certificate, String), CertificateError> {
     let authority = authority(now, VALID)?;
     let leaf = leaf(&authority, hosts, now, VALID)?;
@@ -74,10 +76,14 @@ pub fn self_signed(hosts: &[String], now: OffsetDateTime) -> Result<(Certificate
     Ok((certificate, authority.certificate))
 }
 
-/// What to do about `state`, given what every webhook configuration trusts now.
+/// Returns the next step for `state` at the time `now`. `trusted` has the `caBundle` (PEM) of every webhook in the
+/// configurations. `state` is `None` if the Secret holds none.
+///
+/// An authority is renewed in three steps, so that clients trust it before it signs: add it as `next`, publish the bundle,
+/// sign with it.
 ///
 /// # Errors
-/// When a certificate cannot be made, which is so for hosts that are no names.
+/// If a certificate cannot be issued, for example because a host is not a valid DNS name.
 pub fn step(
     state: Option<&State>,
     trusted: &[String],
@@ -93,7 +99,7 @@ pub fn step(
     }
     let mut new = state.clone();
     if let Some(next) = new.next.take() {
-        // Everybody trusts it.
+        // Every webhook configuration trusts it.
         new.previous = Some(std::mem::replace(&mut new.authority, next).certificate);
         new.leaf = leaf(&new.authority, &policy.hosts, now, policy.leaf)?;
         return Ok(Step::Write(Box::new(new)));
@@ -127,7 +133,7 @@ impl State {
         Ok(Self { authority, next: None, previous: None, leaf })
     }
 
-    /// Every authority that must be trusted.
+    /// Returns the bundle (PEM) of every authority that must be trusted.
     #[must_use]
     pub fn bundle(&self) -> String {
         let next = self.next.as_ref().map(|next| next.certificate.as_str());
@@ -136,7 +142,7 @@ impl State {
         all.join("\n") + "\n"
     }
 
-    /// Whether everybody trusts the authority that signed the leaf.
+    /// Returns true if every bundle (PEM) contains the authority that signed the leaf.
     #[must_use]
     pub fn is_trusted(&self, bundles: &[String]) -> bool {
         let own = x509::sorted(&self.authority.certificate);
@@ -146,8 +152,9 @@ impl State {
         })
     }
 
-    /// Whether it can be gone on from: a leaf of the authority for the hosts wanted, both valid now, with their keys. What
-    /// is half written, foreign, expired or from the future is not mended but made anew.
+    /// Returns true if the rotation can continue from this state: the leaf is signed by the authority and is for the hosts of
+    /// the policy, all certificates are valid now, and their keys belong to them. A state that is incomplete, foreign,
+    /// expired or not yet valid is replaced, not repaired.
     pub(super) fn is_usable(&self, policy: &Policy, now: OffsetDateTime) -> bool {
         let valid = |pem: &str| validity(pem).is_ok_and(|valid| valid.contains(&now));
         let has_key = |pair: &Pair| Certificate::from_pem(pair.certificate.as_bytes(), pair.key.as_bytes()).is_ok();
@@ -159,7 +166,7 @@ impl State {
     }
 }
 
-/// A new authority.
+/// Issues a new authority.
 fn authority(now: OffsetDateTime, valid: Duration) -> Result<Pair, CertificateError> {
     let mut params = named("sidecar-injector authority", Vec::new(), now, valid)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -168,7 +175,7 @@ fn authority(now: OffsetDateTime, valid: Duration) -> Result<Pair, CertificateEr
     Ok(Pair { certificate: issuer.pem(), key: issuer.key().serialize_pem() })
 }
 
-/// A leaf signed by `authority`. It ends with it at the latest.
+/// Issues a leaf signed by `authority`. Its validity ends with that of the authority at the latest.
 fn leaf(authority: &Pair, hosts: &[String], now: OffsetDateTime, valid: Duration) -> Result<Pair, CertificateError> {
     let issuer = Issuer::from_ca_cert_pem(&authority.certificate, KeyPair::from_pem(&authority.key)?)?;
     let mut params = named("sidecar-injector", hosts.to_vec(), now, valid)?;
@@ -199,7 +206,7 @@ fn validity(pem: &str) -> Result<Range<OffsetDateTime>, CertificateError> {
     x509::validity(&x509::first(pem)?)
 }
 
-/// When two thirds of its life are over.
+/// Returns the time at which a certificate (PEM) is due for renewal: after two thirds of its validity.
 fn due(pem: &str) -> Result<OffsetDateTime, CertificateError> {
     let valid = validity(pem)?;
     let begin = valid.start + SKEW;
@@ -226,7 +233,7 @@ mod tests {
         }
     }
 
-    /// The step where everybody trusts what the state says.
+    /// The next step if every configuration trusts the bundle of the state.
     fn next(state: &State, days: i64) -> Step {
         step(Some(state), &[state.bundle()], &policy(), at(days)).expect("a step")
     }
@@ -244,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn from_nothing_to_serving() {
+    fn from_no_state_to_serving() {
         let state = fresh();
         assert_eq!(
             step(Some(&state), &[String::new()], &policy(), at(0)).expect("a step"),
@@ -268,7 +275,11 @@ mod tests {
         let mut state = fresh();
         state.leaf = leaf(&state.authority, &policy().hosts, at(199), Duration::days(30)).expect("issued");
         let announced = written(next(&state, 200));
-        assert_eq!((&announced.authority, &announced.leaf), (&state.authority, &state.leaf), "it only announces");
+        assert_eq!(
+            (&announced.authority, &announced.leaf),
+            (&state.authority, &state.leaf),
+            "the first step only adds it"
+        );
         let unpublished = step(Some(&announced), &[state.bundle()], &policy(), at(200)).expect("a step");
         assert_eq!(unpublished, Step::Publish(announced.bundle()));
         let one_of_two = [announced.bundle(), state.bundle()];
@@ -285,39 +296,39 @@ mod tests {
         );
         let mut later = promoted.clone();
         later.leaf = leaf(&later.authority, &policy().hosts, at(300), Duration::days(30)).expect("issued");
-        assert_eq!(written(next(&later, 300)).previous, None, "forgotten when it has expired");
+        assert_eq!(written(next(&later, 300)).previous, None, "removed when it has expired");
     }
 
     #[test]
-    fn what_cannot_be_gone_on_from_is_made_anew() {
+    fn a_state_that_cannot_be_continued_is_replaced() {
         let (sound, other) = (fresh(), fresh());
         let pair = |pair: &Pair| pair.clone();
         let cases: [(&str, State); 7] = [
             ("a foreign authority", State { authority: pair(&other.authority), ..sound.clone() }),
             ("a foreign leaf", State { leaf: pair(&other.leaf), ..sound.clone() }),
-            ("half a leaf", State { leaf: Pair { key: String::new(), ..pair(&sound.leaf) }, ..sound.clone() }),
             (
-                "a key of another",
-                State { leaf: Pair { key: other.leaf.key.clone(), ..pair(&sound.leaf) }, ..sound.clone() },
+                "a leaf without its key",
+                State { leaf: Pair { key: String::new(), ..pair(&sound.leaf) }, ..sound.clone() },
             ),
+            ("another key", State { leaf: Pair { key: other.leaf.key.clone(), ..pair(&sound.leaf) }, ..sound.clone() }),
             (
-                "no PEM",
+                "invalid PEM",
                 State { authority: Pair { certificate: "x".to_owned(), ..pair(&sound.authority) }, ..sound.clone() },
             ),
             (
-                "half a next one",
+                "an incomplete next authority",
                 State { next: Some(Pair { key: "x".to_owned(), ..pair(&other.authority) }), ..sound.clone() },
             ),
-            ("no PEM as the previous one", State { previous: Some("x".to_owned()), ..sound.clone() }),
+            ("invalid PEM as the previous authority", State { previous: Some("x".to_owned()), ..sound.clone() }),
         ];
         for (what, state) in cases {
             let new = written(next(&state, 0));
             assert!(new.is_usable(&policy(), at(0)) && new != state, "{what}");
         }
-        // Clocks: expired while nobody ran, or made by a clock that was ahead.
+        // Expired while no replica ran, or issued by a clock that was ahead.
         assert!(matches!(next(&sound, 31), Step::Write(_)));
         assert!(matches!(next(&sound, -1), Step::Write(_)));
-        // Other names than are wanted now.
+        // The hosts of the policy have changed.
         let renamed = Policy { hosts: vec!["other.tools.svc".to_owned()], ..policy() };
         let new = written(step(Some(&sound), &[sound.bundle()], &renamed, at(0)).expect("a step"));
         assert!(x509::has_hosts(&new.leaf.certificate, &renamed.hosts));
@@ -333,10 +344,10 @@ mod tests {
     }
 
     #[test]
-    fn bundles_are_compared_by_what_they_hold() {
+    fn bundles_are_compared_by_their_certificates() {
         let state = fresh();
-        let dressed = format!("# ours\n\n{}\n", state.bundle());
-        let same = step(Some(&state), &[dressed], &policy(), at(0)).expect("a step");
+        let commented = format!("# ours\n\n{}\n", state.bundle());
+        let same = step(Some(&state), &[commented], &policy(), at(0)).expect("a step");
         assert!(matches!(same, Step::Wait(_)));
         let garbage = step(Some(&state), &["garbage".to_owned()], &policy(), at(0)).expect("a step");
         assert!(matches!(garbage, Step::Publish(_)));

@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use crate::certs::error::CertificateError;
 use crate::certs::x509;
 
-/// A certificate with its key, ready to serve.
+/// A certificate chain and its private key, ready to serve.
 #[derive(Debug)]
 pub struct Certificate {
     key: Arc<CertifiedKey>,
@@ -70,7 +70,7 @@ impl CurrentCertificate {
         Arc::new(Self(ArcSwap::from_pointee(certificate)))
     }
 
-    /// Serves another certificate from the next handshake on.
+    /// Replaces the certificate. The next handshake uses it.
     pub fn replace(&self, certificate: Certificate) {
         self.0.store(Arc::new(certificate));
     }

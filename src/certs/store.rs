@@ -1,5 +1,6 @@
-//! Where the state of self-managed certificates lives: one Secret, whose resourceVersion is the lock between replicas. It
-//! must not know when certificates are due.
+//! Reads and writes the Secret with the self-managed certificates.
+//!
+//! The `resourceVersion` of the Secret is the lock between replicas. This module does not know when certificates are due.
 
 use std::collections::BTreeMap;
 
@@ -10,22 +11,22 @@ use kube::{Api, Client};
 
 use crate::certs::issue::{Pair, State};
 
-/// The Secret.
+/// The access to the Secret.
 #[derive(Clone)]
 pub(super) struct Store {
     api: Api<Secret>,
     name: String,
 }
 
-/// What was read, to be written back.
+/// The Secret as it was read. Writing needs it, to detect changes in between.
 pub(super) struct StoredSecret {
     secret: Option<Secret>,
-    /// What it holds, if that is a state at all.
+    /// The state in the Secret; `None` if it holds none.
     pub(super) state: Option<State>,
 }
 
 impl StoredSecret {
-    /// Whether there is no Secret at all.
+    /// Returns true if the Secret does not exist.
     pub(super) fn is_missing(&self) -> bool {
         self.secret.is_none()
     }
@@ -36,18 +37,19 @@ impl Store {
         Self { api: Api::namespaced(client, namespace), name: name.to_owned() }
     }
 
-    /// The watch's part of it.
+    /// Returns the client and the name of the Secret, for a watch.
     pub(super) fn api(&self) -> (Api<Secret>, &str) {
         (self.api.clone(), &self.name)
     }
 
+    /// Reads the Secret.
     pub(super) async fn read(&self) -> Result<StoredSecret, kube::Error> {
         let secret = self.api.get_opt(&self.name).await?;
         let state = secret.as_ref().and_then(|secret| state_of(secret.data.as_ref()?));
         Ok(StoredSecret { secret, state })
     }
 
-    /// Writes a state where nobody has written since; whether that was so.
+    /// Writes a state if the Secret has not changed since it was read. Returns false if it has changed.
     pub(super) async fn write(&self, read: StoredSecret, state: &State) -> Result<bool, kube::Error> {
         let data = Some(data_of(state));
         let written = match read.secret {
@@ -63,7 +65,7 @@ impl Store {
         };
         match written {
             Ok(_) => Ok(true),
-            // Another replica was first; what it wrote is as good.
+            // Another replica was first. Its certificates are as good.
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
             Err(error) => Err(error),
         }
@@ -87,7 +89,8 @@ fn data_of(state: &State) -> BTreeMap<String, ByteString> {
     data
 }
 
-/// What is missing is empty, and found out by whoever looks at the certificates.
+/// Returns the state in the data of a Secret; `None` if a certificate is missing. A missing key is an empty text, which
+/// [`State::is_usable`] rejects.
 fn state_of(data: &BTreeMap<String, ByteString>) -> Option<State> {
     let get = |key: &str| Some(String::from_utf8_lossy(&data.get(key)?.0).into_owned());
     let pair =
@@ -105,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_state_is_read_back() {
         let pair = |text: &str| Pair { certificate: format!("{text}.crt"), key: format!("{text}.key") };
         let state = State { authority: pair("a"), next: None, previous: None, leaf: pair("l") };
         assert_eq!(state_of(&data_of(&state)), Some(state.clone()));

@@ -242,14 +242,14 @@ async fn serve(args: ServeArgs, settings: Settings, set_log_level: SetLogLevel) 
     tokio::spawn(axum::serve(admin_listener, pages).into_future());
     match self_managed(&args, client.as_ref()) {
         None => {
-            webhook.metrics.certificate(&certificate.valid());
+            webhook.metrics.set_certificate_validity(&certificate.valid());
             admin.certified.store(true, Ordering::Relaxed);
             tokio::spawn(renew(args.tls_cert.clone().zip(args.tls_key.clone()), certificate, Arc::clone(&webhook)));
         }
         Some(managed) => {
             let (certified, webhook) = (Arc::clone(&admin), Arc::clone(&webhook));
             tokio::spawn(managed.run(certificate, move |certificate| {
-                webhook.metrics.certificate(&certificate.valid);
+                webhook.metrics.set_certificate_validity(&certificate.valid);
                 certified.certified.store(true, Ordering::Relaxed);
             }));
         }
@@ -332,7 +332,7 @@ async fn renew(files: Option<(PathBuf, PathBuf)>, current: Arc<CurrentCertificat
         }
         match Certificate::from_files(&certificate, &key) {
             Ok(new) => {
-                webhook.metrics.certificate(&new.valid);
+                webhook.metrics.set_certificate_validity(&new.valid);
                 current.replace(new);
                 tracing::info!("certificate replaced");
                 before = now;

@@ -77,7 +77,7 @@ fn with_panic_guard(routes: Router<Arc<Server>>, server: Arc<Server>) -> Router 
         // The panic message is not sent, since it can contain a part of a pod. The panic hook logs the place.
         reject(
             &webhook,
-            HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error of the injector; see its log"),
+            HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error; see the log of the injector"),
         )
     };
     routes.layer(CatchPanicLayer::custom(on_panic)).with_state(server)
@@ -98,7 +98,7 @@ async fn validate(State(server): State<Arc<Server>>, request: Request) -> Respon
         match config_map::config_map(body, &webhook.settings, rules) {
             Err(error) => Err(HttpError::new(StatusCode::BAD_REQUEST, error.to_string())),
             Ok((answer, decision)) => {
-                webhook.metrics.validated(&decision);
+                webhook.metrics.count_validation(&decision);
                 Ok(answer)
             }
         }
@@ -119,7 +119,7 @@ async fn wrong_method(State(server): State<Arc<Server>>, request: Request) -> Re
 
 /// Counts an error and turns it into a response.
 fn reject(webhook: &Webhook, error: HttpError) -> Response {
-    webhook.metrics.refused(error.status.as_u16());
+    webhook.metrics.count_http_error(error.status.as_u16());
     error.into_response()
 }
 
@@ -190,9 +190,9 @@ fn answer(webhook: &Webhook, entry: Entry, headers: &HeaderMap, body: &[u8]) -> 
         Ok(answer) => {
             let took = started.elapsed();
             let uid = answer.request.as_ref().map(|request| request.uid.as_str());
-            webhook.metrics.decided(&answer.decision, took, uid);
+            webhook.metrics.count_decision(&answer.decision, took, uid);
             if let Some(events) = webhook.events.as_ref().filter(|_| !webhook.settings.observe) {
-                events.of(&answer, &webhook.metrics);
+                events.report(&answer, &webhook.metrics);
             }
             if let Some(traces) = &webhook.traces {
                 traces.record(headers, clock, &answer);

@@ -32,7 +32,7 @@ pub enum LogFormat {
 fn log_panics() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "panic: a bug of the injector; please report it");
+        tracing::error!(place, "panic: this is a bug in sidecar-injector; please report it");
     }));
 }
 

@@ -66,7 +66,7 @@ pub async fn run(source: TemplateSource, client: Option<Client>, watch_namespace
         changes.push(events(Api::<ConfigMap>::all(client.clone()), Some(&keys.template), Change::Local));
     }
     if let Some(client) = client.filter(|_| !namespace.is_empty() || watch_namespaces) {
-        webhook.metrics.in_sync(false);
+        webhook.metrics.set_in_sync(false);
         changes.push(reachable(client, namespace.clone()));
     }
     let mut publisher = Publisher::new(webhook, namespace, watch_namespaces, waits_for);

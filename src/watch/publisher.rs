@@ -107,7 +107,7 @@ impl Publisher {
             Change::Failed(error) => {
                 tracing::warn!(%error, "watching the cluster failed; trying again");
                 self.failed = Some(Instant::now());
-                self.webhook.metrics.watch_failed();
+                self.webhook.metrics.count_watch_failure();
                 self.freshness(false);
                 false
             }
@@ -130,11 +130,11 @@ impl Publisher {
             (true, 0) => {}
             (true, _) => {
                 self.webhook.stale_since.store(0, Ordering::Relaxed);
-                self.webhook.metrics.in_sync(true);
+                self.webhook.metrics.set_in_sync(true);
                 tracing::info!("the cluster can be watched again");
             }
             (false, before) => {
-                self.webhook.metrics.in_sync(false);
+                self.webhook.metrics.set_in_sync(false);
                 let since = if before == 0 { now().as_secs() } else { before };
                 self.webhook.stale_since.store(since, Ordering::Relaxed);
             }
@@ -278,7 +278,7 @@ impl Publisher {
         let started = Instant::now();
         let mut published = self.sources.catalog();
         published.errors.extend(self.unreadable.iter().cloned());
-        self.webhook.metrics.published(&published.valid, &self.sources.take_failed(), now().as_secs_f64());
+        self.webhook.metrics.record_catalog(&published.valid, &self.sources.take_failed(), now().as_secs_f64());
         let current: BTreeSet<String> = published.errors.iter().map(Diagnostic::one_line).collect();
         for error in current.difference(&self.reported) {
             tracing::error!("template rejected: {error}");
@@ -297,7 +297,7 @@ impl Publisher {
         let catalog = published.catalog.with_namespaces(Arc::new(self.namespaces.clone()));
         let catalog = catalog.with_local(self.local_catalogs.clone(), self.webhook.trust.prefers_namespaces);
         self.webhook.catalog.store(Arc::new(Some(catalog)));
-        self.webhook.metrics.in_sync(self.webhook.stale_since.load(Ordering::Relaxed) == 0);
+        self.webhook.metrics.set_in_sync(self.webhook.stale_since.load(Ordering::Relaxed) == 0);
         self.took = started.elapsed();
     }
 
@@ -307,7 +307,7 @@ impl Publisher {
         let is_in = |holder: &str| error.strip_prefix(holder).is_some_and(|rest| rest.starts_with([' ', ':']));
         if let Some((_, reference)) = self.references.iter().find(|(holder, _)| is_in(holder)) {
             let (regarding, text) = (reference.clone(), error.to_owned());
-            events.tell(Note { regarding, reason: Reason::InvalidTemplate, text }, &self.webhook.metrics);
+            events.send(Note { regarding, reason: Reason::InvalidTemplate, text }, &self.webhook.metrics);
         }
     }
 
