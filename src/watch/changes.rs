@@ -19,31 +19,38 @@ use crate::inject::catalog::sources::Holder;
 use crate::inject::diagnostic::Diagnostic;
 use crate::manifest::{template_files, value_files};
 
-/// How often files are compared. Kubelet swaps symbolic links, which file events need not show.
+/// How often files are compared, and the pause after a failed watch. File system events do not report reliably that the
+/// kubelet has swapped the symbolic links of a volume.
 const INTERVAL: Duration = Duration::from_secs(1);
-
-/// How often the cluster is asked whether it is there: a watch whose other end has gone away says nothing for minutes,
-/// and one that goes on where it was interrupted says nothing either.
+/// How often the cluster is probed. A watch does not report for minutes that its connection is lost, and does not
+/// report that it has resumed.
 const PROBE: Duration = Duration::from_secs(5);
-/// How long it may take to say so.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Maximum duration of a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A file of shared values, and what it holds.
+/// A file of shared values: its identity, and its content or the error of reading it.
 pub(super) type ValueFile = (Holder, Result<BTreeMap<String, String>, Diagnostic>);
 
-/// Something that changed.
+/// One change.
 pub(super) enum Change {
+    /// The content of all template files and value files.
     Files(Vec<template_files::File>, Vec<ValueFile>),
+    /// An event of a central ConfigMap with templates.
     Templates(Event<ConfigMap>),
+    /// An event of a ConfigMap with shared values.
     Values(Event<ConfigMap>),
+    /// An event of a ConfigMap with templates in any namespace.
     Local(Event<ConfigMap>),
+    /// An event of a namespace.
     Namespaces(Event<NamespaceObject>),
+    /// A failed list or watch.
     Failed(watcher::Error),
-    /// Whether the cluster answers.
+    /// The result of a probe: true if the cluster answers.
     Reachable(bool),
 }
 
-/// The events of a watch, which is begun anew when it ends.
+/// Returns the events of a watch, as changes. `label` is the key of a label that must be `true`. A watch that ends is
+/// started again.
 pub(super) fn events<K>(api: Api<K>, label: Option<&str>, change: fn(Event<K>) -> Change) -> BoxStream<'static, Change>
 where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
@@ -62,12 +69,13 @@ where
     events.boxed()
 }
 
-/// Whether the cluster answers, again and again.
+/// Probes the cluster repeatedly, with a request that the permissions of the watches allow. An empty `namespace` means
+/// that namespaces are watched, not ConfigMaps.
 pub(super) fn reachable(client: Client, namespace: String) -> BoxStream<'static, Change> {
     let next = |(client, namespace): (Client, String)| async move {
         tokio::time::sleep(PROBE).await;
         let one = ListParams::default().limit(1);
-        let answers = timeout(PATIENCE, async {
+        let answers = timeout(PROBE_TIMEOUT, async {
             if namespace.is_empty() {
                 Api::<NamespaceObject>::all(client.clone()).list_metadata(&one).await.is_ok()
             } else {
@@ -80,7 +88,7 @@ pub(super) fn reachable(client: Client, namespace: String) -> BoxStream<'static,
     stream::unfold((client, namespace), next).boxed()
 }
 
-/// What the files hold, whenever it is something else than before.
+/// Returns the content of the files each time it changes, beginning with the current content.
 pub(super) fn files(paths: Vec<PathBuf>, value_files: Vec<PathBuf>) -> BoxStream<'static, Change> {
     let state = (paths, value_files, None);
     let next = |(paths, value_files, before): (Vec<PathBuf>, Vec<PathBuf>, Option<_>)| async move {

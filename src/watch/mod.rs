@@ -1,6 +1,7 @@
-//! Keeps the catalog up to date: templates and shared values from files (compared every second) or from labelled
-//! ConfigMaps of one namespace (watched), and namespaces (watched). The only writer of the catalog; each change
-//! publishes a new one whole.
+//! Keeps the catalog current: templates and shared values from files or from labelled ConfigMaps, and namespaces.
+//!
+//! Files are compared every second; the cluster is watched. Each change publishes a complete new catalog, and this
+//! folder is the only writer of the catalog. It does not depend on the server and does not know who reads the catalog.
 
 mod changes;
 mod publisher;
@@ -20,24 +21,28 @@ use crate::state::Webhook;
 use crate::watch::changes::{Change, events, files, reachable};
 use crate::watch::publisher::Publisher;
 
-/// How long a change waits for others that come with it.
+/// How long a change waits for further changes, which are then published together.
 const DEBOUNCE: Duration = Duration::from_millis(20);
 
-/// Where templates and shared values come from.
+/// The origin of templates and shared values.
 #[derive(Debug)]
 pub enum TemplateSource {
     /// Files and folders.
     Files {
-        /// Template documents, or ConfigMap manifests.
+        /// Files and folders with template documents or ConfigMap manifests.
         templates: Vec<PathBuf>,
-        /// Maps of strings.
+        /// Files with shared values.
         values: Vec<PathBuf>,
     },
-    /// Labelled ConfigMaps of this namespace.
+    /// Labelled ConfigMaps in this namespace.
     ConfigMaps(String),
 }
 
-/// Watches everything, for ever, and publishes.
+/// Watches the templates, and namespaces if `watch_namespaces` is true, and publishes catalogs to `webhook`. Runs
+/// forever.
+///
+/// `client` is `None` if no cluster is needed. Without a client, [`TemplateSource::ConfigMaps`] logs an error and
+/// returns.
 pub async fn run(source: TemplateSource, client: Option<Client>, watch_namespaces: bool, webhook: Arc<Webhook>) {
     let mut changes = stream::SelectAll::new();
     let keys = webhook.settings.keys.clone();
@@ -55,7 +60,7 @@ pub async fn run(source: TemplateSource, client: Option<Client>, watch_namespace
             changes.push(events(api(), Some(&keys.values), Change::Values));
             namespace = of;
         }
-        (TemplateSource::ConfigMaps(_), None) => return tracing::error!("no cluster to watch"),
+        (TemplateSource::ConfigMaps(_), None) => return tracing::error!("cannot watch ConfigMaps without a cluster"),
     }
     if let (true, Some(client)) = (watch_namespaces, &client) {
         waits_for.insert("namespaces");
@@ -73,7 +78,8 @@ pub async fn run(source: TemplateSource, client: Option<Client>, watch_namespace
     let mut next = changes.next().await;
     while let Some(change) = next {
         let mut dirty = publisher.apply(change);
-        // What comes together is published together, and publishing takes a quarter of the time at most.
+        // Changes that arrive together are published together. Waiting three times as long as the last publication took
+        // limits publishing to a quarter of the time.
         let until = Instant::now() + DEBOUNCE.max(publisher.took * 3);
         next = loop {
             match timeout_at(until, changes.next()).await {
