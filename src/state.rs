@@ -1,7 +1,7 @@
 //! The state that the server and the watches share: the catalog in use, the settings, and where decisions are reported.
 //!
-//! The watches replace the catalog; every request reads one snapshot of it without a lock. This module does not depend on
-//! HTTP, TLS or Kubernetes clients, and does not know who reads or writes the state.
+//! The watches replace the catalog; every request reads one snapshot of it without a lock. This module does not depend
+//! on HTTP, TLS or Kubernetes clients, and does not know who reads or writes the state.
 
 use std::sync::atomic::AtomicU64;
 

@@ -108,7 +108,7 @@ fn a_renewed_certificate_is_served_without_restart() {
     // One file at a time, as cert-manager's users do: in between the pair does not fit.
     fs::write(&certificate, &new.certificate).unwrap();
     wait::until("the unfit pair to be noticed", || match webhook.log() {
-        log if log.contains("the old one stays") => Ok(()),
+        log if log.contains("the current one stays in use") => Ok(()),
         log => Err(log),
     });
     assert!(TlsClient::connect(webhook.listen(), &old.authority).is_ok(), "the old one stays");

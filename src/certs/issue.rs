@@ -1,7 +1,7 @@
 //! Issues certificates, and decides the next step of their rotation.
 //!
-//! [`step`] is a pure function apart from the random keys: it takes the state and the time, and returns the step. This module
-//! does not depend on Kubernetes or on a clock. [`rotate`](super::rotate) carries the steps out.
+//! [`step`] is a pure function apart from the random keys: it takes the state and the time, and returns the step. This
+//! module does not depend on Kubernetes or on a clock. [`rotate`](super::rotate) carries the steps out.
 
 use std::ops::Range;
 
@@ -64,8 +64,8 @@ pub enum Step {
     Wait(OffsetDateTime),
 }
 
-/// Issues a serving certificate (ECDSA P-256) for `hosts` (DNS names and IP addresses), signed by a new authority. Returns it
-/// with the authority's certificate, PEM, for clients to trust.
+/// Issues a serving certificate (ECDSA P-256) for `hosts` (DNS names and IP addresses), signed by a new authority.
+/// Returns it with the authority's certificate, PEM, for clients to trust.
 ///
 /// # Errors
 /// If a host is not a valid DNS name.
@@ -79,8 +79,8 @@ pub fn self_signed(hosts: &[String], now: OffsetDateTime) -> Result<(Certificate
 /// Returns the next step for `state` at the time `now`. `trusted` has the `caBundle` (PEM) of every webhook in the
 /// configurations. `state` is `None` if the Secret holds none.
 ///
-/// An authority is renewed in three steps, so that clients trust it before it signs: add it as `next`, publish the bundle,
-/// sign with it.
+/// An authority is renewed in three steps, so that clients trust it before it signs: add it as `next`, publish the
+/// bundle, sign with it.
 ///
 /// # Errors
 /// If a certificate cannot be issued, for example because a host is not a valid DNS name.
@@ -152,9 +152,9 @@ impl State {
         })
     }
 
-    /// Returns true if the rotation can continue from this state: the leaf is signed by the authority and is for the hosts of
-    /// the policy, all certificates are valid now, and their keys belong to them. A state that is incomplete, foreign,
-    /// expired or not yet valid is replaced, not repaired.
+    /// Returns true if the rotation can continue from this state: the leaf is signed by the authority and is for the
+    /// hosts of the policy, all certificates are valid now, and their keys belong to them. A state that is incomplete,
+    /// foreign, expired or not yet valid is replaced, not repaired.
     pub(super) fn is_usable(&self, policy: &Policy, now: OffsetDateTime) -> bool {
         let valid = |pem: &str| validity(pem).is_ok_and(|valid| valid.contains(&now));
         let has_key = |pair: &Pair| Certificate::from_pem(pair.certificate.as_bytes(), pair.key.as_bytes()).is_ok();

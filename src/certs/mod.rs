@@ -1,8 +1,8 @@
 //! Serving certificates: reading, issuing, renewing and serving them.
 //!
-//! [`x509`] reads certificates, [`issue`] makes them and decides the next step of a rotation, [`rotate`] carries the steps out
-//! in a cluster, `serving` holds the certificate that handshakes use. This folder does not know about admission reviews,
-//! templates or the HTTP server.
+//! [`x509`] reads certificates, [`issue`] makes them and decides the next step of a rotation, [`rotate`] carries the
+//! steps out in a cluster, `serving` holds the certificate that handshakes use. This folder does not know about
+//! admission reviews, templates or the HTTP server.
 
 mod bundle;
 mod error;

@@ -1,7 +1,7 @@
 //! Rotates self-managed certificates: keeps the Secret, the webhook configurations and the served certificate in step.
 //!
-//! Every replica runs the same loop. There is no leader: the first replica to write the Secret wins, and the others read its
-//! certificates. [`issue`](super::issue) decides the steps; this module carries them out, and does not decide.
+//! Every replica runs the same loop. There is no leader: the first replica to write the Secret wins, and the others
+//! read its certificates. [`issue`](super::issue) decides the steps; this module carries them out, and does not decide.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +32,8 @@ pub struct SelfManaged {
 }
 
 impl SelfManaged {
-    /// Returns the rotation of the certificates in the Secret `namespace`/`name`. `configurations` are the names of the webhook
-    /// configurations that must trust them.
+    /// Returns the rotation of the certificates in the Secret `namespace`/`name`. `configurations` are the names of the
+    /// webhook configurations that must trust them.
     #[must_use]
     pub fn new(client: Client, namespace: &str, name: &str, configurations: &[String], policy: Policy) -> Self {
         let configurations = Configurations::new(&client, configurations);

@@ -1,7 +1,7 @@
 //! The certificate that is served, and the TLS configuration of the webhook port.
 //!
-//! Handshakes read the certificate from one shared cell, so a renewed certificate is used from the next handshake on. This is
-//! the only module that makes rustls configurations. It does not know where certificates come from.
+//! Handshakes read the certificate from one shared cell, so a renewed certificate is used from the next handshake on.
+//! This is the only module that makes rustls configurations. It does not know where certificates come from.
 
 use std::fs;
 use std::ops::Range;
@@ -92,8 +92,8 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// Returns the TLS configuration of the webhook port: TLS 1.2 and 1.3, HTTP/1.1 (the API server uses no other version with
-/// services), no session tickets (the API server does not resume sessions).
+/// Returns the TLS configuration of the webhook port: TLS 1.2 and 1.3, HTTP/1.1 (the API server uses no other version
+/// with services), no session tickets (the API server does not resume sessions).
 ///
 /// # Errors
 /// If the crypto provider supports no protocol version.

@@ -1,6 +1,7 @@
 //! Reads and writes the Secret with the self-managed certificates.
 //!
-//! The `resourceVersion` of the Secret is the lock between replicas. This module does not know when certificates are due.
+//! The `resourceVersion` of the Secret is the lock between replicas. This module does not know when certificates are
+//! due.
 
 use std::collections::BTreeMap;
 

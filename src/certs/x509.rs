@@ -1,7 +1,7 @@
 //! Reads X.509 certificates from PEM text: validity, subject alternative names, signatures.
 //!
-//! This is the only module that parses certificates. It does not depend on TLS, on Kubernetes, or on how certificates are
-//! issued. All input is PEM text; text around the PEM blocks is ignored (RFC 7468, section 2).
+//! This is the only module that parses certificates. It does not depend on TLS, on Kubernetes, or on how certificates
+//! are issued. All input is PEM text; text around the PEM blocks is ignored (RFC 7468, section 2).
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -48,8 +48,8 @@ pub fn is_for(chain: &[u8], host: &str) -> Result<bool, CertificateError> {
     Ok(hosts(leaf)?.contains(host))
 }
 
-/// Returns true if the first certificate of a chain is for exactly these hosts (DNS names and IP addresses). A chain that
-/// does not parse is for no hosts.
+/// Returns true if the first certificate of a chain is for exactly these hosts (DNS names and IP addresses). A chain
+/// that does not parse is for no hosts.
 pub(super) fn has_hosts(chain: &str, expected: &[String]) -> bool {
     let found = first(chain).and_then(|leaf| hosts(&leaf));
     found.is_ok_and(|found| found == expected.iter().cloned().collect())
@@ -73,8 +73,8 @@ pub fn is_trusted(chain: &[u8], bundle: &[u8]) -> Result<bool, CertificateError>
     Ok(false)
 }
 
-/// Returns true if the first certificate in `leaf` is signed by the first one in `authority`. Text that does not parse is not
-/// signed.
+/// Returns true if the first certificate in `leaf` is signed by the first one in `authority`. Text that does not parse
+/// is not signed.
 pub(super) fn is_signed(leaf: &str, authority: &str) -> bool {
     let signed = || -> Result<bool, CertificateError> {
         let (leaf, authority) = (first(leaf)?, first(authority)?);
@@ -91,8 +91,8 @@ pub(super) fn first(pem: &str) -> Result<CertificateDer<'static>, CertificateErr
     CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| CertificateError::Parse(error.to_string()))
 }
 
-/// Returns the certificates of a PEM text in DER, sorted, so that two bundles can be compared. Blocks that are not valid PEM
-/// are left out.
+/// Returns the certificates of a PEM text in DER, sorted, so that two bundles can be compared. Blocks that are not
+/// valid PEM are left out.
 pub(super) fn sorted(pem: &str) -> Vec<Vec<u8>> {
     let all = CertificateDer::pem_slice_iter(pem.as_bytes());
     let mut all: Vec<Vec<u8>> = all.filter_map(|der| der.ok().map(|der| der.to_vec())).collect();

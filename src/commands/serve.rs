@@ -1,4 +1,6 @@
-//! `serve`: puts catalog, certificate and ports together, and takes them down in order.
+//! `serve`: starts the certificate, the catalog and the ports of the webhook, and stops them in order.
+//!
+//! It connects the modules and contains no logic of theirs: decisions, TLS and watches are elsewhere.
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -28,13 +30,13 @@ use crate::telemetry::log::{self, LogFormat, SetLogLevel};
 use crate::telemetry::traces::Traces;
 use crate::watch;
 
-/// How often certificate files are compared.
+/// How often certificate files are checked for changes.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Arguments of `serve`.
 #[derive(Args, Debug)]
 pub(super) struct ServeArgs {
-    /// File or folder of templates (repeatable); no cluster is needed
+    /// File or folder with templates (repeatable); needs no cluster
     #[arg(
         long,
         value_name = "PATH",
@@ -43,16 +45,16 @@ pub(super) struct ServeArgs {
         required_unless_present = "namespace"
     )]
     templates: Vec<PathBuf>,
-    /// Namespace whose ConfigMaps are the templates, those labelled sidecar.io/template=true
+    /// Namespace with the template ConfigMaps (label sidecar.io/template=true)
     #[arg(long, value_name = "NAMESPACE", env = "SIDECAR_INJECTOR_NAMESPACE", conflicts_with = "templates")]
     namespace: Option<String>,
-    /// Address of the webhook, TLS
+    /// Address of the webhook port (TLS)
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8443", env = "SIDECAR_INJECTOR_LISTEN")]
     listen: SocketAddr,
-    /// Address of health, readiness and metrics, plain HTTP
+    /// Address of the admin port with health, readiness and metrics (plain HTTP)
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080", env = "SIDECAR_INJECTOR_ADMIN_LISTEN")]
     admin_listen: SocketAddr,
-    /// Certificate chain, PEM; a changed file is taken over
+    /// File with the certificate chain (PEM); a changed file is reloaded
     #[arg(
         long,
         value_name = "FILE",
@@ -61,10 +63,10 @@ pub(super) struct ServeArgs {
         required_unless_present_any = ["tls_self_signed", "tls_secret"]
     )]
     tls_cert: Option<PathBuf>,
-    /// Private key of the certificate, PEM
+    /// File with the private key of the certificate (PEM)
     #[arg(long, value_name = "FILE", env = "SIDECAR_INJECTOR_TLS_KEY", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Make a certificate for these names and addresses, in memory
+    /// Issue a self-signed certificate for these DNS names and IP addresses, in memory (repeatable)
     #[arg(
         long,
         value_name = "HOST",
@@ -73,7 +75,7 @@ pub(super) struct ServeArgs {
         conflicts_with = "tls_cert"
     )]
     tls_self_signed: Vec<String>,
-    /// Make and renew certificates in this Secret, and have the webhook configurations trust them
+    /// Secret in which to issue and renew certificates; the webhook configurations are updated to trust them
     #[arg(
         long,
         value_name = "NAME",
@@ -82,10 +84,10 @@ pub(super) struct ServeArgs {
         requires = "tls_host"
     )]
     tls_secret: Option<String>,
-    /// Namespace of the Secret; else that of the pod, or of the kubeconfig
+    /// Namespace of the Secret [default: the namespace of the pod or the kubeconfig]
     #[arg(long, value_name = "NAMESPACE", env = "SIDECAR_INJECTOR_TLS_SECRET_NAMESPACE", requires = "tls_secret")]
     tls_secret_namespace: Option<String>,
-    /// Name or address that the API server calls the webhook by, e.g. sidecar-injector.tools.svc (repeatable)
+    /// DNS name or IP address by which the API server calls the webhook, e.g. sidecar-injector.tools.svc (repeatable)
     #[arg(
         long,
         value_name = "HOST",
@@ -94,7 +96,7 @@ pub(super) struct ServeArgs {
         requires = "tls_secret"
     )]
     tls_host: Vec<String>,
-    /// Mutating and validating webhook configurations of this name are told whom to trust (repeatable)
+    /// Name of the mutating and validating webhook configurations to update with the trusted authority (repeatable)
     #[arg(
         long,
         value_name = "NAME",
@@ -103,37 +105,38 @@ pub(super) struct ServeArgs {
         requires = "tls_secret"
     )]
     webhook_configuration: Vec<String>,
-    /// How long a certificate in the Secret is valid; it is renewed at two thirds. Authorities live twelve times as long
+    /// Validity of certificates in the Secret, renewed after two thirds of it; authorities are valid twelve times as
+    /// long
     #[arg(long, value_name = "DURATION", default_value = "720h", value_parser = lifetime, env = "SIDECAR_INJECTOR_TLS_LIFETIME")]
     tls_lifetime: time::Duration,
-    /// Write the authority of the self-signed certificate here, PEM
+    /// File to write the authority of the self-signed certificate to (PEM)
     #[arg(long, value_name = "FILE", env = "SIDECAR_INJECTOR_TLS_WRITE_CA", requires = "tls_self_signed")]
     tls_write_ca: Option<PathBuf>,
     #[command(flatten)]
     settings: SettingsArgs,
-    /// Shared values of templates: a file of KEY: VALUE pairs, or a ConfigMap (repeatable)
+    /// File with shared values of templates: KEY: VALUE pairs, or a ConfigMap (repeatable)
     #[arg(long, value_name = "FILE", env = "SIDECAR_INJECTOR_VALUES", value_delimiter = ',', requires = "templates")]
     values: Vec<PathBuf>,
-    /// Whether namespaces may have templates of their own, and which win where a central one has the name
+    /// Let namespaces have their own templates, and set which template is used if a central one has the same name
     #[arg(long, value_enum, env = "SIDECAR_INJECTOR_NAMESPACE_TEMPLATES", requires = "namespace")]
     namespace_templates: Option<NamespaceTemplates>,
-    /// What central templates may do (Pod Security Standards)
+    /// Pod Security Standards level that central templates must meet
     #[arg(long, value_enum, default_value_t = Level::Privileged, env = "SIDECAR_INJECTOR_TEMPLATE_PROFILE")]
     template_profile: Level,
-    /// What templates of namespaces may do
+    /// Pod Security Standards level that templates of namespaces must meet
     #[arg(long, value_enum, default_value_t = Level::Baseline, env = "SIDECAR_INJECTOR_NAMESPACE_TEMPLATES_PROFILE")]
     namespace_templates_profile: Level,
-    /// Watch namespaces: their defaults, and templates that depend on their labels, need it
+    /// Watch namespaces; required for the defaults of namespaces and for templates that depend on labels of namespaces
     #[arg(long, env = "SIDECAR_INJECTOR_WATCH_NAMESPACES")]
     watch_namespaces: bool,
-    /// Decide, log and count, but neither change nor refuse anything
+    /// Decide, log and count, but do not change or deny pods
     #[arg(long, env = "SIDECAR_INJECTOR_OBSERVE")]
     observe: bool,
-    /// Send Kubernetes Events for pods that are refused, templates that are left out and templates that are broken; needs the
-    /// right to create events
+    /// Send Kubernetes Events for denied pods, templates left out, and templates that do not load; needs permission to
+    /// create events
     #[arg(long, env = "SIDECAR_INJECTOR_EVENTS")]
     events: bool,
-    /// Most requests that wait for their body; others are told to come again in a second, which the API server does
+    /// Maximum number of requests that wait for a body; further requests get a 503 and are retried after a second
     #[arg(
         long,
         value_name = "NUMBER",
@@ -142,7 +145,7 @@ pub(super) struct ServeArgs {
         env = "SIDECAR_INJECTOR_MAX_REQUESTS"
     )]
     max_requests: u32,
-    /// Memory for the bodies of all requests together, in MiB
+    /// Maximum memory for the bodies of all requests together, in MiB
     #[arg(
         long,
         value_name = "MIB",
@@ -151,7 +154,7 @@ pub(super) struct ServeArgs {
         env = "SIDECAR_INJECTOR_BODY_MEMORY"
     )]
     body_memory: u32,
-    /// Seconds that a request may take, unless the API server waits for less
+    /// Maximum duration of a request in seconds; a shorter timeout of the API server takes precedence
     #[arg(
         long,
         value_name = "SECONDS",
@@ -160,33 +163,33 @@ pub(super) struct ServeArgs {
         env = "SIDECAR_INJECTOR_REQUEST_TIMEOUT"
     )]
     request_timeout: u32,
-    /// Seconds to go on serving after SIGTERM, until no more requests are sent here
+    /// Seconds to continue serving after SIGTERM, until clients send no more requests
     #[arg(long, value_name = "SECONDS", default_value_t = 5, env = "SIDECAR_INJECTOR_SHUTDOWN_DELAY")]
     shutdown_delay: u64,
-    /// Write the addresses that are bound to this file, JSON
+    /// File to write the bound addresses to (JSON)
     #[arg(long, value_name = "FILE", env = "SIDECAR_INJECTOR_WRITE_ADDRESSES")]
     write_addresses: Option<PathBuf>,
-    /// Send OpenTelemetry traces here, OTLP over plain HTTP, e.g. http://collector:4318/v1/traces
+    /// URL to send OpenTelemetry traces to (OTLP over plain HTTP), e.g. http://collector:4318/v1/traces
     #[arg(long, value_name = "URL", env = "SIDECAR_INJECTOR_OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
-    /// Form of log lines, on stderr
+    /// Format of log lines on stderr
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "SIDECAR_INJECTOR_LOG_FORMAT")]
     log_format: LogFormat,
-    /// Least level that is logged, e.g. info or debug
+    /// Minimum level of log lines: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info", env = "SIDECAR_INJECTOR_LOG_LEVEL")]
     log_level: tracing::Level,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum NamespaceTemplates {
-    /// The central one wins
+    /// The central template is used
     Allow,
-    /// The namespace's wins, unless the central one is required or chooses pods itself
+    /// The template of the namespace is used, unless the central one is required or selects pods itself
     Prefer,
 }
 
 impl ServeArgs {
-    /// What templates must obey.
+    /// Returns the rules for templates that the flags set.
     fn trust(&self) -> Trust {
         let without_namespaces = !self.watch_namespaces;
         let of = |profile: Level, of_namespace| Rules { without_namespaces, of_namespace, profile: profile.into() };
@@ -199,7 +202,10 @@ impl ServeArgs {
     }
 }
 
-/// Runs the command until SIGTERM or SIGINT.
+/// Runs the webhook until SIGTERM or SIGINT.
+///
+/// # Errors
+/// If a flag is invalid, a port cannot be bound, or the cluster or a file cannot be reached at the start.
 pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
     let set_log_level = log::log_to_stderr(args.log_format, args.log_level);
     let settings = args.settings.settings().map_err(|error| Failure::Usage(error.to_string()))?;
@@ -209,7 +215,7 @@ pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
 }
 
 async fn serve(args: ServeArgs, settings: Settings, set_log_level: SetLogLevel) -> anyhow::Result<()> {
-    // Everything that can be wrong is found before a port is bound.
+    // Check the input before a port is bound.
     if let Some(path) = args.templates.iter().chain(&args.values).find(|path| !path.exists()) {
         return Err(anyhow!("{}: no such file or folder", path.display()));
     }
@@ -217,7 +223,7 @@ async fn serve(args: ServeArgs, settings: Settings, set_log_level: SetLogLevel) 
     let needs_cluster = args.namespace.is_some() || args.watch_namespaces || args.events || args.tls_secret.is_some();
     let client = if needs_cluster {
         let mut config = kube::Config::infer().await.context("failed to find a cluster (KUBECONFIG or in-cluster)")?;
-        // A watch lasts 290 s at most; one that says nothing for longer has nobody at its other end.
+        // A watch lasts at most 290 s. A watch that is silent for longer has lost its connection.
         config.read_timeout = Some(Duration::from_secs(300));
         Some(kube::Client::try_from(config).context("failed to make a client for the cluster")?)
     } else {
@@ -229,8 +235,8 @@ async fn serve(args: ServeArgs, settings: Settings, set_log_level: SetLogLevel) 
     let timeout = Duration::from_secs(args.request_timeout.into());
     let limits = ServerLimits { requests: args.max_requests as usize, body_memory: args.body_memory as usize, timeout };
     let mut webhook = Webhook::new(settings, args.trust());
-    let told = client.clone().filter(|_| args.events);
-    webhook.events = told.map(|client| Events::start(client, &webhook.metrics));
+    let events_client = client.clone().filter(|_| args.events);
+    webhook.events = events_client.map(|client| Events::start(client, &webhook.metrics));
     webhook.traces = args.otlp_endpoint.as_deref().map(Traces::start).transpose()?;
     let webhook = Arc::new(webhook);
     let tls = certs::server_config(Arc::clone(&certificate))?;
@@ -272,7 +278,7 @@ async fn serve(args: ServeArgs, settings: Settings, set_log_level: SetLogLevel) 
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    // Unready first: requests keep coming until everyone has noticed.
+    // Become unready first: requests arrive until all clients have removed this endpoint.
     admin.draining.store(true, Ordering::Relaxed);
     tracing::info!(seconds = args.shutdown_delay, "shutting down");
     tokio::time::sleep(Duration::from_secs(args.shutdown_delay)).await;
@@ -292,24 +298,24 @@ fn certificate(args: &ServeArgs) -> anyhow::Result<Arc<CurrentCertificate>> {
     if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
         return Ok(CurrentCertificate::new(Certificate::from_files(certificate, key)?));
     }
-    // What nobody trusts stands in until the Secret has been read; the process is not ready before.
+    // A self-signed certificate is used until the Secret has been read. The process is not ready before.
     let hosts = if args.tls_secret.is_some() { &args.tls_host } else { &args.tls_self_signed };
     let (certificate, authority) = certs::self_signed(hosts, OffsetDateTime::now_utc())
-        .with_context(|| format!("failed to make a certificate for {}", hosts.join(",")))?;
+        .with_context(|| format!("failed to issue a certificate for {}", hosts.join(",")))?;
     if let Some(path) = &args.tls_write_ca {
         std::fs::write(path, authority).with_context(|| format!("failed to write {}", path.display()))?;
     }
     Ok(CurrentCertificate::new(certificate))
 }
 
-/// Reads a lifetime such as 720h.
+/// Parses a validity such as `720h`.
 fn lifetime(text: &str) -> Result<time::Duration, String> {
     let nanos = duration(text).filter(|nanos| *nanos >= 10_000_000_000);
     let seconds = nanos.and_then(|nanos| i64::try_from(nanos / 1_000_000_000).ok());
-    seconds.map(time::Duration::seconds).ok_or_else(|| "write a duration of at least 10s, such as 720h".to_owned())
+    seconds.map(time::Duration::seconds).ok_or_else(|| "expected a duration of at least 10s, such as 720h".to_owned())
 }
 
-/// The certificates that are kept in a Secret, if they are.
+/// Returns the rotation of the certificates in a Secret; `None` if they do not come from one.
 fn self_managed(args: &ServeArgs, client: Option<&kube::Client>) -> Option<SelfManaged> {
     let (secret, client) = args.tls_secret.as_ref().zip(client)?;
     let namespace = args.tls_secret_namespace.as_deref().unwrap_or_else(|| client.default_namespace());
@@ -318,8 +324,8 @@ fn self_managed(args: &ServeArgs, client: Option<&kube::Client>) -> Option<SelfM
     Some(SelfManaged::new(client.clone(), namespace, secret, &args.webhook_configuration, policy))
 }
 
-/// Takes over changed certificate files. Contents are compared, since kubelet swaps symbolic links; a
-/// pair that does not fit together (one file is written before the other) is tried again.
+/// Reloads changed certificate files. Contents are compared, since the kubelet swaps symbolic links. While the key does
+/// not belong to the certificate (one file is written before the other), the current certificate stays in use.
 async fn renew(files: Option<(PathBuf, PathBuf)>, current: Arc<CurrentCertificate>, webhook: Arc<Webhook>) {
     let Some((certificate, key)) = files else { return pending().await };
     let read = || (std::fs::read(&certificate).ok(), std::fs::read(&key).ok());
@@ -337,21 +343,21 @@ async fn renew(files: Option<(PathBuf, PathBuf)>, current: Arc<CurrentCertificat
                 tracing::info!("certificate replaced");
                 before = now;
             }
-            // Said once for each content.
+            // Each invalid content is logged once.
             Err(_) if now == unusable => {}
             Err(error) => {
-                tracing::warn!(%error, "the changed certificate is not usable; the old one stays");
+                tracing::warn!(%error, "the changed certificate is invalid; the current one stays in use");
                 unusable = now;
             }
         }
     }
 }
 
-/// Writes the file whole: readers see all of it or nothing.
+/// Writes the bound addresses. The file is replaced at once: readers never see a part of it.
 fn write_addresses(path: Option<PathBuf>, (listen, admin): (SocketAddr, SocketAddr)) -> anyhow::Result<()> {
     let Some(path) = path else { return Ok(()) };
     let text = serde_json::json!({"listen": listen.to_string(), "admin": admin.to_string()}).to_string();
-    let folder = path.parent().ok_or_else(|| anyhow!("--write-addresses {}: no file", path.display()))?;
+    let folder = path.parent().ok_or_else(|| anyhow!("--write-addresses {}: not a file", path.display()))?;
     let temporary = folder.join(format!(".addresses.{}", std::process::id()));
     std::fs::write(&temporary, text)
         .and_then(|()| std::fs::rename(&temporary, &path))

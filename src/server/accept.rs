@@ -1,7 +1,8 @@
-//! The TLS accept loop: accepts connections, completes handshakes, serves HTTP/1.1, and drains without losing a request.
+//! The TLS accept loop: accepts connections, completes handshakes, serves HTTP/1.1, and drains without losing a
+//! request.
 //!
-//! Handshakes and connections are limited in number and time. Idle connections stay open longer than the API server keeps them.
-//! This module does not know what requests contain.
+//! Handshakes and connections are limited in number and time. Idle connections stay open longer than the API server
+//! keeps them. This module does not know what requests contain.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,11 +27,11 @@ use crate::state::Webhook;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Maximum number of handshakes at the same time, to bound memory. Clients that have not sent a byte do not count.
 const MAX_HANDSHAKES: usize = 1024;
-/// Maximum time to receive the headers of a request. hyper also ends idle connections after this time; the API server keeps
-/// them for 90 s.
+/// Maximum time to receive the headers of a request. hyper also ends idle connections after this time; the API server
+/// keeps them for 90 s.
 const HEADER_READ: Duration = Duration::from_secs(120);
-/// Maximum number of connections, to bound memory. The API server keeps 25 idle ones, and opens more while requests are in
-/// flight.
+/// Maximum number of connections, to bound memory. The API server keeps 25 idle ones, and opens more while requests are
+/// in flight.
 const MAX_CONNECTIONS: usize = 4096;
 /// Read buffer of a connection, in bytes. A body arrives in many parts of this size.
 const READ_BUFFER: usize = 64 * 1024;
@@ -130,8 +131,8 @@ async fn connection(stream: TcpStream, shared: Shared) {
         _ = connection.as_mut() => return,
         _ = draining.wait_for(|draining| *draining) => {}
     }
-    // Wait a little for the first request. The client cannot detect that its request was not read, and would not send it
-    // again.
+    // Wait a little for the first request. The client cannot detect that its request was not read, and would not send
+    // it again.
     tokio::select! {
         _ = connection.as_mut() => return,
         _ = timeout(FIRST_REQUEST, requested.notified()) => {}

@@ -72,8 +72,8 @@ async fn ready(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     }
 }
 
-/// Sets the log level, for example `curl -X PUT -d debug localhost:8080/log-level`. Debug lines contain the name of every pod, so
-/// only processes on the same machine can enable them.
+/// Sets the log level, for example `curl -X PUT -d debug localhost:8080/log-level`. Debug lines contain the name of
+/// every pod, so only processes on the same machine can enable them.
 async fn log_level(
     State(admin): State<Arc<Admin>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,

@@ -1,7 +1,7 @@
 //! Reads request bodies within limits for size, memory and time.
 //!
-//! A client that sends slowly, or stops in the middle of a body, does not block other clients. This module does not know what a
-//! body contains.
+//! A client that sends slowly, or stops in the middle of a body, does not block other clients. This module does not
+//! know what a body contains.
 
 use std::time::Duration;
 
@@ -15,10 +15,11 @@ use crate::server::error::HttpError;
 
 /// Maximum size of a body: a review can contain two objects of 3 MiB and its envelope.
 const MAX_BODY: usize = 7 * 1024 * 1024;
-/// How long a rejected body is still received. A client whose connection is closed while it writes may not read the response.
+/// How long a rejected body is still received. A client whose connection is closed while it writes may not read the
+/// response.
 const DISCARD: Duration = Duration::from_secs(1);
-/// How long a body may take without counting toward the limit for requests. The API server sends a review at once, so slow
-/// clients do not delay it.
+/// How long a body may take without counting toward the limit for requests. The API server sends a review at once, so
+/// slow clients do not delay it.
 const AT_ONCE: Duration = Duration::from_millis(50);
 /// How long a body may take before it counts as slow.
 const MOMENT: Duration = Duration::from_millis(500);
@@ -55,8 +56,8 @@ impl BodyReader {
 
     /// Reads a body until `deadline`. `length` is the announced length in bytes (`Content-Length`).
     ///
-    /// A body that takes longer than [`AT_ONCE`] needs a permit. After [`MOMENT`] it returns the permit and needs one of the
-    /// few for slow bodies.
+    /// A body that takes longer than [`AT_ONCE`] needs a permit. After [`MOMENT`] it returns the permit and needs one
+    /// of the few for slow bodies.
     ///
     /// # Errors
     /// 413 for a body that is too large, 503 if a limit is reached, 408 after the deadline, 400 for an incomplete body.

@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 pub(super) struct HttpError {
     pub(super) status: StatusCode,
     why: String,
-    /// True if the response asks the API server to retry. The API server retries within its timeout if `Retry-After` is an
-    /// integer (client-go, `rest/with_retry.go`).
+    /// True if the response asks the API server to retry. The API server retries within its timeout if `Retry-After` is
+    /// an integer (client-go, `rest/with_retry.go`).
     retry: bool,
 }
 

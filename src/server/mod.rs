@@ -1,8 +1,8 @@
 //! The HTTPS server of the webhook: receives admission reviews, and answers them within limits.
 //!
-//! This folder owns the routes, the limits for requests and bodies, the TLS accept loop and the admin port. Decisions are made
-//! by [`inject`]; each request uses one snapshot of the catalog and takes no lock. It does not know how the catalog is kept
-//! current or where certificates come from.
+//! This folder owns the routes, the limits for requests and bodies, the TLS accept loop and the admin port. Decisions
+//! are made by [`inject`]; each request uses one snapshot of the catalog and takes no lock. It does not know how the
+//! catalog is kept current or where certificates come from.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -160,8 +160,8 @@ async fn read<'s>(
     server.bodies.read(body, length, deadline).await
 }
 
-/// Returns the timeout of the client, which the API server sends in the query (`?timeout=5s`). Without a valid positive timeout,
-/// it is unlimited.
+/// Returns the timeout of the client, which the API server sends in the query (`?timeout=5s`). Without a valid positive
+/// timeout, it is unlimited.
 fn client_timeout(uri: &Uri) -> Duration {
     let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     let nanos = pairs.filter(|(key, _)| *key == "timeout").find_map(|(_, text)| duration(text));

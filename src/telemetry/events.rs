@@ -1,7 +1,8 @@
 //! Kubernetes Events for denied pods, templates left out of pods, and templates that do not load.
 //!
-//! An event is attached to the owner of the pod, or to the template's ConfigMap. Events are sent in the background: a request
-//! never waits for one, and events over the limit are dropped and counted. This module does not know how decisions are made.
+//! An event is attached to the owner of the pod, or to the template's ConfigMap. Events are sent in the background: a
+//! request never waits for one, and events over the limit are dropped and counted. This module does not know how
+//! decisions are made.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -28,8 +29,8 @@ use crate::telemetry::metrics::Metrics;
 const QUEUE: usize = 256;
 /// How long an identical event is not sent again. The API server deletes events after an hour.
 const REPEAT_AFTER: Duration = Duration::from_secs(300);
-/// Number of events that can be sent at once, and how many per second after that. Pods and templates have separate budgets: many
-/// denials must not hide the broken template that causes them.
+/// Number of events that can be sent at once, and how many per second after that. Pods and templates have separate
+/// budgets: many denials must not hide the broken template that causes them.
 const BURST: f64 = 25.0;
 const PER_SECOND: f64 = 1.0;
 /// Maximum length of the text of an event, in bytes (validation of `events.k8s.io/v1`).
@@ -63,14 +64,16 @@ impl Events {
         Self { queue, limiters: Arc::new(Mutex::new([Limiter::new(now), Limiter::new(now)])) }
     }
 
-    /// Sends an event if the answer denies the pod or leaves templates out. A dry run sends none, since it must not have effects.
+    /// Sends an event if the answer denies the pod or leaves templates out. A dry run sends none, since it must not
+    /// have effects.
     pub fn report(&self, answer: &Answer<'_>, metrics: &Metrics) {
         if let Some(note) = note(answer) {
             self.send(note, metrics);
         }
     }
 
-    /// Queues an event. Drops and counts it if an identical event was sent in the last five minutes, or if a limit is reached.
+    /// Queues an event. Drops and counts it if an identical event was sent in the last five minutes, or if a limit is
+    /// reached.
     pub fn send(&self, note: Note, metrics: &Metrics) {
         let budget = usize::from(note.reason == Reason::InvalidTemplate);
         let note = note.truncated();
@@ -167,10 +170,11 @@ async fn send_all(client: Client, mut notes: mpsc::Receiver<Note>, count: impl F
     }
 }
 
-/// Limits the rate of events, and detects repetitions. It remembers at most as many events as the rate allows in five minutes.
+/// Limits the rate of events, and detects repetitions. It remembers at most as many events as the rate allows in five
+/// minutes.
 #[derive(Debug)]
 struct Limiter {
-    /// When each event was sent, by the hash of the event: its text has no limit.
+    /// When each event was sent, by the hash of the event, to save memory.
     sent: HashMap<u64, Instant>,
     tokens: f64,
     filled: Instant,

@@ -51,9 +51,9 @@ pub fn log_to_stderr(format: LogFormat, level: tracing::Level) -> SetLogLevel {
     Box::new(move |level| drop(handle.reload(LevelFilter::from_level(level))))
 }
 
-/// Logs a decision: injections and denials at level info, all others at level debug. `took` is the time that the decision
-/// took; `observed` is true if the webhook only observes. Names are truncated, since a review arrives before the API server
-/// validates them.
+/// Logs a decision: injections and denials at level info, all others at level debug. `took` is the time that the
+/// decision took; `observed` is true if the webhook only observes. Names are truncated, since a review arrives before
+/// the API server validates them.
 pub fn log_decision(answer: &Answer<'_>, took: Duration, observed: bool) {
     let decision = &answer.decision;
     let Some(request) = &answer.request else { return };

@@ -1,7 +1,7 @@
 //! The metrics of the process, with their labels and help texts.
 //!
-//! The reference documentation is generated from [`DESCRIPTIONS`]. The values of labels are bounded: verdicts, reasons and names
-//! of existing templates, never text that users choose. This module does not know when a metric changes.
+//! The reference documentation is generated from [`DESCRIPTIONS`]. The values of labels are bounded: verdicts, reasons
+//! and names of existing templates, never text that users choose. This module does not know when a metric changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -207,8 +207,8 @@ impl Metrics {
         self.requests.get_or_create(&by).inc();
     }
 
-    /// Records a published catalog. `valid` has, for each template by name, true if its newest text is in use; `failed` has the
-    /// names of the templates that failed to load; `now` is the time in seconds since 1970.
+    /// Records a published catalog. `valid` has, for each template by name, true if its newest text is in use; `failed`
+    /// has the names of the templates that failed to load; `now` is the time in seconds since 1970.
     pub fn record_catalog(&self, valid: &BTreeMap<String, bool>, failed: &[String], now: f64) {
         self.generation.inc();
         self.last_sync.set(now);

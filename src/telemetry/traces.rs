@@ -19,8 +19,8 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use crate::inject::Answer;
 use crate::inject::decision::{Outcome, Verdict};
 
-/// The sender of traces. Each span is a child of the API server's span if the request carries its context (W3C Trace Context;
-/// the API server sends it when its tracing is on).
+/// The sender of traces. Each span is a child of the API server's span if the request carries its context (W3C Trace
+/// Context; the API server sends it when its tracing is on).
 #[derive(Debug)]
 pub struct Traces {
     provider: SdkTracerProvider,

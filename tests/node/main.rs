@@ -132,7 +132,10 @@ impl Bed {
         let told = String::from_utf8_lossy(&doctor.stdout).into_owned() + &String::from_utf8_lossy(&doctor.stderr);
         println!("{told}");
         let wrong = told.lines().find(|line| !line.starts_with("ok ") && !line.is_empty());
-        assert!(doctor.status.success() && wrong.is_none() && told.contains("may do what its flags need"), "{wrong:?}");
+        assert!(
+            doctor.status.success() && wrong.is_none() && told.contains("has the permissions that its flags need"),
+            "{wrong:?}"
+        );
     }
 
     /// A pod that asks, as a dry run: whether it got its sidecar.

@@ -1,4 +1,6 @@
-//! Whether the API server trusts the certificate that is served.
+//! Checks that the API server trusts the certificate in the webhook's Secret.
+//!
+//! It reads the Secret; it does not connect to the webhook.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,20 +13,22 @@ use crate::commands::doctor::check::DoctorCheck;
 use crate::commands::doctor::installation::bundles;
 use crate::commands::doctor::replica::Replica;
 
-/// Compares the Secret that the replica's certificate comes from with what webhook configurations trust.
-/// The API server calls it by the name `host`.
+/// Compares the certificate in the replica's Secret with `caBundle` of the webhook configurations. `host` is the name
+/// by which the API server calls the webhook. `None` if the certificate does not come from a Secret.
 pub(super) async fn check(api: &Api, replica: &Replica, configurations: &[&Value], host: &str) -> Option<DoctorCheck> {
     let (namespace, name) = (&replica.namespace, replica.secret()?);
     let secret = match api.get(&format!("/api/v1/namespaces/{namespace}/secrets/{name}")).await {
         Ok(secret) => secret,
-        Err(refusal) if refusal.code == 404 => {
+        Err(error) if error.code == 404 => {
             let check = DoctorCheck::failed(
                 "served",
                 format!("Secret {namespace}/{name} is missing: new replicas have no certificate"),
             );
-            return Some(check.remedy("helm upgrade brings it back; in cert-manager mode, the Certificate does"));
+            return Some(check.remedy(
+                "run helm upgrade to restore it; in cert-manager mode, cert-manager restores it from the Certificate",
+            ));
         }
-        Err(refusal) => return Some(DoctorCheck::unknown("served", &refusal)),
+        Err(error) => return Some(DoctorCheck::unknown("served", &error)),
     };
     let chain = STANDARD.decode(secret["data"]["tls.crt"].as_str().unwrap_or_default()).unwrap_or_default();
     let now = OffsetDateTime::now_utc();
@@ -33,19 +37,20 @@ pub(super) async fn check(api: &Api, replica: &Replica, configurations: &[&Value
 
 fn judge(chain: &[u8], bundles: &[Vec<u8>], host: &str, now: OffsetDateTime, name: &str) -> DoctorCheck {
     if chain.is_empty() {
-        return DoctorCheck::failed("served", format!("Secret {name} holds no certificate"))
-            .remedy("self-managed: the webhook's log says why it makes none; else look at who fills it");
+        return DoctorCheck::failed("served", format!("Secret {name} holds no certificate")).remedy(
+            "self-managed: see the log of the webhook; other modes: check the component that writes the Secret",
+        );
     }
     if !x509::is_for(chain, host).unwrap_or(false) {
         return DoctorCheck::failed(
             "served",
             format!("the certificate in Secret {name} is not for {host}, which the API server calls"),
         )
-        .remedy("it needs that name as a DNS subject alternative name");
+        .remedy("issue a certificate with that name as a DNS subject alternative name");
     }
     if !x509::validities(chain).is_ok_and(|valid| valid[0].contains(&now)) {
         return DoctorCheck::failed("served", format!("the certificate in Secret {name} is not valid now"))
-            .remedy("renew it, and look at the clocks");
+            .remedy("renew the certificate, and check the clocks of the nodes");
     }
     let untrusted = |bundle: &&Vec<u8>| !x509::is_trusted(chain, bundle).unwrap_or(false);
     if bundles.iter().any(|bundle| untrusted(&bundle)) {
@@ -54,7 +59,7 @@ fn judge(chain: &[u8], bundles: &[Vec<u8>], host: &str, now: OffsetDateTime, nam
             format!("the certificate in Secret {name} is not signed by an authority in caBundle"),
         )
         .remedy(
-            "write its authority into caBundle (tls.caBundle), or let the webhook or cert-manager do it (tls.mode)",
+            "write its authority to caBundle (tls.caBundle), or let the webhook or cert-manager write it (tls.mode)",
         );
     }
     DoctorCheck::ok("served", format!("the certificate in Secret {name} is trusted"))
@@ -77,7 +82,7 @@ mod tests {
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
         };
-        // Of one name, so that only the signature tells them apart.
+        // Both have the same name, so only the signature is different.
         let (ours, theirs) = (authority("a"), authority("a"));
         let params = CertificateParams::new(["x.y.svc".to_owned()]).unwrap();
         let leaf = params.signed_by(&KeyPair::generate().unwrap(), &ours).unwrap().pem();
@@ -86,9 +91,9 @@ mod tests {
         let health = |chain: &str, bundles: &[Vec<u8>]| judge(chain.as_bytes(), bundles, "x.y.svc", now, "n/s").health;
         assert_eq!(health(&leaf, &[pem(&ours.pem())]), Health::Ok);
         assert_eq!(health(&leaf, &[pem(&(theirs.pem() + &ours.pem()))]), Health::Ok, "one of several");
-        let judged = |host: &str, now| judge(leaf.as_bytes(), &[pem(&ours.pem())], host, now, "n/s").health;
-        assert_eq!(judged("other.y.svc", now), Health::Failed, "another name");
-        assert_eq!(judged("x.y.svc", OffsetDateTime::UNIX_EPOCH), Health::Failed, "not yet valid");
+        let health_at = |host: &str, now| judge(leaf.as_bytes(), &[pem(&ours.pem())], host, now, "n/s").health;
+        assert_eq!(health_at("other.y.svc", now), Health::Failed, "another name");
+        assert_eq!(health_at("x.y.svc", OffsetDateTime::UNIX_EPOCH), Health::Failed, "not yet valid");
         assert_eq!(health(&leaf, &[pem(&theirs.pem())]), Health::Failed);
         assert_eq!(health(&leaf, &[pem(&ours.pem()), pem(&theirs.pem())]), Health::Failed, "one webhook of two");
         assert_eq!(health(&leaf, &[Vec::new()]), Health::Failed);

@@ -20,7 +20,7 @@ pub(super) struct DoctorCheck {
     /// The subject of the check, one word.
     pub(super) what: &'static str,
     pub(super) health: Health,
-    /// The finding. Further lines are indented when it is printed.
+    /// The finding, one line or more.
     pub(super) text: String,
     /// How to fix it; empty if there is nothing to fix.
     remedy: String,

@@ -1,5 +1,7 @@
-//! `doctor`: whether an installation in a cluster works, and where it does not. It only reads, and creates a pod as a dry
-//! run if asked to. What it must not know: how pods are decided on, which it asks the running webhook.
+//! `doctor`: checks that the installations in a cluster work, and reports what is wrong.
+//!
+//! It reads objects, and with `--canary` creates a pod as a dry run; nothing is stored. It does not decide on pods
+//! itself: the running webhook does.
 
 mod api;
 mod canary;
@@ -27,27 +29,30 @@ use crate::inject::settings::keys::Keys;
 /// Arguments of `doctor`.
 #[derive(Args, Debug)]
 pub(super) struct DoctorArgs {
-    /// Name of the webhook configuration; else all of this program's are looked for
+    /// Name of the webhook configuration [default: all webhook configurations of this program]
     #[arg(long, value_name = "NAME")]
     webhook_configuration: Option<String>,
-    /// Have the API server create a pod that asks for a template, as a dry run: nothing is stored
+    /// Create a pod that requests a template, as a dry run; nothing is stored
     #[arg(long)]
     canary: bool,
-    /// Namespace of that pod; else that of the kubeconfig
+    /// Namespace of the canary pod [default: the namespace of the kubeconfig]
     #[arg(short, long, value_name = "NAMESPACE", requires = "canary")]
     namespace: Option<String>,
-    /// Template it asks for; else all are tried until one is injected
+    /// Template that the canary pod requests [default: try the templates until one is injected]
     #[arg(long, value_name = "NAME[@VERSION]", requires = "canary")]
     template: Option<String>,
     #[command(flatten)]
     keys: KeysArgs,
 }
 
-/// Runs the command: exit code 1 when something has failed. What could not be looked at is told, and is no failure but for the
-/// canary, which somebody has asked for: exit code 3.
+/// Runs the command and prints the checks.
+///
+/// # Errors
+/// [`Failure::Found`] if a check has failed. [`Failure::Io`] if the cluster cannot be reached, or if the canary, which
+/// the user requested, could not be sent. Other checks that were not possible are printed, but are not an error.
 pub(super) fn run(args: &DoctorArgs) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("failed to start")?;
-    let checks = runtime.block_on(look(args))?;
+    let checks = runtime.block_on(run_checks(args))?;
     let text: String = checks.iter().map(|check| format!("{check}\n")).collect();
     std::io::stdout().write_all(text.as_bytes()).context("failed to write to stdout")?;
     match checks.iter().filter(|check| check.health == Health::Failed).count() {
@@ -60,14 +65,14 @@ pub(super) fn run(args: &DoctorArgs) -> Result<(), Failure> {
     }
 }
 
-async fn look(args: &DoctorArgs) -> anyhow::Result<Vec<DoctorCheck>> {
+async fn run_checks(args: &DoctorArgs) -> anyhow::Result<Vec<DoctorCheck>> {
     let api = Api::connect().await?;
     let version = api.get("/version").await;
-    let version = version.map_err(|refusal| anyhow::anyhow!("failed to reach the cluster: {refusal}"))?;
+    let version = version.map_err(|error| anyhow::anyhow!("failed to reach the cluster: {error}"))?;
     let mut checks = vec![installation::version(version["gitVersion"].as_str().unwrap_or_default())];
     let configurations = match installation::find(&api, args.webhook_configuration.as_deref()).await {
         Ok(configurations) => configurations,
-        // Nothing more can be found out where nothing is; where it may not be read, the rest goes on.
+        // Without an installation there is nothing more to check. If it may not be read, the other checks continue.
         Err(check) if check.health == Health::Failed => {
             checks.push(check);
             return Ok(checks);
@@ -77,27 +82,33 @@ async fn look(args: &DoctorArgs) -> anyhow::Result<Vec<DoctorCheck>> {
             Vec::new()
         }
     };
-    let mut founds = Vec::new();
+    let mut installations = Vec::new();
     for configuration in &configurations {
-        founds.push(installed(&api, configuration, &args.keys.keys, &mut checks).await);
+        installations.push(check_installation(&api, configuration, &args.keys.keys, &mut checks).await);
     }
     checks.extend(installation::twice(&configurations));
     checks.push(installation::others(&api, &configurations).await);
     if args.canary {
-        if founds.is_empty() {
-            founds.push(Installation { templates: Vec::new(), keys: args.keys.keys.clone(), observes: false });
+        if installations.is_empty() {
+            installations.push(Installation { templates: Vec::new(), keys: args.keys.keys.clone(), observes: false });
         }
         let namespace = args.namespace.clone().unwrap_or_else(|| api.default_namespace().to_owned());
-        for found in &founds {
-            let request = canary::Canary { api: &api, namespace: &namespace, found };
+        for installation in &installations {
+            let request = canary::Canary { api: &api, namespace: &namespace, installation };
             checks.push(request.check(args.template.as_deref()).await);
         }
     }
     Ok(checks)
 }
 
-/// Everything behind one webhook configuration, whose keys begin with what its replicas say, else with `keys`.
-async fn installed(api: &Api, configuration: &Value, keys: &Keys, checks: &mut Vec<DoctorCheck>) -> Installation {
+/// Checks the installation behind one webhook configuration, and adds the results to `checks`. Its keys come from the
+/// flags of its replicas; `keys` are used if the flags do not set them.
+async fn check_installation(
+    api: &Api,
+    configuration: &Value,
+    keys: &Keys,
+    checks: &mut Vec<DoctorCheck>,
+) -> Installation {
     let mut found = Installation { templates: Vec::new(), keys: keys.clone(), observes: false };
     let validating = installation::validating(api, configuration).await.unwrap_or_else(|check| {
         checks.push(check);
@@ -118,15 +129,15 @@ async fn installed(api: &Api, configuration: &Value, keys: &Keys, checks: &mut V
                     checks.push(
                         DoctorCheck::warning(
                             "observe",
-                            "the webhook only observes: it decides and counts, and changes nothing",
+                            "the webhook only observes: it decides, logs and counts, but changes no pod",
                         )
-                        .remedy("settings.observe: false in the chart's values"),
+                        .remedy("set settings.observe: false in the chart's values"),
                     );
                 }
             }
-            // That there is none is told of the Service.
+            // The check of the Service reports that there are no replicas.
             Ok(None) => {}
-            Err(refusal) => checks.push(DoctorCheck::unknown("replica", &refusal)),
+            Err(error) => checks.push(DoctorCheck::unknown("replica", &error)),
         }
         let (names, check) = templates::check(api, &namespace, &found.keys).await;
         found.templates.extend(names);
@@ -135,13 +146,13 @@ async fn installed(api: &Api, configuration: &Value, keys: &Keys, checks: &mut V
     found
 }
 
-/// Whether the replica runs this version, if its labels say which it runs.
+/// Compares the version of the replica with this program. `None` if the labels of the replica do not have its version.
 fn version_of(replica: &Replica) -> Option<DoctorCheck> {
     let (running, own) = (replica.version()?, env!("CARGO_PKG_VERSION"));
     Some(if running == own {
-        DoctorCheck::ok("version", format!("the webhook and this program are {own}"))
+        DoctorCheck::ok("version", format!("the webhook and this program have version {own}"))
     } else {
-        DoctorCheck::warning("version", format!("the webhook is {running}, this program {own}"))
-            .remedy("what they decide may differ; use the same version")
+        DoctorCheck::warning("version", format!("the webhook has version {running}, this program {own}"))
+            .remedy("their decisions can differ; use the same version")
     })
 }

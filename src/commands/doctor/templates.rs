@@ -1,4 +1,6 @@
-//! Whether the templates in the cluster load.
+//! Checks that the templates in the cluster load.
+//!
+//! Each ConfigMap is read on its own. This module does not check templates against each other.
 
 use serde_json::Value;
 
@@ -10,12 +12,12 @@ use crate::inject::settings::keys::Keys;
 use crate::inject::template::Template;
 use crate::manifest::template_files::of_config_map;
 
-/// Names of the templates that load, and what is to be said of them all.
+/// Returns the names of the templates that load, and the check.
 pub(super) async fn check(api: &Api, namespace: &str, keys: &Keys) -> (Vec<String>, DoctorCheck) {
     let path = format!("/api/v1/namespaces/{namespace}/configmaps?labelSelector={}%3Dtrue", keys.template);
     match api.get(&path).await {
         Ok(list) => judge(&list, namespace, keys),
-        Err(refusal) => (Vec::new(), DoctorCheck::unknown("templates", &refusal)),
+        Err(error) => (Vec::new(), DoctorCheck::unknown("templates", &error)),
     }
 }
 
@@ -35,11 +37,12 @@ fn judge(list: &Value, namespace: &str, keys: &Keys) -> (Vec<String>, DoctorChec
     }
     names.sort();
     let check = match (names.as_slice(), broken.trim_end()) {
-        ([], "") => DoctorCheck::warning("templates", format!("there are none in {namespace}"))
-            .remedy(format!("templates: in the chart's values, or ConfigMaps labelled {}=true", keys.template)),
+        ([], "") => DoctorCheck::warning("templates", format!("there are no templates in {namespace}")).remedy(
+            format!("set templates in the chart's values, or create a ConfigMap with the label {}=true", keys.template),
+        ),
         (names, "") => DoctorCheck::ok("templates", format!("{} in {namespace}: {}", names.len(), names.join(", "))),
         (_, broken) => DoctorCheck::failed("templates", broken)
-            .remedy("mend it in the ConfigMap; sidecar-injector lint tells more"),
+            .remedy("fix the template in the ConfigMap; sidecar-injector lint reports details"),
     };
     (names, check)
 }
@@ -52,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn broken_templates_are_told_with_their_place() {
+    fn broken_templates_are_reported_with_their_place() {
         let map = |name: &str, text: &str| json!({"metadata": {"name": name}, "data": {format!("{name}.yaml"): text}});
         let good = map("b", "sidecars: [{name: b, image: i}]");
         let (names, check) =
