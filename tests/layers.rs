@@ -1,5 +1,7 @@
 //! The order of the modules, as src/lib.rs documents it: a module imports only modules of later rows.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

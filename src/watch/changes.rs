@@ -31,6 +31,21 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A file of shared values: its identity, and its content or the error of reading it.
 pub(super) type ValueFile = (Holder, Result<BTreeMap<String, String>, Diagnostic>);
 
+/// The kinds of sources that the catalog is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum SourceKind {
+    /// Template files and files of shared values.
+    Files,
+    /// Central ConfigMaps with templates.
+    Templates,
+    /// ConfigMaps with shared values.
+    Values,
+    /// ConfigMaps with templates in the pods' own namespaces.
+    Local,
+    /// Namespaces.
+    Namespaces,
+}
+
 /// One change.
 pub(super) enum Change {
     /// The content of all template files and value files.

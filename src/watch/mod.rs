@@ -18,7 +18,7 @@ use kube::{Api, Client};
 use tokio::time::{Instant, timeout_at};
 
 use crate::state::Webhook;
-use crate::watch::changes::{Change, events, files, reachable};
+use crate::watch::changes::{Change, SourceKind, events, files, reachable};
 use crate::watch::publisher::Publisher;
 
 /// How long a change waits for further changes, which are then published together.
@@ -50,11 +50,11 @@ pub async fn run(source: TemplateSource, client: Option<Client>, watch_namespace
     let mut namespace = String::new();
     match (source, &client) {
         (TemplateSource::Files { templates, values }, _) => {
-            waits_for.insert("files");
+            waits_for.insert(SourceKind::Files);
             changes.push(files(templates, values));
         }
         (TemplateSource::ConfigMaps(of), Some(client)) => {
-            waits_for.extend(["templates", "values"]);
+            waits_for.extend([SourceKind::Templates, SourceKind::Values]);
             let api = || Api::<ConfigMap>::namespaced(client.clone(), &of);
             changes.push(events(api(), Some(&keys.template), Change::Templates));
             changes.push(events(api(), Some(&keys.values), Change::Values));
@@ -63,11 +63,11 @@ pub async fn run(source: TemplateSource, client: Option<Client>, watch_namespace
         (TemplateSource::ConfigMaps(_), None) => return tracing::error!("cannot watch ConfigMaps without a cluster"),
     }
     if let (true, Some(client)) = (watch_namespaces, &client) {
-        waits_for.insert("namespaces");
+        waits_for.insert(SourceKind::Namespaces);
         changes.push(events(Api::all(client.clone()), None, Change::Namespaces));
     }
     if let (Some(_), Some(client)) = (webhook.trust.namespaces, &client) {
-        waits_for.insert("local");
+        waits_for.insert(SourceKind::Local);
         changes.push(events(Api::<ConfigMap>::all(client.clone()), Some(&keys.template), Change::Local));
     }
     if let Some(client) = client.filter(|_| !namespace.is_empty() || watch_namespaces) {

@@ -20,7 +20,7 @@ use crate::inject::diagnostic::Diagnostic;
 use crate::manifest::template_files;
 use crate::state::Webhook;
 use crate::telemetry::events::Note;
-use crate::watch::changes::Change;
+use crate::watch::changes::{Change, SourceKind};
 
 /// How long no watch must have failed before the catalog counts as current again. A watch that fails repeatedly must
 /// not count as healthy between two failures.
@@ -42,9 +42,9 @@ pub(super) struct Publisher {
     namespace: String,
     namespaces: Namespaces,
     /// The kinds of sources that have not been read completely yet.
-    waits_for: BTreeSet<&'static str>,
+    waits_for: BTreeSet<SourceKind>,
     /// The names in the list that is being read, for each kind.
-    listed: BTreeMap<&'static str, BTreeSet<String>>,
+    listed: BTreeMap<SourceKind, BTreeSet<String>>,
     /// The errors and warnings that have been logged and still apply.
     reported: BTreeSet<String>,
     warned: BTreeSet<String>,
@@ -66,7 +66,7 @@ impl Publisher {
         webhook: Arc<Webhook>,
         namespace: String,
         watched: bool,
-        waits_for: BTreeSet<&'static str>,
+        waits_for: BTreeSet<SourceKind>,
     ) -> Self {
         Self {
             sources: Sources::with_rules(webhook.trust.central, webhook.settings.keys.clone()),
@@ -99,16 +99,16 @@ impl Publisher {
                         Err(error) => self.unreadable.push(error),
                     }
                 }
-                self.waits_for.remove("files");
+                self.waits_for.remove(&SourceKind::Files);
                 true
             }
             Change::Templates(event) => {
-                self.apply_event("templates", event, Self::set_templates, Self::remove_templates)
+                self.apply_event(SourceKind::Templates, event, Self::set_templates, Self::remove_templates)
             }
-            Change::Values(event) => self.apply_event("values", event, Self::set_values, Self::remove_values),
-            Change::Local(event) => self.apply_event("local", event, Self::set_local, Self::remove_local),
+            Change::Values(event) => self.apply_event(SourceKind::Values, event, Self::set_values, Self::remove_values),
+            Change::Local(event) => self.apply_event(SourceKind::Local, event, Self::set_local, Self::remove_local),
             Change::Namespaces(event) => {
-                self.apply_event("namespaces", event, Self::set_namespace, |publisher, name| {
+                self.apply_event(SourceKind::Namespaces, event, Self::set_namespace, |publisher, name| {
                     publisher.namespaces.known.remove(name);
                 })
             }
@@ -152,7 +152,7 @@ impl Publisher {
     /// Applies one event of a watch. Returns true if there is something to publish.
     fn apply_event<K: Resource>(
         &mut self,
-        kind: &'static str,
+        kind: SourceKind,
         event: Event<K>,
         set: fn(&mut Self, K),
         remove: fn(&mut Self, &str),
@@ -165,11 +165,11 @@ impl Publisher {
             }
             Event::InitDone => {
                 // An object that is missing in the new list was deleted while the watch was interrupted.
-                let listed = self.listed.remove(kind).unwrap_or_default();
+                let listed = self.listed.remove(&kind).unwrap_or_default();
                 for gone in self.known(kind).into_iter().filter(|name| !listed.contains(name)) {
                     remove(self, &gone);
                 }
-                self.waits_for.remove(kind);
+                self.waits_for.remove(&kind);
                 return true;
             }
             Event::Apply(object) => {
@@ -185,16 +185,17 @@ impl Publisher {
     }
 
     /// Returns the keys of the objects of a kind, as in [`key`].
-    fn known(&self, kind: &str) -> Vec<String> {
+    fn known(&self, kind: SourceKind) -> Vec<String> {
         let of_holder = |name: &str| name.rsplit_once('/').map(|(_, name)| name.to_owned());
         match kind {
-            "templates" => self.sources.holders().filter_map(of_holder).collect(),
-            "values" => self.sources.value_holders().filter_map(of_holder).collect(),
-            "local" => {
+            SourceKind::Templates => self.sources.holders().filter_map(of_holder).collect(),
+            SourceKind::Values => self.sources.value_holders().filter_map(of_holder).collect(),
+            SourceKind::Local => {
                 let names = self.local.values().flat_map(Sources::holders);
                 names.filter_map(|name| name.strip_prefix("ConfigMap ").map(str::to_owned)).collect()
             }
-            _ => self.namespaces.known.keys().cloned().collect(),
+            SourceKind::Files => Vec::new(),
+            SourceKind::Namespaces => self.namespaces.known.keys().cloned().collect(),
         }
     }
 
@@ -329,10 +330,10 @@ impl Publisher {
     }
 }
 
-/// Returns the key of an object among those of its kind: `NAMESPACE/NAME` for the kind `local`, else the name.
-fn key<K: Resource>(kind: &str, object: &K) -> String {
+/// Returns the key of an object among those of its kind: `NAMESPACE/NAME` for [`SourceKind::Local`], else the name.
+fn key<K: Resource>(kind: SourceKind, object: &K) -> String {
     match (kind, object.namespace()) {
-        ("local", Some(namespace)) => format!("{namespace}/{}", object.name_any()),
+        (SourceKind::Local, Some(namespace)) => format!("{namespace}/{}", object.name_any()),
         _ => object.name_any(),
     }
 }
