@@ -20,6 +20,7 @@ pub(super) struct Configurations {
 }
 
 impl Configurations {
+    /// Returns the mutating and validating configurations with these names.
     pub(super) fn new(client: &Client, names: &[String]) -> Self {
         let api = |kind: &&str| {
             let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind));

@@ -22,7 +22,7 @@ const SKEW: Duration = Duration::hours(1);
 
 /// A certificate and its private key, PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pair {
+pub struct CertificatePair {
     /// The certificate.
     pub certificate: String,
     /// The private key.
@@ -31,20 +31,20 @@ pub struct Pair {
 
 /// The content of the Secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct State {
+pub struct CertificateState {
     /// The authority that signs new leaves.
-    pub authority: Pair,
+    pub authority: CertificatePair,
     /// The authority that signs next, as soon as every webhook configuration trusts it.
-    pub next: Option<Pair>,
+    pub next: Option<CertificatePair>,
     /// The certificate of the authority that signed before; replicas may still serve a leaf of it.
     pub previous: Option<String>,
     /// The certificate that is served.
-    pub leaf: Pair,
+    pub leaf: CertificatePair,
 }
 
 /// The hosts and the validity of certificates.
 #[derive(Clone, Debug)]
-pub struct Policy {
+pub struct CertificatePolicy {
     /// DNS names and IP addresses of the webhook.
     pub hosts: Vec<String>,
     /// Validity of a leaf. It is renewed after two thirds of that time.
@@ -55,9 +55,9 @@ pub struct Policy {
 
 /// The next step of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum RotationStep {
     /// Write this state to the Secret, if the Secret has not changed since it was read.
-    Write(Box<State>),
+    Write(Box<CertificateState>),
     /// Write this bundle (PEM) to `caBundle` of the webhook configurations.
     Publish(String),
     /// Do nothing until this time.
@@ -85,49 +85,49 @@ pub fn self_signed(hosts: &[String], now: OffsetDateTime) -> Result<(Certificate
 /// # Errors
 /// If a certificate cannot be issued, for example because a host is not a valid DNS name.
 pub fn step(
-    state: Option<&State>,
+    state: Option<&CertificateState>,
     trusted: &[String],
-    policy: &Policy,
+    policy: &CertificatePolicy,
     now: OffsetDateTime,
-) -> Result<Step, CertificateError> {
+) -> Result<RotationStep, CertificateError> {
     let Some(state) = state.filter(|state| state.is_usable(policy, now)) else {
-        return Ok(Step::Write(Box::new(State::fresh(policy, now)?)));
+        return Ok(RotationStep::Write(Box::new(CertificateState::fresh(policy, now)?)));
     };
     let bundle = state.bundle();
     if trusted.iter().any(|trusted| x509::sorted(trusted) != x509::sorted(&bundle)) {
-        return Ok(Step::Publish(bundle));
+        return Ok(RotationStep::Publish(bundle));
     }
     let mut new = state.clone();
     if let Some(next) = new.next.take() {
         // Every webhook configuration trusts it.
         new.previous = Some(std::mem::replace(&mut new.authority, next).certificate);
         new.leaf = leaf(&new.authority, &policy.hosts, now, policy.leaf)?;
-        return Ok(Step::Write(Box::new(new)));
+        return Ok(RotationStep::Write(Box::new(new)));
     }
     let authority_due = due(&state.authority.certificate)?;
     if now >= authority_due {
         new.next = Some(authority(now, policy.authority)?);
-        return Ok(Step::Write(Box::new(new)));
+        return Ok(RotationStep::Write(Box::new(new)));
     }
     let leaf_due = due(&state.leaf.certificate)?;
     if now >= leaf_due {
         new.leaf = leaf(&state.authority, &policy.hosts, now, policy.leaf)?;
-        return Ok(Step::Write(Box::new(new)));
+        return Ok(RotationStep::Write(Box::new(new)));
     }
     let mut until = leaf_due.min(authority_due);
     if let Some(previous) = &state.previous {
         let end = validity(previous)?.end;
         if now >= end {
             new.previous = None;
-            return Ok(Step::Write(Box::new(new)));
+            return Ok(RotationStep::Write(Box::new(new)));
         }
         until = until.min(end);
     }
-    Ok(Step::Wait(until))
+    Ok(RotationStep::Wait(until))
 }
 
-impl State {
-    fn fresh(policy: &Policy, now: OffsetDateTime) -> Result<Self, CertificateError> {
+impl CertificateState {
+    fn fresh(policy: &CertificatePolicy, now: OffsetDateTime) -> Result<Self, CertificateError> {
         let authority = authority(now, policy.authority)?;
         let leaf = leaf(&authority, &policy.hosts, now, policy.leaf)?;
         Ok(Self { authority, next: None, previous: None, leaf })
@@ -155,9 +155,10 @@ impl State {
     /// Returns true if the rotation can continue from this state: the leaf is signed by the authority and is for the
     /// hosts of the policy, all certificates are valid now, and their keys belong to them. A state that is incomplete,
     /// foreign, expired or not yet valid is replaced, not repaired.
-    pub(super) fn is_usable(&self, policy: &Policy, now: OffsetDateTime) -> bool {
+    pub(super) fn is_usable(&self, policy: &CertificatePolicy, now: OffsetDateTime) -> bool {
         let valid = |pem: &str| validity(pem).is_ok_and(|valid| valid.contains(&now));
-        let has_key = |pair: &Pair| Certificate::from_pem(pair.certificate.as_bytes(), pair.key.as_bytes()).is_ok();
+        let has_key =
+            |pair: &CertificatePair| Certificate::from_pem(pair.certificate.as_bytes(), pair.key.as_bytes()).is_ok();
         let pairs = [Some(&self.authority), Some(&self.leaf), self.next.as_ref()];
         pairs.into_iter().flatten().all(|pair| valid(&pair.certificate) && has_key(pair))
             && x509::is_signed(&self.leaf.certificate, &self.authority.certificate)
@@ -167,16 +168,21 @@ impl State {
 }
 
 /// Issues a new authority.
-fn authority(now: OffsetDateTime, valid: Duration) -> Result<Pair, CertificateError> {
+fn authority(now: OffsetDateTime, valid: Duration) -> Result<CertificatePair, CertificateError> {
     let mut params = named("sidecar-injector authority", Vec::new(), now, valid)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-    Ok(Pair { certificate: issuer.pem(), key: issuer.key().serialize_pem() })
+    Ok(CertificatePair { certificate: issuer.pem(), key: issuer.key().serialize_pem() })
 }
 
 /// Issues a leaf signed by `authority`. Its validity ends with that of the authority at the latest.
-fn leaf(authority: &Pair, hosts: &[String], now: OffsetDateTime, valid: Duration) -> Result<Pair, CertificateError> {
+fn leaf(
+    authority: &CertificatePair,
+    hosts: &[String],
+    now: OffsetDateTime,
+    valid: Duration,
+) -> Result<CertificatePair, CertificateError> {
     let issuer = Issuer::from_ca_cert_pem(&authority.certificate, KeyPair::from_pem(&authority.key)?)?;
     let mut params = named("sidecar-injector", hosts.to_vec(), now, valid)?;
     params.not_after = params.not_after.min(validity(&authority.certificate)?.end);
@@ -184,7 +190,7 @@ fn leaf(authority: &Pair, hosts: &[String], now: OffsetDateTime, valid: Duration
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let key = KeyPair::generate()?;
     let signed = params.signed_by(&key, &issuer)?;
-    Ok(Pair { certificate: signed.pem(), key: key.serialize_pem() })
+    Ok(CertificatePair { certificate: signed.pem(), key: key.serialize_pem() })
 }
 
 fn named(
@@ -221,24 +227,24 @@ mod tests {
         OffsetDateTime::from_unix_timestamp(1_800_000_000).expect("a time") + Duration::days(days)
     }
 
-    fn policy() -> Policy {
+    fn policy() -> CertificatePolicy {
         let hosts = vec!["injector.tools.svc".to_owned(), "127.0.0.1".to_owned()];
-        Policy { hosts, leaf: Duration::days(30), authority: Duration::days(300) }
+        CertificatePolicy { hosts, leaf: Duration::days(30), authority: Duration::days(300) }
     }
 
-    fn written(step: Step) -> State {
+    fn written(step: RotationStep) -> CertificateState {
         match step {
-            Step::Write(state) => *state,
+            RotationStep::Write(state) => *state,
             other => panic!("{other:?}"),
         }
     }
 
     /// The next step if every configuration trusts the bundle of the state.
-    fn next(state: &State, days: i64) -> Step {
+    fn next(state: &CertificateState, days: i64) -> RotationStep {
         step(Some(state), &[state.bundle()], &policy(), at(days)).expect("a step")
     }
 
-    fn fresh() -> State {
+    fn fresh() -> CertificateState {
         written(step(None, &[], &policy(), at(0)).expect("a step"))
     }
 
@@ -255,10 +261,10 @@ mod tests {
         let state = fresh();
         assert_eq!(
             step(Some(&state), &[String::new()], &policy(), at(0)).expect("a step"),
-            Step::Publish(state.bundle())
+            RotationStep::Publish(state.bundle())
         );
-        assert_eq!(next(&state, 0), Step::Wait(at(20)), "two thirds of the leaf's life");
-        assert_eq!(next(&state, 19), Step::Wait(at(20)));
+        assert_eq!(next(&state, 0), RotationStep::Wait(at(20)), "two thirds of the leaf's life");
+        assert_eq!(next(&state, 19), RotationStep::Wait(at(20)));
     }
 
     #[test]
@@ -267,7 +273,7 @@ mod tests {
         let renewed = written(next(&state, 20));
         assert_eq!(renewed.authority, state.authority);
         assert_ne!(renewed.leaf, state.leaf);
-        assert_eq!(next(&renewed, 20), Step::Wait(at(40)));
+        assert_eq!(next(&renewed, 20), RotationStep::Wait(at(40)));
     }
 
     #[test]
@@ -281,10 +287,10 @@ mod tests {
             "the first step only adds it"
         );
         let unpublished = step(Some(&announced), &[state.bundle()], &policy(), at(200)).expect("a step");
-        assert_eq!(unpublished, Step::Publish(announced.bundle()));
+        assert_eq!(unpublished, RotationStep::Publish(announced.bundle()));
         let one_of_two = [announced.bundle(), state.bundle()];
         let step_of_two = step(Some(&announced), &one_of_two, &policy(), at(200)).expect("a step");
-        assert!(matches!(step_of_two, Step::Publish(_)), "every configuration must trust it");
+        assert!(matches!(step_of_two, RotationStep::Publish(_)), "every configuration must trust it");
         let promoted = written(next(&announced, 200));
         assert_eq!(Some(&promoted.authority), announced.next.as_ref());
         assert_eq!(promoted.previous.as_ref(), Some(&state.authority.certificate));
@@ -302,37 +308,52 @@ mod tests {
     #[test]
     fn a_state_that_cannot_be_continued_is_replaced() {
         let (sound, other) = (fresh(), fresh());
-        let pair = |pair: &Pair| pair.clone();
-        let cases: [(&str, State); 7] = [
-            ("a foreign authority", State { authority: pair(&other.authority), ..sound.clone() }),
-            ("a foreign leaf", State { leaf: pair(&other.leaf), ..sound.clone() }),
+        let pair = |pair: &CertificatePair| pair.clone();
+        let cases: [(&str, CertificateState); 7] = [
+            ("a foreign authority", CertificateState { authority: pair(&other.authority), ..sound.clone() }),
+            ("a foreign leaf", CertificateState { leaf: pair(&other.leaf), ..sound.clone() }),
             (
                 "a leaf without its key",
-                State { leaf: Pair { key: String::new(), ..pair(&sound.leaf) }, ..sound.clone() },
+                CertificateState { leaf: CertificatePair { key: String::new(), ..pair(&sound.leaf) }, ..sound.clone() },
             ),
-            ("another key", State { leaf: Pair { key: other.leaf.key.clone(), ..pair(&sound.leaf) }, ..sound.clone() }),
+            (
+                "another key",
+                CertificateState {
+                    leaf: CertificatePair { key: other.leaf.key.clone(), ..pair(&sound.leaf) },
+                    ..sound.clone()
+                },
+            ),
             (
                 "invalid PEM",
-                State { authority: Pair { certificate: "x".to_owned(), ..pair(&sound.authority) }, ..sound.clone() },
+                CertificateState {
+                    authority: CertificatePair { certificate: "x".to_owned(), ..pair(&sound.authority) },
+                    ..sound.clone()
+                },
             ),
             (
                 "an incomplete next authority",
-                State { next: Some(Pair { key: "x".to_owned(), ..pair(&other.authority) }), ..sound.clone() },
+                CertificateState {
+                    next: Some(CertificatePair { key: "x".to_owned(), ..pair(&other.authority) }),
+                    ..sound.clone()
+                },
             ),
-            ("invalid PEM as the previous authority", State { previous: Some("x".to_owned()), ..sound.clone() }),
+            (
+                "invalid PEM as the previous authority",
+                CertificateState { previous: Some("x".to_owned()), ..sound.clone() },
+            ),
         ];
         for (what, state) in cases {
             let new = written(next(&state, 0));
             assert!(new.is_usable(&policy(), at(0)) && new != state, "{what}");
         }
         // Expired while no replica ran, or issued by a clock that was ahead.
-        assert!(matches!(next(&sound, 31), Step::Write(_)));
-        assert!(matches!(next(&sound, -1), Step::Write(_)));
+        assert!(matches!(next(&sound, 31), RotationStep::Write(_)));
+        assert!(matches!(next(&sound, -1), RotationStep::Write(_)));
         // The hosts of the policy have changed.
-        let renamed = Policy { hosts: vec!["other.tools.svc".to_owned()], ..policy() };
+        let renamed = CertificatePolicy { hosts: vec!["other.tools.svc".to_owned()], ..policy() };
         let new = written(step(Some(&sound), &[sound.bundle()], &renamed, at(0)).expect("a step"));
         assert!(x509::has_hosts(&new.leaf.certificate, &renamed.hosts));
-        let wrong = Policy { hosts: vec!["ä".to_owned()], ..policy() };
+        let wrong = CertificatePolicy { hosts: vec!["ä".to_owned()], ..policy() };
         assert!(step(None, &[], &wrong, at(0)).is_err());
     }
 
@@ -348,8 +369,8 @@ mod tests {
         let state = fresh();
         let commented = format!("# ours\n\n{}\n", state.bundle());
         let same = step(Some(&state), &[commented], &policy(), at(0)).expect("a step");
-        assert!(matches!(same, Step::Wait(_)));
+        assert!(matches!(same, RotationStep::Wait(_)));
         let garbage = step(Some(&state), &["garbage".to_owned()], &policy(), at(0)).expect("a step");
-        assert!(matches!(garbage, Step::Publish(_)));
+        assert!(matches!(garbage, RotationStep::Publish(_)));
     }
 }

@@ -15,9 +15,9 @@ use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
 use crate::certs::bundle::Configurations;
-use crate::certs::issue::{self, Policy, State, Step};
+use crate::certs::issue::{self, CertificatePolicy, CertificateState, RotationStep};
 use crate::certs::serving::{Certificate, CurrentCertificate};
-use crate::certs::store::Store;
+use crate::certs::store::SecretStore;
 
 /// Pause after an error.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -26,18 +26,24 @@ const MAX_SLEEP: Duration = Duration::from_secs(60);
 
 /// The certificates that the webhook issues and renews itself.
 pub struct SelfManaged {
-    store: Store,
+    store: SecretStore,
     configurations: Configurations,
-    policy: Policy,
+    policy: CertificatePolicy,
 }
 
 impl SelfManaged {
     /// Returns the rotation of the certificates in the Secret `namespace`/`name`. `configurations` are the names of the
     /// webhook configurations that must trust them.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, name: &str, configurations: &[String], policy: Policy) -> Self {
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        name: &str,
+        configurations: &[String],
+        policy: CertificatePolicy,
+    ) -> Self {
         let configurations = Configurations::new(&client, configurations);
-        Self { store: Store::new(client, namespace, name), configurations, policy }
+        Self { store: SecretStore::new(client, namespace, name), configurations, policy }
     }
 
     /// Runs forever. Each new certificate is put into `current`, after `served` has been called with it.
@@ -80,7 +86,7 @@ impl SelfManaged {
         let now = OffsetDateTime::now_utc();
         let step = issue::step(read.state.as_ref(), &trusted, &self.policy, now)?;
         // Clients do not trust a certificate whose authority is not published yet.
-        let is_served = |state: &&State| state.is_usable(&self.policy, now) && state.is_trusted(&trusted);
+        let is_served = |state: &&CertificateState| state.is_usable(&self.policy, now) && state.is_trusted(&trusted);
         if let Some(state) = read.state.as_ref().filter(is_served)
             && *in_use != state.leaf.certificate
         {
@@ -91,15 +97,15 @@ impl SelfManaged {
             tracing::info!("certificate taken into use");
         }
         match step {
-            Step::Wait(until) => {
+            RotationStep::Wait(until) => {
                 let left = Duration::try_from(until - now).unwrap_or_default();
                 return Ok(Some(left.clamp(Duration::from_millis(100), MAX_SLEEP)));
             }
-            Step::Publish(bundle) => {
+            RotationStep::Publish(bundle) => {
                 self.configurations.publish(&bundle).await?;
                 tracing::info!("the webhook configurations trust the certificates of the webhook");
             }
-            Step::Write(state) => {
+            RotationStep::Write(state) => {
                 let failed = if read.is_missing() {
                     "the Secret is missing and cannot be created; run helm upgrade to restore it"
                 } else {

@@ -10,11 +10,11 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::PostParams;
 use kube::{Api, Client};
 
-use crate::certs::issue::{Pair, State};
+use crate::certs::issue::{CertificatePair, CertificateState};
 
 /// The access to the Secret.
 #[derive(Clone)]
-pub(super) struct Store {
+pub(super) struct SecretStore {
     api: Api<Secret>,
     name: String,
 }
@@ -23,7 +23,7 @@ pub(super) struct Store {
 pub(super) struct StoredSecret {
     secret: Option<Secret>,
     /// The state in the Secret; `None` if it holds none.
-    pub(super) state: Option<State>,
+    pub(super) state: Option<CertificateState>,
 }
 
 impl StoredSecret {
@@ -33,7 +33,8 @@ impl StoredSecret {
     }
 }
 
-impl Store {
+impl SecretStore {
+    /// Returns the access to the Secret `namespace`/`name`. It does not send a request.
     pub(super) fn new(client: Client, namespace: &str, name: &str) -> Self {
         Self { api: Api::namespaced(client, namespace), name: name.to_owned() }
     }
@@ -51,7 +52,7 @@ impl Store {
     }
 
     /// Writes a state if the Secret has not changed since it was read. Returns false if it has changed.
-    pub(super) async fn write(&self, read: StoredSecret, state: &State) -> Result<bool, kube::Error> {
+    pub(super) async fn write(&self, read: StoredSecret, state: &CertificateState) -> Result<bool, kube::Error> {
         let data = Some(data_of(state));
         let written = match read.secret {
             Some(secret) => {
@@ -73,7 +74,7 @@ impl Store {
     }
 }
 
-fn data_of(state: &State) -> BTreeMap<String, ByteString> {
+fn data_of(state: &CertificateState) -> BTreeMap<String, ByteString> {
     let mut data = BTreeMap::new();
     let mut put = |key: &str, text: &str| drop(data.insert(key.to_owned(), ByteString(text.as_bytes().to_vec())));
     put("ca.crt", &state.authority.certificate);
@@ -91,12 +92,13 @@ fn data_of(state: &State) -> BTreeMap<String, ByteString> {
 }
 
 /// Returns the state in the data of a Secret; `None` if a certificate is missing. A missing key is an empty text, which
-/// [`State::is_usable`] rejects.
-fn state_of(data: &BTreeMap<String, ByteString>) -> Option<State> {
+/// [`CertificateState::is_usable`] rejects.
+fn state_of(data: &BTreeMap<String, ByteString>) -> Option<CertificateState> {
     let get = |key: &str| Some(String::from_utf8_lossy(&data.get(key)?.0).into_owned());
-    let pair =
-        |certificate: &str, key: &str| Some(Pair { certificate: get(certificate)?, key: get(key).unwrap_or_default() });
-    Some(State {
+    let pair = |certificate: &str, key: &str| {
+        Some(CertificatePair { certificate: get(certificate)?, key: get(key).unwrap_or_default() })
+    };
+    Some(CertificateState {
         authority: pair("ca.crt", "ca.key")?,
         next: pair("next-ca.crt", "next-ca.key"),
         previous: get("previous-ca.crt"),
@@ -110,10 +112,10 @@ mod tests {
 
     #[test]
     fn a_written_state_is_read_back() {
-        let pair = |text: &str| Pair { certificate: format!("{text}.crt"), key: format!("{text}.key") };
-        let state = State { authority: pair("a"), next: None, previous: None, leaf: pair("l") };
+        let pair = |text: &str| CertificatePair { certificate: format!("{text}.crt"), key: format!("{text}.key") };
+        let state = CertificateState { authority: pair("a"), next: None, previous: None, leaf: pair("l") };
         assert_eq!(state_of(&data_of(&state)), Some(state.clone()));
-        let more = State { next: Some(pair("n")), previous: Some("p".to_owned()), ..state };
+        let more = CertificateState { next: Some(pair("n")), previous: Some("p".to_owned()), ..state };
         assert_eq!(state_of(&data_of(&more)), Some(more));
         assert_eq!(state_of(&BTreeMap::new()), None, "an empty Secret, as it is installed");
     }

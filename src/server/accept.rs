@@ -46,7 +46,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 
 /// The state that all connections share.
 #[derive(Clone)]
-struct Shared {
+struct ConnectionState {
     tls: TlsAcceptor,
     router: NormalizePath<Router>,
     webhook: Arc<Webhook>,
@@ -66,7 +66,7 @@ pub async fn serve(
     // Some clients join a base address and a path to `//mutate`.
     let router = NormalizePath::trim_trailing_slash(router);
     let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
-    let shared = Shared { tls: TlsAcceptor::from(tls), router, webhook, handshakes, draining };
+    let shared = ConnectionState { tls: TlsAcceptor::from(tls), router, webhook, handshakes, draining };
     let (mut connections, mut logged) = (JoinSet::new(), None::<Instant>);
     tokio::pin!(stop);
     loop {
@@ -103,7 +103,7 @@ pub async fn serve(
 }
 
 /// Serves one connection, from its handshake to its end.
-async fn connection(stream: TcpStream, shared: Shared) {
+async fn connection(stream: TcpStream, shared: ConnectionState) {
     let mut draining = shared.draining.clone();
     let too_late = async {
         let _ = shared.draining.clone().wait_for(|draining| *draining).await;
@@ -142,7 +142,7 @@ async fn connection(stream: TcpStream, shared: Shared) {
 }
 
 /// Completes the TLS handshake; `None` if it fails or takes too long.
-async fn handshake(stream: TcpStream, shared: &Shared) -> Option<TlsStream<TcpStream>> {
+async fn handshake(stream: TcpStream, shared: &ConnectionState) -> Option<TlsStream<TcpStream>> {
     // Nagle's algorithm can delay a response by up to 40 ms.
     let _ = stream.set_nodelay(true);
     let result = timeout(HANDSHAKE, async {

@@ -38,7 +38,7 @@ const MAX_NOTE: usize = 1_024;
 
 /// One event to send.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Note {
+pub struct EventNote {
     /// The object that the event is attached to.
     pub regarding: ObjectReference,
     /// The reason, the same as in logs and metrics.
@@ -50,8 +50,8 @@ pub struct Note {
 /// The sender of events. Clones share the queue and the limits.
 #[derive(Clone, Debug)]
 pub struct Events {
-    queue: mpsc::Sender<Note>,
-    limiters: Arc<Mutex<[Limiter; 2]>>,
+    queue: mpsc::Sender<EventNote>,
+    limiters: Arc<Mutex<[EventLimiter; 2]>>,
 }
 
 impl Events {
@@ -61,7 +61,7 @@ impl Events {
         let (queue, notes) = mpsc::channel(QUEUE);
         tokio::spawn(send_all(client, notes, metrics.events_counter()));
         let now = Instant::now();
-        Self { queue, limiters: Arc::new(Mutex::new([Limiter::new(now), Limiter::new(now)])) }
+        Self { queue, limiters: Arc::new(Mutex::new([EventLimiter::new(now), EventLimiter::new(now)])) }
     }
 
     /// Sends an event if the answer denies the pod or leaves templates out. A dry run sends none, since it must not
@@ -74,7 +74,7 @@ impl Events {
 
     /// Queues an event. Drops and counts it if an identical event was sent in the last five minutes, or if a limit is
     /// reached.
-    pub fn send(&self, note: Note, metrics: &Metrics) {
+    pub fn send(&self, note: EventNote, metrics: &Metrics) {
         let budget = usize::from(note.reason == Reason::InvalidTemplate);
         let note = note.truncated();
         let allowed = {
@@ -87,7 +87,7 @@ impl Events {
     }
 }
 
-impl Note {
+impl EventNote {
     /// Truncates every text to the length that an event allows.
     fn truncated(mut self) -> Self {
         let reference = &mut self.regarding;
@@ -108,7 +108,7 @@ fn truncate(text: &str, max: usize) -> String {
 }
 
 /// Returns the event for an answer; `None` if there is nothing to report.
-fn note(answer: &Answer<'_>) -> Option<Note> {
+fn note(answer: &Answer<'_>) -> Option<EventNote> {
     let request = answer.request.as_ref().filter(|request| !request.dry_run)?;
     let metadata = request.pod.as_ref()?.metadata.as_ref().ok()?;
     let decision = &answer.decision;
@@ -140,11 +140,11 @@ fn note(answer: &Answer<'_>) -> Option<Note> {
             ..ObjectReference::default()
         },
     };
-    Some(Note { regarding, reason, text })
+    Some(EventNote { regarding, reason, text })
 }
 
 /// Sends the queued events. Each becomes a separate object, since the API counts repetitions only of identical events.
-async fn send_all(client: Client, mut notes: mpsc::Receiver<Note>, count: impl Fn(&'static str)) {
+async fn send_all(client: Client, mut notes: mpsc::Receiver<EventNote>, count: impl Fn(&'static str)) {
     let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "sidecar-injector".to_owned());
     while let Some(note) = notes.recv().await {
         let namespace = note.regarding.namespace.clone().unwrap_or_else(|| "default".to_owned());
@@ -173,20 +173,20 @@ async fn send_all(client: Client, mut notes: mpsc::Receiver<Note>, count: impl F
 /// Limits the rate of events, and detects repetitions. It remembers at most as many events as the rate allows in five
 /// minutes.
 #[derive(Debug)]
-struct Limiter {
+struct EventLimiter {
     /// When each event was sent, by the hash of the event, to save memory.
     sent: HashMap<u64, Instant>,
     tokens: f64,
     filled: Instant,
 }
 
-impl Limiter {
+impl EventLimiter {
     fn new(now: Instant) -> Self {
         Self { sent: HashMap::new(), tokens: BURST, filled: now }
     }
 
     /// Returns true if the event can be sent at the time `now`, and counts it.
-    fn allows(&mut self, note: &Note, now: Instant) -> bool {
+    fn allows(&mut self, note: &EventNote, now: Instant) -> bool {
         self.sent.retain(|_, at| now < *at + REPEAT_AFTER);
         let mut hasher = DefaultHasher::new();
         format!("{:?} {} {}", note.regarding, note.reason, note.text).hash(&mut hasher);
@@ -206,14 +206,14 @@ impl Limiter {
 mod tests {
     use super::*;
 
-    fn note(text: &str) -> Note {
-        Note { regarding: ObjectReference::default(), reason: Reason::Conflict, text: text.to_owned() }
+    fn note(text: &str) -> EventNote {
+        EventNote { regarding: ObjectReference::default(), reason: Reason::Conflict, text: text.to_owned() }
     }
 
     #[test]
     fn repetitions_and_bursts_are_limited() {
         let start = Instant::now();
-        let mut limiter = Limiter::new(start);
+        let mut limiter = EventLimiter::new(start);
         assert!(limiter.allows(&note("a"), start));
         assert!(!limiter.allows(&note("a"), start), "a repetition");
         let allowed = (0..100).filter(|n| limiter.allows(&note(&n.to_string()), start)).count();
@@ -232,7 +232,7 @@ mod tests {
         let long = "ä".repeat(1 << 20);
         let regarding =
             ObjectReference { name: Some(long.clone()), kind: Some(long.clone()), ..ObjectReference::default() };
-        let note = Note { regarding, reason: Reason::Conflict, text: long }.truncated();
+        let note = EventNote { regarding, reason: Reason::Conflict, text: long }.truncated();
         let name = note.regarding.name.expect("a name");
         assert!(name.len() <= MAX_NAME && note.text.len() <= MAX_NOTE && name.ends_with('…'), "{}", name.len());
     }

@@ -24,7 +24,7 @@ use crate::inject::decision::{Decision, Origin, Verdict};
 
 /// The name, kind, labels and help text of a metric.
 #[derive(Clone, Copy, Debug)]
-pub struct Description {
+pub struct MetricDescription {
     /// The name without the prefix `sidecar_injector_` and without a suffix such as `_total`.
     pub name: &'static str,
     /// `counter`, `gauge`, `histogram` or `info`.
@@ -37,10 +37,10 @@ pub struct Description {
 
 macro_rules! descriptions {
     ($($id:ident: $kind:literal $name:literal $labels:expr => $help:literal;)+) => {
-        $(const $id: Description = Description { name: $name, kind: $kind, labels: &$labels, help: $help };)+
+        $(const $id: MetricDescription = MetricDescription { name: $name, kind: $kind, labels: &$labels, help: $help };)+
 
         /// Every metric.
-        pub const DESCRIPTIONS: &[Description] = &[$($id),+];
+        pub const DESCRIPTIONS: &[MetricDescription] = &[$($id),+];
     };
 }
 

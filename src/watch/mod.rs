@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::stream;
+use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use tokio::time::{Instant, timeout_at};
@@ -74,7 +74,11 @@ pub async fn run(source: TemplateSource, client: Option<Client>, watch_namespace
         webhook.metrics.set_in_sync(false);
         changes.push(reachable(client, namespace.clone()));
     }
-    let mut publisher = Publisher::new(webhook, namespace, watch_namespaces, waits_for);
+    publish(Publisher::new(webhook, namespace, watch_namespaces, waits_for), changes).await;
+}
+
+/// Applies changes as they arrive, and publishes catalogs.
+async fn publish(mut publisher: Publisher, mut changes: impl Stream<Item = Change> + Unpin) {
     let mut next = changes.next().await;
     while let Some(change) = next {
         let mut dirty = publisher.apply(change);

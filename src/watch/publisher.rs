@@ -19,7 +19,7 @@ use crate::inject::decision::reason::Reason;
 use crate::inject::diagnostic::Diagnostic;
 use crate::manifest::template_files;
 use crate::state::Webhook;
-use crate::telemetry::events::Note;
+use crate::telemetry::events::EventNote;
 use crate::watch::changes::{Change, SourceKind};
 
 /// How long no watch must have failed before the catalog counts as current again. A watch that fails repeatedly must
@@ -62,6 +62,8 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
+    /// Returns a publisher for the central ConfigMaps in `namespace`. `watched` is true if namespaces are watched. It
+    /// publishes nothing until all kinds in `waits_for` have been read.
     pub(super) fn new(
         webhook: Arc<Webhook>,
         namespace: String,
@@ -318,7 +320,7 @@ impl Publisher {
         let is_in = |holder: &str| error.strip_prefix(holder).is_some_and(|rest| rest.starts_with([' ', ':']));
         if let Some((_, reference)) = self.references.iter().find(|(holder, _)| is_in(holder)) {
             let (regarding, text) = (reference.clone(), error.to_owned());
-            events.send(Note { regarding, reason: Reason::InvalidTemplate, text }, &self.webhook.metrics);
+            events.send(EventNote { regarding, reason: Reason::InvalidTemplate, text }, &self.webhook.metrics);
         }
     }
 

@@ -31,14 +31,17 @@ impl DoctorCheck {
         Self { what, health, text: text.into(), remedy: String::new() }
     }
 
+    /// Returns a check that has succeeded.
     pub(super) fn ok(what: &'static str, text: impl Into<String>) -> Self {
         Self::new(what, Health::Ok, text)
     }
 
+    /// Returns a check that has failed.
     pub(super) fn failed(what: &'static str, text: impl Into<String>) -> Self {
         Self::new(what, Health::Failed, text)
     }
 
+    /// Returns a check that has found something to improve.
     pub(super) fn warning(what: &'static str, text: impl Into<String>) -> Self {
         Self::new(what, Health::Warning, text)
     }

@@ -161,6 +161,7 @@ pub(in crate::commands) struct ServeArgs {
     pub(super) log_level: tracing::Level,
 }
 
+/// The precedence between a central template and one of a namespace with the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum NamespaceTemplates {
     /// The central template is used

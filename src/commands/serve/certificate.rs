@@ -1,4 +1,5 @@
-//! The certificate of `serve`: from files, self-signed, or managed in a Secret, and kept current while the process runs.
+//! The certificate of `serve`: from files, self-signed, or managed in a Secret, and kept current while the process
+//! runs.
 //!
 //! It connects the flags with [`certs`](crate::certs), and reports to the metrics and the readiness of the admin port.
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use time::OffsetDateTime;
 
-use crate::certs::issue::Policy;
+use crate::certs::issue::CertificatePolicy;
 use crate::certs::rotate::SelfManaged;
 use crate::certs::{self, Certificate, CurrentCertificate};
 use crate::commands::serve::args::ServeArgs;
@@ -38,8 +39,8 @@ pub(super) fn first(args: &ServeArgs) -> anyhow::Result<Arc<CurrentCertificate>>
     Ok(CurrentCertificate::new(certificate))
 }
 
-/// Starts to keep `current` up to date: from the Secret or the files that the flags name. The admin port reports readiness
-/// as soon as clients can trust the certificate.
+/// Starts to keep `current` up to date: from the Secret or the files that the flags name. The admin port reports
+/// readiness as soon as clients can trust the certificate.
 pub(super) fn keep_current(
     args: &ServeArgs,
     client: Option<&kube::Client>,
@@ -68,7 +69,7 @@ fn self_managed(args: &ServeArgs, client: Option<&kube::Client>) -> Option<SelfM
     let (secret, client) = args.tls_secret.as_ref().zip(client)?;
     let namespace = args.tls_secret_namespace.as_deref().unwrap_or_else(|| client.default_namespace());
     let (hosts, leaf) = (args.tls_host.clone(), args.tls_lifetime);
-    let policy = Policy { hosts, leaf, authority: leaf.saturating_mul(12) };
+    let policy = CertificatePolicy { hosts, leaf, authority: leaf.saturating_mul(12) };
     Some(SelfManaged::new(client.clone(), namespace, secret, &args.webhook_configuration, policy))
 }
 
