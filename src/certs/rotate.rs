@@ -1,7 +1,7 @@
 //! Rotates self-managed certificates: keeps the Secret, the webhook configurations and the served certificate in step.
 //!
 //! Every replica runs the same loop. There is no leader: the first replica to write the Secret wins, and the others
-//! read its certificates. [`issue`](super::issue) decides the steps; this module carries them out, and does not decide.
+//! read its certificates. [`issue`] decides the steps; this module carries them out, and does not decide.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -27,7 +27,7 @@ use crate::telemetry::metrics::Metrics;
 
 /// Maximum number of events that wait to be sent.
 const QUEUE: usize = 256;
-/// How long an identical event is not sent again. The API server deletes events after an hour.
+/// How long an identical event is not sent again. By default, the API server deletes events after an hour.
 const REPEAT_AFTER: Duration = Duration::from_secs(300);
 /// Number of events that can be sent at once, and how many per second after that. Pods and templates have separate
 /// budgets: many denials must not hide the broken template that causes them.
@@ -143,7 +143,7 @@ fn note(answer: &Answer<'_>) -> Option<EventNote> {
     Some(EventNote { regarding, reason, text })
 }
 
-/// Sends the queued events. Each becomes a separate object, since the API counts repetitions only of identical events.
+/// Sends the queued events. Each becomes a separate Event object: events with different texts are not repetitions of one.
 async fn send_all(client: Client, mut notes: mpsc::Receiver<EventNote>, count: impl Fn(&'static str)) {
     let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "sidecar-injector".to_owned());
     while let Some(note) = notes.recv().await {

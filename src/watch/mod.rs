@@ -1,4 +1,4 @@
-//! Keeps the catalog current: templates and shared values from files or from labelled ConfigMaps, and namespaces.
+//! Keeps the catalog current: templates and shared values from files or from labeled ConfigMaps, and namespaces.
 //!
 //! Files are compared every second; the cluster is watched. Each change publishes a complete new catalog, and this
 //! folder is the only writer of the catalog. It does not depend on the server and does not know who reads the catalog.
@@ -34,7 +34,7 @@ pub enum TemplateSource {
         /// Files with shared values.
         values: Vec<PathBuf>,
     },
-    /// Labelled ConfigMaps in this namespace.
+    /// Labeled ConfigMaps in this namespace.
     ConfigMaps(String),
 }
 

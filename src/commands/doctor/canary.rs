@@ -41,10 +41,10 @@ impl Canary<'_> {
         let mut reason = None;
         for template in templates.iter().take(TRIES) {
             match self.request(template).await {
-                CanaryOutcome::Injected(pod) => return self.injected(&pod, template),
+                CanaryOutcome::Injected(pod) => return self.report_injected(&pod, template),
                 CanaryOutcome::Decided(why) => reason = reason.or(Some(format!("its answer for {template}:\n{why}"))),
-                CanaryOutcome::Missed => return self.missed(),
-                CanaryOutcome::Rejected(error) => return self.rejected(&error),
+                CanaryOutcome::Missed => return self.report_missed(),
+                CanaryOutcome::Rejected(error) => return self.report_rejected(&error),
             }
         }
         match (reason, named) {
@@ -63,7 +63,7 @@ impl Canary<'_> {
     /// Creates a pod that requests a template.
     async fn request(&self, template: &str) -> CanaryOutcome {
         match self.create(template, false).await {
-            Ok(pod) if carries(&pod, template, &self.installation.keys) => CanaryOutcome::Injected(pod),
+            Ok(pod) if has_template(&pod, template, &self.installation.keys) => CanaryOutcome::Injected(pod),
             Ok(_) => self.reason(template).await,
             // The chart's own policy rejected a pod without the template.
             Err(error) if error.message.contains("-required-templates.") => self.reason(template).await,
@@ -88,13 +88,13 @@ impl Canary<'_> {
                     format!("the webhook answers for pods in {}; there is no template to inject", self.namespace);
                 DoctorCheck::warning("canary", text)
             }
-            Err(error) => self.rejected(&error),
-            Ok(_) => self.missed(),
+            Err(error) => self.report_rejected(&error),
+            Ok(_) => self.report_missed(),
         }
     }
 
     /// Reports a pod that is unchanged although it requests a template.
-    fn missed(&self) -> DoctorCheck {
+    fn report_missed(&self) -> DoctorCheck {
         let namespace = self.namespace;
         if self.installation.observes {
             let text = format!(
@@ -112,7 +112,7 @@ impl Canary<'_> {
     }
 
     /// Reports a pod that the API server or another webhook rejected.
-    fn rejected(&self, error: &ApiError) -> DoctorCheck {
+    fn report_rejected(&self, error: &ApiError) -> DoctorCheck {
         let namespace = self.namespace;
         if error.code == 403 && error.message.contains("cannot create resource \"pods\"") {
             return DoctorCheck::unknown("canary", error);
@@ -128,7 +128,7 @@ impl Canary<'_> {
     }
 
     /// Reports a pod with the template.
-    fn injected(&self, pod: &Value, template: &str) -> DoctorCheck {
+    fn report_injected(&self, pod: &Value, template: &str) -> DoctorCheck {
         let status = status(pod, &self.installation.keys);
         let by = status["injector"].as_str().unwrap_or_default();
         DoctorCheck::ok(
@@ -183,7 +183,7 @@ fn status(pod: &Value, keys: &Keys) -> Value {
 }
 
 /// Returns true if the status of the pod lists the template as added. `template` is `NAME` or `NAME@VERSION`.
-fn carries(pod: &Value, template: &str, keys: &Keys) -> bool {
+fn has_template(pod: &Value, template: &str, keys: &Keys) -> bool {
     let name = template.split('@').next();
     let status = status(pod, keys);
     let mut templates = status["templates"].as_array().into_iter().flatten();
@@ -199,10 +199,10 @@ mod tests {
         let keys = Keys::default();
         let pod = |status: Value| json!({"metadata": {"annotations": {"sidecar.io/status": status.to_string()}}});
         let entry = |entry: Value| pod(json!({"injector": "0.1.0", "templates": [entry]}));
-        assert!(carries(&entry(json!({"name": "a", "version": "2", "added": {}})), "a@2", &keys));
-        assert!(!carries(&entry(json!({"name": "a", "skipped": {"reason": "Conflict"}})), "a", &keys));
-        assert!(!carries(&entry(json!({"name": "b", "added": {}})), "a", &keys));
-        assert!(!carries(&json!({"metadata": {}}), "a", &keys));
+        assert!(has_template(&entry(json!({"name": "a", "version": "2", "added": {}})), "a@2", &keys));
+        assert!(!has_template(&entry(json!({"name": "a", "skipped": {"reason": "Conflict"}})), "a", &keys));
+        assert!(!has_template(&entry(json!({"name": "b", "added": {}})), "a", &keys));
+        assert!(!has_template(&json!({"metadata": {}}), "a", &keys));
     }
 
     #[test]

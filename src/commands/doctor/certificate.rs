@@ -32,10 +32,11 @@ pub(super) async fn check(api: &Api, replica: &Replica, configurations: &[&Value
     };
     let chain = STANDARD.decode(secret["data"]["tls.crt"].as_str().unwrap_or_default()).unwrap_or_default();
     let now = OffsetDateTime::now_utc();
-    Some(judge(&chain, &bundles(configurations), host, now, &format!("{namespace}/{name}")))
+    Some(compare(&chain, &bundles(configurations), host, now, &format!("{namespace}/{name}")))
 }
 
-fn judge(chain: &[u8], bundles: &[Vec<u8>], host: &str, now: OffsetDateTime, name: &str) -> DoctorCheck {
+/// Compares a certificate chain (PEM) with the bundles (PEM) that must trust it. `name` is that of its Secret.
+fn compare(chain: &[u8], bundles: &[Vec<u8>], host: &str, now: OffsetDateTime, name: &str) -> DoctorCheck {
     if chain.is_empty() {
         return DoctorCheck::failed("served", format!("Secret {name} holds no certificate")).remedy(
             "self-managed: see the log of the webhook; other modes: check the component that writes the Secret",
@@ -88,10 +89,11 @@ mod tests {
         let leaf = params.signed_by(&KeyPair::generate().unwrap(), &ours).unwrap().pem();
         let now = OffsetDateTime::now_utc();
         let pem = |text: &str| text.as_bytes().to_vec();
-        let health = |chain: &str, bundles: &[Vec<u8>]| judge(chain.as_bytes(), bundles, "x.y.svc", now, "n/s").health;
+        let health =
+            |chain: &str, bundles: &[Vec<u8>]| compare(chain.as_bytes(), bundles, "x.y.svc", now, "n/s").health;
         assert_eq!(health(&leaf, &[pem(&ours.pem())]), Health::Ok);
         assert_eq!(health(&leaf, &[pem(&(theirs.pem() + &ours.pem()))]), Health::Ok, "one of several");
-        let health_at = |host: &str, now| judge(leaf.as_bytes(), &[pem(&ours.pem())], host, now, "n/s").health;
+        let health_at = |host: &str, now| compare(leaf.as_bytes(), &[pem(&ours.pem())], host, now, "n/s").health;
         assert_eq!(health_at("other.y.svc", now), Health::Failed, "another name");
         assert_eq!(health_at("x.y.svc", OffsetDateTime::UNIX_EPOCH), Health::Failed, "not yet valid");
         assert_eq!(health(&leaf, &[pem(&theirs.pem())]), Health::Failed);

@@ -159,7 +159,7 @@ pub(super) async fn endpoints(api: &Api, namespace: &str, service: &str, configu
     );
     match api.get(&path).await {
         Ok(slices) => {
-            let (ready, all) = count(&slices);
+            let (ready, all) = count_endpoints(&slices);
             let text = format!("{namespace}/{service}: {ready} of {all} endpoints ready");
             match ready {
                 0 => DoctorCheck::failed("service", text).remedy(format!(
@@ -175,7 +175,7 @@ pub(super) async fn endpoints(api: &Api, namespace: &str, service: &str, configu
 }
 
 /// Counts the ready endpoints, and all that are not terminating. A pod with addresses of both IP families counts once.
-fn count(slices: &Value) -> (usize, usize) {
+fn count_endpoints(slices: &Value) -> (usize, usize) {
     let with_ports = items(slices).filter(|slice| slice["ports"].as_array().is_some_and(|ports| !ports.is_empty()));
     let endpoints = with_ports.flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
     let mut of: BTreeMap<String, bool> = BTreeMap::new();
@@ -207,7 +207,7 @@ pub(super) fn bundles(configurations: &[&Value]) -> Vec<Vec<u8>> {
 }
 
 /// Checks that no two configurations call the same Service, which would then get every review twice. `None` if none do.
-pub(super) fn twice(configurations: &[Value]) -> Option<DoctorCheck> {
+pub(super) fn shared_service(configurations: &[Value]) -> Option<DoctorCheck> {
     let mut seen = BTreeMap::new();
     for configuration in configurations {
         for service in services(configuration) {
@@ -224,7 +224,7 @@ pub(super) fn twice(configurations: &[Value]) -> Option<DoctorCheck> {
 }
 
 /// Lists the other webhooks that change pods. Webhooks run in the order of the names of their configurations.
-pub(super) async fn others(api: &Api, ours: &[Value]) -> DoctorCheck {
+pub(super) async fn other_webhooks(api: &Api, ours: &[Value]) -> DoctorCheck {
     let list = match api.get(CONFIGURATIONS).await {
         Ok(list) => list,
         Err(error) => return DoctorCheck::unknown("others", &error),
@@ -315,8 +315,8 @@ mod tests {
         let v6 = slice(ports(), json!([endpoint("a", json!({}))]));
         // A pod without the port is not a replica.
         let other = slice(Value::Null, json!([endpoint("d", ready())]));
-        assert_eq!(count(&json!({"items": [v4, v6, other]})), (1, 2));
-        assert_eq!(count(&json!({})), (0, 0));
+        assert_eq!(count_endpoints(&json!({"items": [v4, v6, other]})), (1, 2));
+        assert_eq!(count_endpoints(&json!({})), (0, 0));
     }
 
     #[test]

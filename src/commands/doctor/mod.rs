@@ -57,7 +57,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<(), Failure> {
     std::io::stdout().write_all(text.as_bytes()).context("failed to write to stdout")?;
     match checks.iter().filter(|check| check.health == Health::Failed).count() {
         0 if checks.iter().any(|check| check.what == "canary" && check.health == Health::Unknown) => {
-            Err(Failure::Io(anyhow::anyhow!("the canary could not be sent")))
+            Err(Failure::Io(anyhow::anyhow!("failed to send the canary")))
         }
         0 => Ok(()),
         1 => Err(Failure::Found("1 check failed".to_owned())),
@@ -86,8 +86,8 @@ async fn run_checks(args: &DoctorArgs) -> anyhow::Result<Vec<DoctorCheck>> {
     for configuration in &configurations {
         installations.push(check_installation(&api, configuration, &args.keys.keys, &mut checks).await);
     }
-    checks.extend(installation::twice(&configurations));
-    checks.push(installation::others(&api, &configurations).await);
+    checks.extend(installation::shared_service(&configurations));
+    checks.push(installation::other_webhooks(&api, &configurations).await);
     if args.canary {
         if installations.is_empty() {
             installations.push(Installation { templates: Vec::new(), keys: args.keys.keys.clone(), observes: false });
@@ -122,7 +122,7 @@ async fn check_installation(
             Ok(Some(replica)) => {
                 checks.extend(certificate::check(api, &replica, &both, &format!("{service}.{namespace}.svc")).await);
                 checks.push(rights::check(api, &replica).await);
-                checks.extend(version_of(&replica));
+                checks.extend(compare_version(&replica));
                 found.keys = replica.keys().unwrap_or_else(|| found.keys.clone());
                 if replica.has_flag("observe") {
                     found.observes = true;
@@ -147,7 +147,7 @@ async fn check_installation(
 }
 
 /// Compares the version of the replica with this program. `None` if the labels of the replica do not have its version.
-fn version_of(replica: &Replica) -> Option<DoctorCheck> {
+fn compare_version(replica: &Replica) -> Option<DoctorCheck> {
     let (running, own) = (replica.version()?, env!("CARGO_PKG_VERSION"));
     Some(if running == own {
         DoctorCheck::ok("version", format!("the webhook and this program have version {own}"))

@@ -16,12 +16,13 @@ use crate::manifest::template_files::of_config_map;
 pub(super) async fn check(api: &Api, namespace: &str, keys: &Keys) -> (Vec<String>, DoctorCheck) {
     let path = format!("/api/v1/namespaces/{namespace}/configmaps?labelSelector={}%3Dtrue", keys.template);
     match api.get(&path).await {
-        Ok(list) => judge(&list, namespace, keys),
+        Ok(list) => load_all(&list, namespace, keys),
         Err(error) => (Vec::new(), DoctorCheck::unknown("templates", &error)),
     }
 }
 
-fn judge(list: &Value, namespace: &str, keys: &Keys) -> (Vec<String>, DoctorCheck) {
+/// Loads the templates in a list of ConfigMaps.
+fn load_all(list: &Value, namespace: &str, keys: &Keys) -> (Vec<String>, DoctorCheck) {
     let (mut names, mut broken) = (Vec::new(), String::new());
     for object in items(list) {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
@@ -59,15 +60,15 @@ mod tests {
         let map = |name: &str, text: &str| json!({"metadata": {"name": name}, "data": {format!("{name}.yaml"): text}});
         let good = map("b", "sidecars: [{name: b, image: i}]");
         let (names, check) =
-            judge(&json!({"items": [good, map("a", "sidecars: [{name: a, image: i}]")]}), "tools", &Keys::default());
+            load_all(&json!({"items": [good, map("a", "sidecars: [{name: a, image: i}]")]}), "tools", &Keys::default());
         assert_eq!((names.join(" ").as_str(), check.health), ("a b", Health::Ok));
-        let (names, check) = judge(&json!({"items": [good, map("c", "sidecar: []")]}), "tools", &Keys::default());
+        let (names, check) = load_all(&json!({"items": [good, map("c", "sidecar: []")]}), "tools", &Keys::default());
         assert_eq!((names.join(" ").as_str(), check.health), ("b", Health::Failed));
         assert!(
             check.text.contains("ConfigMap tools/c key c.yaml:1:1") && check.text.contains("sidecars"),
             "{}",
             check.text
         );
-        assert_eq!(judge(&json!({"items": []}), "tools", &Keys::default()).1.health, Health::Warning);
+        assert_eq!(load_all(&json!({"items": []}), "tools", &Keys::default()).1.health, Health::Warning);
     }
 }

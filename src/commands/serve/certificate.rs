@@ -1,7 +1,7 @@
 //! The certificate of `serve`: from files, self-signed, or managed in a Secret, and kept current while the process
 //! runs.
 //!
-//! It connects the flags with [`certs`](crate::certs), and reports to the metrics and the readiness of the admin port.
+//! It connects the flags with [`certs`], and reports to the metrics and the readiness of the admin port.
 
 use std::path::PathBuf;
 use std::sync::Arc;
