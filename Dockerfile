@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # From source:                    docker build .
-# From a static binary of yours:  docker build --build-arg FROM=prebuilt --build-arg BINARY=path/in/context .
-#                                 (needs no network; stages that are not asked for are not built)
+# From a static binary:           docker build --build-arg FROM=prebuilt --build-arg BINARY=path/in/context .
+#                                 (needs no network access, because the source stage is not built)
 ARG FROM=source
 ARG RUST=1.95
 
@@ -25,7 +25,7 @@ LABEL org.opencontainers.image.title="sidecar-injector" \
       org.opencontainers.image.source="https://github.com/sidecar-injector/sidecar-injector" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.description="A Kubernetes mutating admission webhook that adds sidecars to pods, correctly" \
+      org.opencontainers.image.description="A Kubernetes mutating admission webhook that adds sidecars to pods" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=binary /sidecar-injector /sidecar-injector
 USER 65532:65532

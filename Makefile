@@ -1,44 +1,44 @@
 .DEFAULT_GOAL := help
 .PHONY: help test lint
 
-help: ## Show this help
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+help: ## Show the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
 
-test: toolchain ## Run all tests (installs the Rust toolchain if rustup has not yet)
+test: toolchain ## Run all tests (installs the Rust toolchain through rustup if it is missing)
 	cargo test --locked --no-default-features
 	cargo test --locked
 
-lint: toolchain ## Check formatting and lints, with and without the default features
+lint: toolchain ## Check the format and run the lints, with and without the default features
 	cargo fmt --check
 	cargo clippy --locked --no-default-features --all-targets -- -D warnings
 	cargo clippy --locked --all-targets -- -D warnings
 
 .PHONY: toolchain
 toolchain:
-	@command -v cargo >/dev/null || { echo 'Rust is needed: curl https://sh.rustup.rs -sSf | sh' >&2; exit 1; }
+	@command -v cargo >/dev/null || { echo 'Rust is required. To install it: curl https://sh.rustup.rs -sSf | sh' >&2; exit 1; }
 	@rustup show active-toolchain >/dev/null 2>&1 || rustup toolchain install
 
 .PHONY: demo
-demo: toolchain ## Build, then let the webhook and the command add a sidecar, and show what changed
+demo: toolchain ## Build, add a sidecar with the webhook and with the inject command, and show the changes
 	@cargo build --locked --quiet --bin sidecar-injector --example demo
 	@"$${CARGO_TARGET_DIR:-target}/debug/examples/demo" "$${CARGO_TARGET_DIR:-target}/debug/sidecar-injector"
 
 .PHONY: e2e
-e2e: toolchain ## Run the scenarios against a real API server alone
+e2e: toolchain ## Run only the tests against a real API server
 	cargo test --locked --test apiserver
 
 .PHONY: bench
-bench: toolchain ## Instructions, allocations and times of the engine
+bench: toolchain ## Measure instructions, allocations and times of the engine
 	benches/instructions.sh
 	cargo bench --locked --no-default-features --bench inject
 
 .PHONY: golden
-golden: ## Write the expected files of the golden corpus anew
+golden: ## Update the expected files in tests/golden
 	UPDATE_GOLDEN=1 cargo test --locked --no-default-features --test golden
 
 .PHONY: fuzz
 FUZZ_SECONDS ?= 60
-fuzz: toolchain ## Fuzz template text, reviews, annotations and expressions, a minute each (installs a nightly compiler and cargo-fuzz)
+fuzz: toolchain ## Fuzz templates, reviews, annotations, expressions, FUZZ_SECONDS (60) each (installs nightly, cargo-fuzz)
 	@rustup toolchain list | grep -q nightly || rustup toolchain install nightly --profile minimal
 	@command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
 	@mkdir -p fuzz/corpus/template fuzz/corpus/review fuzz/corpus/annotations
@@ -49,7 +49,7 @@ fuzz: toolchain ## Fuzz template text, reviews, annotations and expressions, a m
 
 .PHONY: manifests
 HELM ?= helm
-manifests: ## Render manifests/ from the chart anew (needs Helm 4: HELM=...)
+manifests: ## Render manifests/ from the chart (needs Helm 4: HELM=...)
 	for name in base cert-manager policy ha; do \
 	  $(HELM) template sidecar-injector charts/sidecar-injector --namespace sidecar-injector --no-hooks \
 	    --values charts/sidecar-injector/ci/$$name-values.yaml > manifests/$$name/sidecar-injector.yaml || exit 1; \
@@ -57,13 +57,15 @@ manifests: ## Render manifests/ from the chart anew (needs Helm 4: HELM=...)
 
 .PHONY: static
 TARGET ?= x86_64-unknown-linux-musl
-# No path of the machine that builds ends up in the binary.
-static: toolchain cargo-auditable ## Build a static binary for the image (needs musl-gcc; TARGET=aarch64-unknown-linux-musl: aarch64-linux-gnu-gcc)
+# The remapped prefixes keep paths of the build machine out of the binary.
+# TARGET=aarch64-unknown-linux-musl needs aarch64-linux-gnu-gcc instead of musl-gcc.
+static: toolchain cargo-auditable ## Build the static binary for the image (needs musl-gcc; TARGET=...)
 	rustup target add $(TARGET)
 	cargo auditable build --locked --release --target $(TARGET) --bin sidecar-injector --config 'target.$(TARGET).rustflags=["--remap-path-prefix=$(CURDIR)=/source", "--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo"]'
 	@echo "docker build --build-arg FROM=prebuilt --build-arg BINARY=sidecar-injector $${CARGO_TARGET_DIR:-target}/$(TARGET)/release -f Dockerfile"
 
-# ring's C and assembly. The rest is linked by Rust's own linker, with the C library that comes with Rust.
+# The C compiler builds only the C and assembly code of ring. Rust's own linker links the binary, with the C library
+# that is part of the Rust target.
 static: export CC_aarch64_unknown_linux_musl = aarch64-linux-gnu-gcc
 static: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER = rust-lld
 
@@ -73,32 +75,33 @@ cargo-auditable cargo-cyclonedx cargo-deny: toolchain
 
 .PHONY: sbom
 SBOM ?= sidecar-injector.cdx.json
-sbom: cargo-cyclonedx ## Write what the program is made of, from the lock file: CycloneDX JSON
+sbom: cargo-cyclonedx ## Write the SBOM of the program, from the lock file, as CycloneDX JSON
 	cargo cyclonedx --quiet --format json --spec-version 1.5 --override-filename sbom
 	@mv sbom.json $(SBOM)
 
 .PHONY: deny advisories
-deny: cargo-deny ## Check licences, sources and banned crates
+deny: cargo-deny ## Check licenses, sources and banned crates
 	cargo deny --all-features --locked check bans licenses sources
-advisories: cargo-deny ## Check for known vulnerabilities (fetches the advisory database)
+advisories: cargo-deny ## Check for known vulnerabilities (downloads the advisory database)
 	cargo deny --all-features --locked check advisories
 
 .PHONY: alerts
 PROMTOOL ?= promtool
-alerts: ## Test the chart's alerts (needs promtool: Debian's prometheus)
+alerts: ## Test the alerts of the chart (needs promtool, in Debian's package prometheus)
 	$(PROMTOOL) check rules charts/sidecar-injector/files/alerts.yaml
 	$(PROMTOOL) test rules tests/alerts/alerts.yaml
 
 .PHONY: e2e-full
-e2e-full: toolchain ## Everything: Helm 3, cert-manager, alerts, our image on a node of its own, licences, reproducible builds (root, Debian)
+# The node test runs the image on a one-node cluster. Licenses and reproducible builds are checked too.
+e2e-full: toolchain ## Run the long tests: Helm 3, cert-manager, alerts, a one-node cluster, a release (root, Debian)
 	tests/full.sh
 
 .PHONY: release release-check dist reproducible
-release: ## Give everything the next version: VERSION=0.2.0 HELM=...
+release: ## Set the version of the next release in all files: VERSION=0.2.0 HELM=...
 	release/bump.sh $(VERSION)
-release-check: ## Whether everything says VERSION
+release-check: ## Check that all files have the version VERSION: VERSION=...
 	release/check.sh $(VERSION)
-dist: ## Build what a release consists of into dist/: VERSION=... HELM=...
+dist: ## Build the files of a release in dist/: VERSION=... HELM=...
 	release/dist.sh $(VERSION)
-reproducible: ## Build the static binary twice and compare
+reproducible: ## Build the static binary twice and compare the results
 	release/reproducible.sh

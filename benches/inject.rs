@@ -8,16 +8,16 @@ mod corpus;
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use sidecar_injector::inject::{Entry, Settings, answer};
+use sidecar_injector::inject::Engine;
+use sidecar_injector::inject::settings::{EntryPoint, Settings};
 
-fn engine(criterion: &mut Criterion) {
+fn compare(criterion: &mut Criterion) {
     let (catalog, settings) = (corpus::catalog(), Settings::default());
+    let engine = Engine::new(&catalog, &settings, EntryPoint::default());
     for case in corpus::cases() {
         let mut group = criterion.benchmark_group(format!("{} ({} bytes)", case.name, case.body.len()));
         group.bench_function("engine", |bench| {
-            bench.iter(|| {
-                answer(black_box(&case.body), Entry::default(), &catalog, &settings).expect("an answer").body.len()
-            });
+            bench.iter(|| engine.answer(black_box(&case.body)).expect("an answer").body.len());
         });
         if !case.name.starts_with("skip") && case.name != "already injected" {
             group.bench_function("conventional", |bench| {
@@ -28,5 +28,5 @@ fn engine(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, engine);
+criterion_group!(benches, compare);
 criterion_main!(benches);

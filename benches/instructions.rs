@@ -9,7 +9,8 @@ mod corpus;
 
 use std::hint::black_box;
 
-use sidecar_injector::inject::{Entry, Settings, answer};
+use sidecar_injector::inject::Engine;
+use sidecar_injector::inject::settings::{EntryPoint, Settings};
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
@@ -21,8 +22,9 @@ fn main() {
         }
         return;
     };
+    let engine = Engine::new(&catalog, &settings, EntryPoint::default());
     let body = &cases.get(case).expect("a case").body;
     for _ in 0..number(arguments.next()).unwrap_or(1) {
-        black_box(answer(black_box(body), Entry::default(), &catalog, &settings).expect("an answer"));
+        black_box(engine.answer(black_box(body)).expect("an answer"));
     }
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Instructions and allocations per review, counted by valgrind: exact for one binary, whatever else the
-# machine does. Each is the difference of 11 and 1 reviews, divided by 10.
+# Prints the instructions and allocations per review, counted by valgrind. The numbers are exact for one binary and do
+# not depend on the load of the machine. Each number is the difference between 11 reviews and 1 review, divided by 10.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-command -v valgrind >/dev/null || { echo "valgrind is needed: apt-get install valgrind" >&2; exit 1; }
+command -v valgrind >/dev/null || { echo "valgrind is required: apt-get install valgrind" >&2; exit 1; }
 binary=$(cargo bench --locked --no-default-features --no-run --bench instructions --message-format=json 2>/dev/null |
   sed -n 's/.*"executable":"\([^"]*instructions[^"]*\)".*/\1/p' | tail -1)
 folder=$(mktemp -d)

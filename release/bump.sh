@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Makes the tree ready for a release: one version in the crate, the lock files, the chart, the manifests, the expected results and
-# the changelog. Nothing is committed.
+# Prepares a release: sets the version in the crate, the lock files, the chart, the manifests, the expected results of
+# the tests and the changelog. Does not commit.
 #
-#   release/bump.sh VERSION        e.g. 0.2.0; HELM names Helm 4
+#   release/bump.sh VERSION        for example 0.2.0; HELM is the path of Helm 4
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=${1:?usage: release/bump.sh VERSION}
 helm=${HELM:-helm}
 if ! [[ $version =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]]; then
-  echo "release: $version is no version such as 0.2.0" >&2
+  echo "release: $version is not a valid version: write three numbers, such as 0.2.0" >&2
   exit 2
 fi
 old=$(sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"$/\1/p' Cargo.toml)
 if ! grep -q '^## Unreleased$' CHANGELOG.md || [ -z "$(sed -n '/^## Unreleased$/,/^## [0-9]/p' CHANGELOG.md | grep '^- ')" ]; then
-  echo "release: CHANGELOG.md has nothing under \"## Unreleased\"" >&2
+  echo "release: CHANGELOG.md has no entries under \"## Unreleased\"" >&2
   exit 1
 fi
 
@@ -29,4 +29,4 @@ cargo update --quiet --offline --workspace
 make --no-print-directory --silent manifests HELM="$helm"
 make --no-print-directory --silent golden
 release/check.sh "$version"
-echo "release: $old -> $version; look at git diff, then commit and tag v$version"
+echo "release: $old -> $version. Check git diff, then commit and create the tag v$version"

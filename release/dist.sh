@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Builds what a release consists of into dist/: static binaries, an image of both architectures as an OCI archive, the chart, an SBOM,
-# the notes, and checksums of them all. The same sources give the same bytes.
+# Builds the files of a release in dist/: static binaries, an image for both architectures as an OCI archive, the chart,
+# an SBOM, the release notes, and checksums of all files. The builds are reproducible: the same sources give the same
+# bytes.
 #
-#   release/dist.sh VERSION        HELM names Helm 4
+#   release/dist.sh VERSION        HELM is the path of Helm 4
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=${1:?usage: release/dist.sh VERSION}
 helm=${HELM:-helm}
 revision=$(git rev-parse HEAD)
-# Every date in what is built is that of the commit.
+# All dates in the built files are the date of the commit.
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
 rm -rf dist

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Pushes what release/dist.sh left in dist/ and prints the digests, for signatures: image=sha256:… and chart=sha256:…
+# Pushes the image and the chart from dist/ (see release/dist.sh) and prints their digests for signing, as
+# image=sha256:… and chart=sha256:…
 #
-#   REGISTRY_USER=… REGISTRY_PASSWORD=… release/push.sh REGISTRY VERSION     e.g. ghcr.io/OWNER 0.2.0
+#   REGISTRY_USER=… REGISTRY_PASSWORD=… release/push.sh REGISTRY VERSION     for example ghcr.io/OWNER 0.2.0
 set -euo pipefail
 cd "$(dirname "$0")/.."
 registry=${1:?usage: release/push.sh REGISTRY VERSION}

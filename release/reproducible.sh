@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the static binary twice, from two folders, and compares: the same sources give the same bytes.
+# Builds the static binary twice, in two folders, and compares the results. The same sources must give the same bytes.
 #
 #   release/reproducible.sh [TARGET]
 set -euo pipefail

@@ -7,9 +7,9 @@ use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 
-use crate::inject::Settings;
 use crate::inject::catalog::Catalog;
-use crate::inject::catalog::sources::Rules;
+use crate::inject::catalog::sources::SourceRules;
+use crate::inject::settings::Settings;
 use crate::telemetry::events::Events;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Traces;
@@ -37,9 +37,9 @@ pub struct Webhook {
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
     /// The rules for central templates.
-    pub central: Rules,
+    pub central: SourceRules,
     /// The rules for templates in the pods' own namespaces; `None` if such templates are not allowed.
-    pub namespaces: Option<Rules>,
+    pub namespaces: Option<SourceRules>,
     /// True if a namespace's template takes precedence over a central one of the same name.
     pub prefers_namespaces: bool,
     /// The namespace of the central ConfigMaps; `None` if templates come from files.
@@ -49,7 +49,7 @@ pub struct Trust {
 impl Trust {
     /// Returns the rules for the templates in `namespace`.
     #[must_use]
-    pub fn rules_of(&self, namespace: &str) -> Rules {
+    pub fn rules_of(&self, namespace: &str) -> SourceRules {
         let is_home = self.home.as_deref().is_none_or(|home| home == namespace);
         if is_home { self.central } else { self.namespaces.unwrap_or(self.central) }
     }

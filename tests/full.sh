@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every proof that takes too long for each change, one after the other; `tests/full.sh STEP...` runs some of them.
-# Needs root and Debian, from which it installs what is missing, and Go.
+# Runs the tests that take too long for each change, one after the other. `tests/full.sh STEP...` runs only those steps.
+# Needs root, Debian (it installs missing packages) and Go.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 say() { printf '\n== %s\n' "$*"; }
@@ -14,19 +14,19 @@ packages() { # command package...
   done
   [ ${#missing[@]} -eq 0 ] && return
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "missing: ${missing[*]} (Debian's names)" >&2
+    echo "missing packages (Debian names): ${missing[*]}" >&2
     exit 2
   fi
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-helm_4() { # on PATH, or what the tests built
+helm_4() { # prints the path of Helm 4: on PATH, or built by the tests
   if [[ $(helm version --short 2>/dev/null) = v4.* ]]; then type -P helm; else ls "$cache"/helm/4.*/helm; fi
 }
 
 apiserver() {
-  say "the real API server, with Helm 3 too"
+  say "real API server, also with Helm 3"
   SIDECAR_INJECTOR_E2E=full cargo test --locked --test apiserver
 }
 
@@ -35,7 +35,7 @@ alerts() {
   local promtool
   promtool=$(command -v promtool || echo "$cache/prometheus/usr/bin/promtool")
   if [ ! -x "$promtool" ]; then
-    # The package would start a server.
+    # Installing the package would start a server, so it is only extracted.
     mkdir -p "$cache/prometheus"
     apt-get update -qq
     (cd "$cache/prometheus" && apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb)
@@ -44,29 +44,29 @@ alerts() {
 }
 
 node() {
-  say "our image on a cluster of one node"
+  say "the image on a one-node cluster"
   tests/node/run.sh
 }
 
 supply() {
-  say "licences, sources, banned crates"
+  say "licenses, sources, banned crates"
   make --no-print-directory deny
 }
 
 reproducible() {
-  say "the same sources give the same bytes"
+  say "reproducible build"
   packages musl-gcc musl-tools
   release/reproducible.sh
 }
 
-# A release that is not published: from a clone, with a version that no file has yet.
+# Makes a release from a clone, without publishing it. The version is one that no file contains.
 release() {
-  say "a release, rehearsed"
+  say "release, not published"
   packages musl-gcc musl-tools aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu qemu-aarch64-static qemu-user-static buildah buildah
   [ -d /usr/aarch64-linux-gnu/include/bits ] || packages "" libc6-dev-arm64-cross
   local work binary
   work=$(mktemp -d)
-  # shellcheck disable=SC2064 # now, not when it is over
+  # shellcheck disable=SC2064 # $work must be expanded now, because it is local
   trap "rm -rf '$work'" EXIT
   git clone -q . "$work/clone"
   (
@@ -77,7 +77,7 @@ release() {
     release/bump.sh 98.7.6
     git -c user.name=rehearsal -c user.email=rehearsal@example.com commit -qam "Rehearse"
     cargo test --locked --no-default-features --test golden
-    if release/check.sh 98.7.7 2>/dev/null; then echo "release/check.sh takes any version" >&2 && exit 1; fi
+    if release/check.sh 98.7.7 2>/dev/null; then echo "release/check.sh accepts a wrong version" >&2 && exit 1; fi
     release/dist.sh 98.7.6
     (cd dist && sha256sum --quiet -c SHA256SUMS)
     tar -xOf dist/sidecar-injector-98.7.6.oci.tar index.json
@@ -88,10 +88,10 @@ release() {
   qemu-aarch64-static "$binary" inject -f tests/reviews/manifests/deployment.yaml --templates examples/templates >"$work/arm64"
   "$work/target/x86_64-unknown-linux-musl/release/sidecar-injector" inject -f tests/reviews/manifests/deployment.yaml --templates examples/templates >"$work/amd64"
   cmp "$work/arm64" "$work/amd64"
-  echo "arm64 and amd64 give the same manifests"
+  echo "the arm64 and amd64 binaries give the same manifests"
 }
 
 steps=("$@")
 [ $# -gt 0 ] || steps=(apiserver alerts node supply reproducible release)
 for step in "${steps[@]}"; do "$step"; done
-say "all of it passed: ${steps[*]}"
+say "all steps passed: ${steps[*]}"

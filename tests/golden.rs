@@ -15,22 +15,22 @@ use std::sync::Arc;
 
 use corpus::{CaseSettings, contains};
 use serde_json::{Value, json};
-use sidecar_injector::inject;
+use sidecar_injector::inject::Engine;
 use sidecar_injector::inject::catalog::Catalog;
 use sidecar_injector::inject::catalog::namespaces::Namespaces;
-use sidecar_injector::inject::catalog::sources::{Rules, Sources};
+use sidecar_injector::inject::catalog::sources::{SourceRules, Sources};
 use sidecar_injector::inject::decision::{Decision, Verdict};
 use sidecar_injector::inject::review;
 use sidecar_injector::inject::review::Request;
 use sidecar_injector::inject::settings::keys::Keys;
-use sidecar_injector::inject::{Entry, Settings};
+use sidecar_injector::inject::settings::{EntryPoint, Settings};
 use sidecar_injector::manifest::workload::{PodTemplate, pod_templates};
 use sidecar_injector::manifest::{template_files, value_files};
 
 type Files = BTreeMap<&'static str, String>;
 
 fn catalog(case: &Path, keys: Keys) -> Catalog {
-    let mut sources = Sources::with_rules(Rules::default(), keys);
+    let mut sources = Sources::with_rules(SourceRules::default(), keys);
     template_files::read(&[case.join("templates")], &mut sources);
     let published = sources.catalog();
     let errors: Vec<String> = published.errors.iter().map(ToString::to_string).collect();
@@ -41,7 +41,7 @@ fn catalog(case: &Path, keys: Keys) -> Catalog {
 /// A case's catalog and settings.
 struct Decider {
     catalog: Catalog,
-    entry: Entry,
+    entry: EntryPoint,
     settings: Settings,
 }
 
@@ -52,17 +52,20 @@ fn review_of(pod: &str) -> String {
 }
 
 impl Decider {
+    fn engine(&self) -> Engine<'_> {
+        Engine::new(&self.catalog, &self.settings, self.entry)
+    }
+
     fn decide(&self, pod: &PodTemplate) -> Decision {
         let namespace = pod.namespace.as_deref().unwrap_or("default");
         let review =
             review_of(&pod.pod).replace("\"namespace\":\"default\"", &format!("\"namespace\":\"{namespace}\""));
         let request = Request::parse(review.as_bytes()).expect("a review");
-        let decision = inject::decide(&request, self.entry, &self.catalog, &self.settings, &pod.embedding);
+        let decision = self.engine().decide(&request, &pod.embedding);
         // The server's path, which may stop at the front of the review, must agree. It knows no embedding,
         // so it is compared where there is none.
         if pod.embedding.pointer.is_empty() {
-            let answer =
-                inject::answer(review.as_bytes(), self.entry, &self.catalog, &self.settings).expect("a review");
+            let answer = self.engine().answer(review.as_bytes()).expect("a review");
             assert_eq!(answer.body, review::response(review::Version::V1, "golden", &decision));
         }
         decision

@@ -15,14 +15,14 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use sidecar_injector::inject;
 use sidecar_injector::inject::catalog::Catalog;
 use sidecar_injector::inject::decision::Verdict;
 use sidecar_injector::inject::diagnostic::Source;
 use sidecar_injector::inject::review::Request;
 use sidecar_injector::inject::settings::keys::Keys;
+use sidecar_injector::inject::settings::{Embedding, EntryPoint, Settings};
 use sidecar_injector::inject::template::Template;
-use sidecar_injector::inject::{Entry, Settings, review};
+use sidecar_injector::inject::{Engine, review};
 
 const NAMES: [&str; 6] = ["app", "proxy", "log", "init", "data", "tmp"];
 
@@ -192,10 +192,12 @@ proptest! {
         pod in pod(), a in template("a", None), b in template("b", None), b1 in template("b", Some("1")), c in template("c", Some("2")),
     ) {
         let catalog = catalog(&[a, b, b1, c]);
+        let settings = Settings::default();
+        let engine = Engine::new(&catalog, &settings, EntryPoint::default());
         let body = review_of(&pod);
-        let answer = inject::answer(body.as_bytes(), Entry::default(), &catalog, &Settings::default()).expect("a review");
+        let answer = engine.answer(body.as_bytes()).expect("a review");
         let request = Request::parse(body.as_bytes()).expect("a review");
-        let whole = inject::decide(&request, Entry::default(), &catalog, &Settings::default(), &inject::Embedding::default());
+        let whole = engine.decide(&request, &Embedding::default());
         prop_assert_eq!(&answer.body, &review::response(review::Version::V1, "u", &whole), "the early exit disagrees");
         prop_assert!(whole.message.len() <= 1_000);
         prop_assert!(whole.warnings.iter().all(|w| w.chars().count() <= 120 && !w.contains('\n')));
@@ -221,7 +223,7 @@ proptest! {
             }
         }
         let second = review_of(&after);
-        let again = inject::answer(second.as_bytes(), Entry::default(), &catalog, &Settings::default()).expect("a review");
+        let again = engine.answer(second.as_bytes()).expect("a review");
         prop_assert_eq!(again.decision.patch.map(|p| String::from_utf8(p).expect("text")), None, "a second run adds something");
     }
 }

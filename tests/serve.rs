@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sidecar_injector::certs;
-use sidecar_injector::inject::Settings;
 use sidecar_injector::inject::catalog::Catalog;
+use sidecar_injector::inject::settings::Settings;
 use sidecar_injector::server::{self, ServerLimits, accept};
 use sidecar_injector::state;
 use support::credentials::Credentials;

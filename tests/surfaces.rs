@@ -15,7 +15,7 @@ use std::process::{Command, Output};
 
 use corpus::CaseSettings;
 use serde_json::{Value, json};
-use sidecar_injector::inject::Entry;
+use sidecar_injector::inject::settings::EntryPoint;
 use sidecar_injector::manifest::template_files;
 use sidecar_injector::manifest::workload::{PodTemplate, pod_templates};
 use support::conformance::Caller;
@@ -47,7 +47,7 @@ fn inject(case: &Path, more: &[&str]) -> Output {
         .arg("--templates")
         .arg(case.join("templates"))
         .args(CaseSettings::of(case).arguments())
-        .args((CaseSettings::of(case).entry() == Entry::Policy).then_some("--policy"))
+        .args((CaseSettings::of(case).entry() == EntryPoint::Policy).then_some("--policy"))
         .args(case.join("values.yaml").exists().then(|| format!("--values={}", case.join("values.yaml").display())))
         .args(more)
         .output()
@@ -136,7 +136,7 @@ fn the_webhook_agrees_with_the_corpus() {
         }
         let settings = CaseSettings::of(case);
         let webhook = start(case, &settings, folder.path(), &format!("case-{number}"));
-        let path = if settings.entry() == Entry::Policy { "/mutate/policy" } else { "/mutate" };
+        let path = if settings.entry() == EntryPoint::Policy { "/mutate/policy" } else { "/mutate" };
         let caller = Caller::new(webhook.listen(), &webhook.authority);
         let outputs: Option<Vec<Value>> =
             expected(case, "output.json").map(|text| serde_json::from_str(&text).unwrap());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sidecar_injector::inject::catalog::Catalog;
 use sidecar_injector::inject::template::Template;
-use sidecar_injector::inject::{Entry, Settings, answer};
+use sidecar_injector::inject::{Engine, settings::{EntryPoint, Settings}};
 
 /// Adds the template to a pod, twice.
 pub fn inject(template: Template) {
@@ -26,7 +26,7 @@ pub fn patch_of(pod: &Value, catalog: &Catalog) -> Option<json_patch::Patch> {
         "request": {"uid": "u", "resource": {"group": "", "version": "v1", "resource": "pods"}, "namespace": "n", "operation": "CREATE", "object": pod},
     });
     let review = review.to_string();
-    let answer = answer(review.as_bytes(), Entry::Requests, catalog, &Settings::default()).expect("a review");
+    let answer = Engine::new(catalog, &Settings::default(), EntryPoint::Requests).answer(review.as_bytes()).expect("a review");
     assert!(answer.decision.message.len() <= 1_000);
     assert!(answer.decision.warnings.iter().all(|warning| warning.chars().count() <= 120));
     Some(serde_json::from_slice(&answer.decision.patch?).expect("a patch"))

@@ -10,7 +10,7 @@ use sidecar_injector::inject::diagnostic::Source;
 use sidecar_injector::inject::settings::keys::Keys;
 use sidecar_injector::inject::decision::reason::Reason;
 use sidecar_injector::inject::template::Template;
-use sidecar_injector::inject::{Entry, Settings, answer};
+use sidecar_injector::inject::{Engine, settings::{EntryPoint, Settings}};
 
 const TEMPLATE: &str = r#"
 name: fluent-bit
@@ -28,8 +28,9 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
 });
 
 fuzz_target!(|body: &[u8]| {
-    for entry in [Entry::Requests, Entry::Policy] {
-        let Ok(answer) = answer(body, entry, &CATALOG, &Settings::default()) else { continue };
+    for entry in [EntryPoint::Requests, EntryPoint::Policy] {
+        let settings = Settings::default();
+        let Ok(answer) = Engine::new(&CATALOG, &settings, entry).answer(body) else { continue };
         let longest = if answer.decision.reason == Reason::Trace { 17_000 } else { 1_000 };
         assert!(answer.decision.message.len() <= longest);
         let Some(patch) = answer.decision.patch else { continue };

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::commands::Failure;
-use crate::commands::common::decider::{DecideArgs, Decider, Read};
+use crate::commands::common::decider::{DecideArgs, Decider, ReadManifests};
 use crate::commands::common::manifests::{self, Document};
 use crate::inject::decision::Verdict;
 use crate::inject::document::yaml;
@@ -21,12 +21,12 @@ pub(super) struct InjectArgs {
     #[command(flatten)]
     decide: DecideArgs,
     /// What to write
-    #[arg(short, long, value_enum, default_value_t = Output::Yaml)]
-    output: Output,
+    #[arg(short, long, value_enum, default_value_t = InjectOutput::Yaml)]
+    output: InjectOutput,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
+enum InjectOutput {
     /// The manifests
     Yaml,
     /// The manifests as JSON, several as a List
@@ -46,7 +46,7 @@ struct Injector<'a> {
 /// Runs the command.
 pub(super) fn run(args: &InjectArgs) -> Result<(), Failure> {
     let settings = args.decide.settings()?;
-    let Read { files, unread } = args.decide.read()?;
+    let ReadManifests { files, unread } = args.decide.read()?;
     let mut problems = String::new();
     let parsed: Vec<Vec<Document<'_>>> = files.iter().map(|file| manifests::documents(file, &mut problems)).collect();
     let decider = args.decide.decider(settings, &parsed)?;
@@ -57,9 +57,11 @@ pub(super) fn run(args: &InjectArgs) -> Result<(), Failure> {
             injector.inject(document, &file.name)?;
         }
         match args.output {
-            Output::Yaml => write_yaml(&mut out, &documents)?,
-            Output::Json => values.extend(documents.into_iter().map(Document::value).filter(|value| !value.is_null())),
-            Output::Patch => write_patches(&mut out, &documents),
+            InjectOutput::Yaml => write_yaml(&mut out, &documents)?,
+            InjectOutput::Json => {
+                values.extend(documents.into_iter().map(Document::value).filter(|value| !value.is_null()))
+            }
+            InjectOutput::Patch => write_patches(&mut out, &documents),
         }
     }
     eprint!("{}", injector.notes);
@@ -70,7 +72,7 @@ pub(super) fn run(args: &InjectArgs) -> Result<(), Failure> {
     if !injector.problems.is_empty() {
         return Err(Failure::Found(injector.problems));
     }
-    if let Output::Json = args.output {
+    if let InjectOutput::Json = args.output {
         let value = match values.len() {
             1 => values.remove(0),
             _ => json!({"apiVersion": "v1", "kind": "List", "items": values}),

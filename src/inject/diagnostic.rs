@@ -24,6 +24,13 @@ impl<'a> Source<'a> {
         Self { origin, text, lines_before: 0, columns_before: 0 }
     }
 
+    /// The diagnostic for an error in this document.
+    #[must_use]
+    pub fn diagnostic(&self, error: LocatedError) -> Diagnostic {
+        let help = (!error.help.is_empty()).then_some(error.help);
+        Diagnostic { help, ..self.error(error.span, error.message) }
+    }
+
     /// A diagnostic at `span` of this document.
     #[must_use]
     pub fn error(&self, span: Span, message: impl Into<String>) -> Diagnostic {
@@ -37,6 +44,25 @@ impl<'a> Source<'a> {
             message: shown(&message.into(), MAX_MESSAGE),
             help: None,
         }
+    }
+}
+
+/// An error at a place of a document that is not at hand. [`Source::diagnostic`] makes a [`Diagnostic`] of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocatedError {
+    /// The place.
+    pub span: Span,
+    /// What is wrong, without a full stop.
+    pub message: String,
+    /// What to do about it; empty if there is nothing to say.
+    pub help: String,
+}
+
+impl LocatedError {
+    /// An error whose message and help are cut to what is shown.
+    #[must_use]
+    pub fn new(span: Span, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { span, message: shown(&message.into(), MAX_MESSAGE), help: shown(&help.into(), MAX_MESSAGE) }
     }
 }
 

@@ -1,7 +1,11 @@
-//! The core: from the bytes of a review to a decision and the bytes of its answer. Pure: no clock, no
-//! environment, no async, no Kubernetes client. Server and command line call it, never the reverse.
+//! The core: from the bytes of a review to a decision and the bytes of its answer.
 //!
-//! `bytes -> review::Request -> pod::Pod (borrowed view) -> select -> catalog -> plan -> patch -> bytes`
+//! It has no clock, no environment, no async code and no Kubernetes client. The server and the command line call it; it
+//! calls neither. The steps of a decision are its modules, in this order:
+//!
+//! `bytes -> review -> select -> evaluate -> plan -> resolve (decision, status, patch) -> bytes`
+//!
+//! Each module uses only those below it in the table of `docs/architecture.md`.
 
 pub mod authoring;
 pub mod catalog;
@@ -22,96 +26,62 @@ pub mod template;
 use std::cell::RefCell;
 
 use crate::inject::catalog::Catalog;
+use crate::inject::catalog::view::View;
 use crate::inject::decision::reason::Reason;
 use crate::inject::decision::trace::{Recorder, Trace};
 use crate::inject::decision::{Decision, Verdict};
-use crate::inject::resolve::{Case, Place};
-use crate::inject::review::pod::{Spec, Text};
-use crate::inject::review::{Request, ReviewError, Target, Version, fast_path};
-use crate::inject::select::{Chooser, request};
-use crate::inject::settings::keys::Keys;
+use crate::inject::diagnostic::shown;
+use crate::inject::resolve::case::{Case, RequestOrigin};
+use crate::inject::review::pod::{Metadata, Spec};
+use crate::inject::review::{MIRROR, Request, ReviewError, Version, fast_path};
+use crate::inject::select::Chooser;
+use crate::inject::settings::{Embedding, EntryPoint, Settings};
 
-/// What does not depend on the request.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The keys of annotations.
-    pub keys: Keys,
-    /// Namespaces whose pods are never touched.
-    pub excluded_namespaces: Vec<String>,
-    /// What `true` in a request stands for: requests of their own, e.g. `fluent-bit, vault-agent@2`.
-    pub default_templates: Vec<String>,
-    /// Other systems' annotations that count as a request too.
-    pub request_annotations: Vec<String>,
-    /// Whether a request for an unknown template leaves it out instead of refusing the pod.
-    pub skip_unknown: bool,
-    /// Names of containers that other injectors add: no glob of `appContainers` is about them.
-    pub foreign_sidecars: Vec<String>,
-    /// Whether answers neither change nor refuse anything, whatever is decided.
-    pub observe: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        let foreign_sidecars = FOREIGN_SIDECARS.iter().map(ToString::to_string).collect();
-        Self {
-            keys: Keys::default(),
-            excluded_namespaces: Vec::new(),
-            default_templates: Vec::new(),
-            request_annotations: Vec::new(),
-            skip_unknown: false,
-            foreign_sidecars,
-            observe: false,
-        }
-    }
-}
-
-/// What the usual injectors call their containers.
-pub const FOREIGN_SIDECARS: [&str; 14] = [
-    "istio-proxy",
-    "istio-init",
-    "istio-validation",
-    "linkerd-proxy",
-    "linkerd-init",
-    "linkerd-network-validator",
-    "daprd",
-    "vault-agent",
-    "vault-agent-init",
-    "consul-dataplane",
-    "consul-connect-inject-init",
-    "kuma-sidecar",
-    "kuma-init",
-    "gke-gcsfuse-sidecar",
-];
-
-/// Which webhook a request came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Entry {
-    /// For pods that ask: requests only.
-    #[default]
-    Requests,
-    /// For namespaces with policies: their defaults and `autoInject` reach pods that say nothing, too.
-    Policy,
-}
-
-/// Where the pod stands in the document that is patched. The default is the pod itself.
-#[derive(Clone, Debug, Default)]
-pub struct Embedding {
-    /// JSON pointer of the pod template, e.g. `/spec/template`; empty for a pod.
-    pub pointer: String,
-    /// Whether the pod is one of a Job.
-    pub of_job: bool,
-    /// Names of volumes that the workload adds to its pods (a `StatefulSet`'s claim templates).
-    pub claims: Vec<String>,
+/// Decides on pods with the templates of one catalog.
+///
+/// ```
+/// use sidecar_injector::inject::Engine;
+/// use sidecar_injector::inject::catalog::Catalog;
+/// use sidecar_injector::inject::decision::Verdict;
+/// use sidecar_injector::inject::diagnostic::Source;
+/// use sidecar_injector::inject::settings::{EntryPoint, Settings};
+/// use sidecar_injector::inject::template::Template;
+///
+/// let settings = Settings::default();
+/// let text = "sidecars: [{name: logs, image: 'logs:1'}]";
+/// let loaded = Template::load(&Source::new("logs.yaml", text), "logs", &settings.keys).unwrap();
+/// let catalog = Catalog::new([loaded.template.into()], Default::default());
+/// let engine = Engine::new(&catalog, &settings, EntryPoint::Requests);
+/// let review = br#"{
+///     "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
+///     "request": {
+///         "uid": "1", "operation": "CREATE", "namespace": "shop",
+///         "resource": {"group": "", "version": "v1", "resource": "pods"},
+///         "object": {
+///             "metadata": {"name": "app", "annotations": {"sidecar.io/inject": "logs"}},
+///             "spec": {"containers": [{"name": "app", "image": "app:1"}]}
+///         }
+///     }
+/// }"#;
+/// let answer = engine.answer(review).unwrap();
+/// assert_eq!(answer.decision.verdict, Verdict::Injected);
+/// assert!(String::from_utf8(answer.body).unwrap().contains(r#""patchType":"JSONPatch""#));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Engine<'e> {
+    catalog: &'e Catalog,
+    settings: &'e Settings,
+    entry_point: EntryPoint,
 }
 
 /// A decision and the bytes that answer the review.
 #[derive(Debug)]
 pub struct Answer<'a> {
-    /// The AdmissionReview with the response.
+    /// The AdmissionReview with the response, as JSON.
     pub body: Vec<u8>,
-    /// What was decided.
+    /// The decision.
     pub decision: Decision,
-    /// The request, unless the front of the review decided it.
+    /// The request. `None` if the beginning of the review was enough to decide.
     pub request: Option<Request<'a>>,
 }
 
@@ -119,178 +89,148 @@ pub struct Answer<'a> {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// The body is no review: there is nothing that could be answered but HTTP 400.
+    /// The body is not a review. The only possible answer is HTTP 400.
     #[error(transparent)]
     NoReview(#[from] ReviewError),
-    /// The namespace has not been seen yet, and templates depend on it: the API server may come again.
+    /// The namespace has not been seen yet, and templates depend on it. The API server may retry.
     #[error("the namespace {0} is not known yet")]
     NamespacePending(String),
 }
 
-/// Answers the review in `body`.
-///
-/// # Errors
-/// See [`Refused`].
-pub fn answer<'a>(body: &'a [u8], entry: Entry, catalog: &Catalog, settings: &Settings) -> Result<Answer<'a>, Refused> {
-    if entry == Entry::Requests
-        && let Some(front) = fast_path::not_requested(body, settings)
-        && !settings.excludes(front.namespace.as_str())
-    {
-        let decision = Decision::unchanged(Reason::NotRequested);
-        let body = review::response(Version::V1, front.uid.as_str(), &decision);
-        return Ok(Answer { body, decision, request: None });
-    }
-    let request = Request::parse(body)?;
-    let namespace = request.namespace.as_str();
-    if catalog.needs_namespaces(entry) && catalog.namespaces().is_pending(namespace) && request.target.is_pod_create() {
-        return Err(Refused::NamespacePending(diagnostic::shown(namespace, 63)));
-    }
-    let decision = if asks_for_trace(&request, settings) {
-        let (decided, trace) = trace(&request, entry, catalog, settings, &Embedding::default());
-        let message = trace.message(&decided);
-        Decision { verdict: Verdict::Denied, message, ..Decision::unchanged(Reason::Trace) }
-    } else {
-        decide(&request, entry, catalog, settings, &Embedding::default())
-    };
-    let observed = settings.observe.then(|| Decision::unchanged(decision.reason));
-    let body = review::response(request.version, request.uid.as_str(), observed.as_ref().unwrap_or(&decision));
-    Ok(Answer { body, decision, request: Some(request) })
-}
-
-/// A dry run that only wants to know: this is how people ask who may create pods and nothing else.
-fn asks_for_trace(request: &Request<'_>, settings: &Settings) -> bool {
-    let metadata = request.pod.as_ref().and_then(|pod| pod.metadata.as_ref().ok());
-    request.dry_run
-        && request.target.is_pod_create()
-        && metadata.is_some_and(|metadata| metadata.annotation(&settings.keys.trace) == Some("true"))
-}
-
-impl Settings {
-    /// The annotations that can hold a request, the injector's own first.
-    fn request_keys(&self) -> impl Iterator<Item = &str> {
-        [&self.keys.request].into_iter().chain(&self.request_annotations).map(String::as_str)
+impl<'e> Engine<'e> {
+    /// An engine that serves reviews of `entry_point`.
+    #[must_use]
+    pub fn new(catalog: &'e Catalog, settings: &'e Settings, entry_point: EntryPoint) -> Self {
+        Self { catalog, settings, entry_point }
     }
 
-    fn excludes(&self, namespace: &str) -> bool {
-        self.excluded_namespaces.iter().any(|excluded| excluded == namespace)
-    }
-}
-
-/// Decides one request.
-#[must_use]
-pub fn decide(
-    request: &Request<'_>,
-    entry: Entry,
-    catalog: &Catalog,
-    settings: &Settings,
-    embedding: &Embedding,
-) -> Decision {
-    recorded(request, entry, catalog, settings, embedding, Recorder::default())
-}
-
-/// Decides one request, and tells everything that was looked at.
-#[must_use]
-pub fn trace(
-    request: &Request<'_>,
-    entry: Entry,
-    catalog: &Catalog,
-    settings: &Settings,
-    embedding: &Embedding,
-) -> (Decision, Trace) {
-    let trace = RefCell::default();
-    let decision = recorded(request, entry, catalog, settings, embedding, Recorder::into(&trace));
-    (decision, trace.into_inner())
-}
-
-fn recorded(
-    request: &Request<'_>,
-    entry: Entry,
-    catalog: &Catalog,
-    settings: &Settings,
-    embedding: &Embedding,
-    recorder: Recorder<'_>,
-) -> Decision {
-    let mut decision = judge(request, entry, catalog, settings, embedding, recorder);
-    let metadata = request.pod.as_ref().and_then(|pod| pod.metadata.as_ref().ok());
-    let is_first = metadata.is_none_or(|metadata| metadata.annotation(&settings.keys.status).is_none());
-    decision.audited = is_first && (decision.patch.is_some() || decision.verdict == Verdict::Denied);
-    decision
-}
-
-/// Phase 1: whether the pod is to be touched at all.
-fn judge(
-    request: &Request<'_>,
-    entry: Entry,
-    catalog: &Catalog,
-    settings: &Settings,
-    embedding: &Embedding,
-    recorder: Recorder<'_>,
-) -> Decision {
-    let target = || {
-        let Target { operation, group, resource, subresource } = &request.target;
-        let path = [group, resource, subresource].map(Text::as_str).into_iter().filter(|part| !part.is_empty());
-        format!("{} of {}", operation.as_str(), diagnostic::shown(&path.collect::<Vec<_>>().join("/"), 120))
-    };
-    if recorder.holds(Reason::NotAPodCreate, !request.target.is_pod_create(), target) {
-        return Decision::unchanged(Reason::NotAPodCreate);
-    }
-    let Some(pod) = &request.pod else {
-        return Decision::denied(Reason::InvalidPod, "The review holds no object, so there is no pod to look at.");
-    };
-    let metadata = match &pod.metadata {
-        Ok(metadata) => metadata,
-        Err(why) => {
-            recorder.holds(Reason::InvalidPod, true, || why.clone());
-            return invalid_pod(why);
+    /// Answers the review in `body`, an AdmissionReview as JSON.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn answer<'a>(&self, body: &'a [u8]) -> Result<Answer<'a>, Refused> {
+        if self.entry_point == EntryPoint::Requests
+            && let Some(front) = fast_path::not_requested(body, self.settings)
+            && !self.settings.excludes(front.namespace.as_str())
+        {
+            let decision = Decision::unchanged(Reason::NotRequested);
+            let body = review::response(Version::V1, front.uid.as_str(), &decision);
+            return Ok(Answer { body, decision, request: None });
         }
-    };
-    recorder.holds(Reason::InvalidPod, false, || "its metadata are sound".to_owned());
-    let is_mirror = metadata.annotation(request::MIRROR).is_some();
-    if recorder.holds(Reason::MirrorPod, is_mirror, || {
-        format!("annotation {}: {}", request::MIRROR, if is_mirror { "there" } else { "absent" })
-    }) {
-        return Decision::unchanged(Reason::MirrorPod);
-    }
-    let view = catalog.view(request.namespace.as_str());
-    let chooser = Chooser { request, metadata, catalog: view, settings, entry };
-    let namespace = request.namespace.as_str();
-    let is_excluded = settings.excludes(namespace);
-    if recorder.holds(Reason::ExcludedNamespace, is_excluded, || format!("the namespace {namespace}")) {
-        let mut decision = Decision::unchanged(Reason::ExcludedNamespace);
-        let text = "the injector leaves pods of this namespace alone";
-        let asked = chooser.request().is_some();
-        decision.warnings.extend(asked.then(|| decision::warning(text, Reason::ExcludedNamespace)));
-        return decision;
-    }
-    let place = Place { metadata, embedding };
-    let choices = match chooser.choose() {
-        Err(why) => {
-            recorder.holds(Reason::InvalidRequest, true, || why.clone());
-            return Decision::denied(Reason::InvalidRequest, &format!("{why} {}", place.change()));
+        let request = Request::parse(body)?;
+        let namespace = request.namespace.as_str();
+        let is_pending = self.catalog.namespaces().is_pending(namespace);
+        if is_pending && self.catalog.needs_namespaces(self.entry_point) && request.subject.is_pod_create() {
+            return Err(Refused::NamespacePending(shown(namespace, 63)));
         }
-        Ok((choices, nothing)) => {
-            recorder.rows(|| chooser.rows(&choices, nothing));
-            match nothing {
-                Some(nothing) => return Decision { warnings: choices.warnings, ..Decision::unchanged(nothing) },
-                None => choices,
+        let decision = if self.asks_for_trace(&request) {
+            let (decided, trace) = self.trace(&request, &Embedding::default());
+            let message = trace.message(&decided);
+            Decision { verdict: Verdict::Denied, message, ..Decision::unchanged(Reason::Trace) }
+        } else {
+            self.decide(&request, &Embedding::default())
+        };
+        let observed = self.settings.observe.then(|| Decision::unchanged(decision.reason));
+        let body = review::response(request.version, request.uid.as_str(), observed.as_ref().unwrap_or(&decision));
+        Ok(Answer { body, decision, request: Some(request) })
+    }
+
+    /// Decides one request. `embedding` says where the pod is in the document that is patched.
+    #[must_use]
+    pub fn decide(&self, request: &Request<'_>, embedding: &Embedding) -> Decision {
+        self.recorded(request, embedding, Recorder::default())
+    }
+
+    /// Decides one request, and returns every check with its evidence.
+    #[must_use]
+    pub fn trace(&self, request: &Request<'_>, embedding: &Embedding) -> (Decision, Trace) {
+        let trace = RefCell::default();
+        let decision = self.recorded(request, embedding, Recorder::into(&trace));
+        (decision, trace.into_inner())
+    }
+
+    /// True for a server-side dry run that requests the trace: people who may only create pods can ask this way.
+    fn asks_for_trace(&self, request: &Request<'_>) -> bool {
+        let asks = |metadata: &Metadata<'_>| metadata.annotation(&self.settings.keys.trace) == Some("true");
+        request.dry_run && request.subject.is_pod_create() && metadata_of(request).is_some_and(asks)
+    }
+
+    fn recorded(&self, request: &Request<'_>, embedding: &Embedding, recorder: Recorder<'_>) -> Decision {
+        let mut decision = self.judge(request, embedding, recorder);
+        let has_status = |metadata: &Metadata<'_>| metadata.annotation(&self.settings.keys.status).is_some();
+        let is_first_round = !metadata_of(request).is_some_and(has_status);
+        decision.audited = is_first_round && (decision.patch.is_some() || decision.verdict == Verdict::Denied);
+        decision
+    }
+
+    /// Phase 1: decides whether the pod is changed at all.
+    fn judge(&self, request: &Request<'_>, embedding: &Embedding, recorder: Recorder<'_>) -> Decision {
+        let (subject, settings) = (&request.subject, self.settings);
+        if recorder.holds(Reason::NotAPodCreate, !subject.is_pod_create(), || subject.to_string()) {
+            return Decision::unchanged(Reason::NotAPodCreate);
+        }
+        let Some(pod) = &request.pod else {
+            return Decision::denied(Reason::InvalidPod, "The review holds no object, so there is no pod to look at.");
+        };
+        let metadata = match &pod.metadata {
+            Ok(metadata) => metadata,
+            Err(why) => {
+                recorder.holds(Reason::InvalidPod, true, || why.clone());
+                return invalid_pod(why);
             }
+        };
+        recorder.holds(Reason::InvalidPod, false, || "its metadata are sound".to_owned());
+        let is_mirror = metadata.annotation(MIRROR).is_some();
+        let evidence = || format!("annotation {MIRROR}: {}", if is_mirror { "there" } else { "absent" });
+        if recorder.holds(Reason::MirrorPod, is_mirror, evidence) {
+            return Decision::unchanged(Reason::MirrorPod);
         }
-    };
-    let why = match &pod.spec {
-        Err(why) => why.as_str(),
-        Ok(Spec { containers: None, .. }) => "the pod's spec: it has no containers",
-        Ok(spec) => {
-            recorder.holds(Reason::InvalidPod, false, || {
-                format!("containers, init containers among them: {}", spec.all_containers().count())
-            });
-            return Case { request, metadata, spec, catalog: view, settings, place, recorder }.decide(choices);
+        let namespace = request.namespace.as_str();
+        let catalog = View::of(self.catalog, namespace);
+        let chooser = Chooser { request, metadata, catalog, settings, entry_point: self.entry_point };
+        let is_excluded = settings.excludes(namespace);
+        if recorder.holds(Reason::ExcludedNamespace, is_excluded, || format!("the namespace {namespace}")) {
+            let mut decision = Decision::unchanged(Reason::ExcludedNamespace);
+            let text = "the injector leaves pods of this namespace alone";
+            let asks = chooser.request().is_some();
+            decision.warnings.extend(asks.then(|| decision::warning(text, Reason::ExcludedNamespace)));
+            return decision;
         }
-    };
-    recorder.holds(Reason::InvalidPod, true, || why.to_owned());
-    invalid_pod(why)
+        let origin = RequestOrigin { metadata, embedding };
+        let choices = match chooser.choose() {
+            Err(why) => {
+                recorder.holds(Reason::InvalidRequest, true, || why.clone());
+                return Decision::denied(Reason::InvalidRequest, &format!("{why} {}", origin.fix()));
+            }
+            Ok((choices, nothing)) => {
+                recorder.rows(|| chooser.rows(&choices, nothing));
+                match nothing {
+                    Some(nothing) => return Decision { warnings: choices.warnings, ..Decision::unchanged(nothing) },
+                    None => choices,
+                }
+            }
+        };
+        let why = match &pod.spec {
+            Err(why) => why.as_str(),
+            Ok(Spec { containers: None, .. }) => "the pod's spec: it has no containers",
+            Ok(spec) => {
+                recorder.holds(Reason::InvalidPod, false, || {
+                    format!("containers, init containers among them: {}", spec.all_containers().count())
+                });
+                let case = Case { request, metadata, spec, catalog, settings, origin };
+                return resolve::decide(&case, choices, recorder);
+            }
+        };
+        recorder.holds(Reason::InvalidPod, true, || why.to_owned());
+        invalid_pod(why)
+    }
+}
+
+fn metadata_of<'r, 'p>(request: &'r Request<'p>) -> Option<&'r Metadata<'p>> {
+    request.pod.as_ref().and_then(|pod| pod.metadata.as_ref().ok())
 }
 
 fn invalid_pod(why: &str) -> Decision {
-    let why = diagnostic::shown(why, 400);
+    let why = shown(why, 400);
     Decision::denied(Reason::InvalidPod, &format!("This is not a valid pod, so nothing can be added to it: {why}."))
 }

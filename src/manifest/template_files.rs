@@ -1,15 +1,14 @@
 //! Reads template documents from files and folders: a document alone, or ConfigMap manifests with the
 //! template label, several to a file. It knows file formats, not what templates mean.
 
+use crate::inject::catalog::sources::{FoundDocuments, Holder, Sources, TemplateText, not_read, template_name};
+use crate::inject::diagnostic::{Diagnostic, Source};
+use crate::inject::document::{Node, Value, yaml};
+use crate::inject::settings::keys::Keys;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
-
-use crate::inject::catalog::sources::{Found, Holder, Sources, Text};
-use crate::inject::diagnostic::{Diagnostic, Source, shown};
-use crate::inject::document::yaml::{self, Node, Value};
-use crate::inject::settings::keys::Keys;
 
 /// Reads everything under `paths` into `sources`, replacing what was read before.
 pub fn read(paths: &[PathBuf], sources: &mut Sources) {
@@ -19,13 +18,13 @@ pub fn read(paths: &[PathBuf], sources: &mut Sources) {
 /// Reads the files under `paths`, without looking into them. A folder is read one level deep, files
 /// ending in `.yaml` or `.yml`.
 #[must_use]
-pub fn read_files(paths: &[PathBuf]) -> Vec<File> {
+pub fn read_files(paths: &[PathBuf]) -> Vec<TemplateFile> {
     paths.iter().flat_map(|path| files(path)).collect()
 }
 
 /// Makes `sources` hold exactly `files`. What cannot be read is a problem in `sources`, and what it held
 /// before stays.
-pub fn load(files: &[File], sources: &mut Sources) {
+pub fn load(files: &[TemplateFile], sources: &mut Sources) {
     for file in files {
         let holder = Holder { created: String::new(), name: file.path.display().to_string() };
         let found = found(file, sources.keys());
@@ -40,26 +39,26 @@ pub fn load(files: &[File], sources: &mut Sources) {
 
 /// The template documents of a file, in an installation with these `keys`.
 #[must_use]
-pub fn found(file: &File, keys: &Keys) -> Found {
+pub fn found(file: &TemplateFile, keys: &Keys) -> FoundDocuments {
     let origin = file.path.display().to_string();
     match &file.text {
         Ok(text) => documents(&origin, &file.path, text, keys),
         Err(why) => {
             let errors = vec![Diagnostic::of_document(&origin, why)];
-            Found { errors, incomplete: true, ..Found::default() }
+            FoundDocuments { errors, incomplete: true, ..FoundDocuments::default() }
         }
     }
 }
 
 /// A file as it was found, or a folder that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
+pub struct TemplateFile {
     path: PathBuf,
     text: Result<String, String>,
 }
 
-fn files(path: &Path) -> Vec<File> {
-    let read = |path: PathBuf| File {
+fn files(path: &Path) -> Vec<TemplateFile> {
+    let read = |path: PathBuf| TemplateFile {
         text: fs::read_to_string(&path).map_err(|error| format!("it cannot be read: {error}")),
         path,
     };
@@ -69,34 +68,28 @@ fn files(path: &Path) -> Vec<File> {
     let list = || -> std::io::Result<Vec<PathBuf>> {
         let mut paths = fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
         // A symbolic link to nothing is a file that was deleted.
-        paths.retain(|path| is_yaml(&path.to_string_lossy()) && path.exists() && !path.is_dir());
+        paths.retain(|path| template_name(&path.to_string_lossy()).is_some() && path.exists() && !path.is_dir());
         paths.sort();
         Ok(paths)
     };
     match list() {
         Ok(paths) => paths.into_iter().map(read).collect(),
-        Err(error) => vec![File { path: path.to_owned(), text: Err(format!("the folder cannot be read: {error}")) }],
+        Err(error) => {
+            vec![TemplateFile { path: path.to_owned(), text: Err(format!("the folder cannot be read: {error}")) }]
+        }
     }
 }
 
-fn is_yaml(name: &str) -> bool {
-    [".yaml", ".yml"].iter().any(|ending| name.ends_with(ending))
-}
-
-fn stem(name: &str) -> String {
-    name.trim_end_matches(".yml").trim_end_matches(".yaml").to_owned()
-}
-
 /// The template documents of a file: the file itself, or those in its ConfigMap manifests.
-fn documents(origin: &str, path: &Path, text: &str, keys: &Keys) -> Found {
-    let mut found = Found::default();
+fn documents(origin: &str, path: &Path, text: &str, keys: &Keys) -> FoundDocuments {
+    let mut found = FoundDocuments::default();
     // At the margin: deeper lines are a template's own text.
     if !text.lines().any(|line| (line.starts_with("kind") || line.starts_with('{')) && is_kind_config_map(line)) {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        found.texts.push(Text {
+        found.texts.push(TemplateText {
             key: String::new(),
             origin: origin.to_owned(),
-            default_name: stem(&name),
+            default_name: template_name(&name).unwrap_or(&name).to_owned(),
             text: text.to_owned(),
             lines_before: 0,
             columns_before: 0,
@@ -129,7 +122,7 @@ fn is_kind_config_map(line: &str) -> bool {
 }
 
 /// A manifest beside or around ConfigMaps.
-fn manifest_document(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut Found) {
+fn manifest_document(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut FoundDocuments) {
     match (text_of(node.get("kind")), node.get("items").map(|items| &items.value)) {
         (Some("ConfigMap"), _) => config_map(source, node, keys, found),
         (Some("List" | "ConfigMapList"), Some(Value::List(items))) => {
@@ -168,7 +161,7 @@ fn text_of(node: Option<&Node>) -> Option<&str> {
     }
 }
 
-fn config_map(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut Found) {
+fn config_map(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut FoundDocuments) {
     let metadata = node.get("metadata");
     let label = metadata.and_then(|metadata| metadata.get("labels")).and_then(|labels| labels.get(&keys.template));
     if text_of(label) != Some("true") {
@@ -182,7 +175,7 @@ fn config_map(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut Found) 
         return;
     };
     for (key, value) in data {
-        let Some(text) = text_of(Some(value)).filter(|_| is_yaml(&key.name)) else {
+        let Some(text) = text_of(Some(value)).filter(|_| template_name(&key.name).is_some()) else {
             found.warnings.push(source.error(key.span, not_read(&key.name)).warning());
             continue;
         };
@@ -191,14 +184,14 @@ fn config_map(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut Found) 
         let behind_key = line.chars().skip(key.span.column - 1 + key.span.length).collect::<String>();
         let literal = behind_key.trim_start_matches(['"', '\'']).trim_start().strip_prefix(':').map(str::trim_start);
         let literal = literal.is_some_and(|value| value.starts_with('|'));
-        found.texts.push(Text {
+        found.texts.push(TemplateText {
             key: format!("{name}/{}", key.name),
             origin: if literal {
                 source.origin.to_owned()
             } else {
                 format!("{} ConfigMap {name} key {}", source.origin, key.name)
             },
-            default_name: stem(&key.name),
+            default_name: template_name(&key.name).unwrap_or(&key.name).to_owned(),
             text: text.to_owned(),
             lines_before: if literal { source.lines_before + key.span.line } else { 0 },
             columns_before: if literal { indentation(source, key.span.line) } else { 0 },
@@ -210,29 +203,6 @@ fn config_map(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut Found) 
 fn indentation(source: &Source<'_>, line: usize) -> usize {
     let first = source.text.lines().skip(line).find(|line| !line.trim().is_empty()).unwrap_or_default();
     first.len() - first.trim_start_matches(' ').len()
-}
-
-fn not_read(key: &str) -> String {
-    format!("key {} does not end in .yaml or .yml and is not read", shown(key, 80))
-}
-
-/// The template documents of a ConfigMap from the API server: `data` and the name of its holder.
-#[must_use]
-pub fn of_config_map(holder: &Holder, data: impl IntoIterator<Item = (String, String)>) -> Found {
-    let mut found = Found::default();
-    for (key, text) in data {
-        let origin = format!("{} key {key}", holder.name);
-        if is_yaml(&key) {
-            let default_name = stem(&key);
-            found.texts.push(Text { key, origin, default_name, text, lines_before: 0, columns_before: 0 });
-        } else {
-            found.warnings.push(Diagnostic::of_document(&holder.name, not_read(&key)).warning());
-        }
-    }
-    if found.texts.is_empty() && found.warnings.is_empty() {
-        found.warnings.push(Diagnostic::of_document(&holder.name, "it holds no template").warning());
-    }
-    found
 }
 
 /// Reads one document of a manifest as kubectl does.

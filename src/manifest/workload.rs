@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::inject::Embedding;
+use crate::inject::settings::Embedding;
 
 /// A pod inside a document.
 #[derive(Debug)]

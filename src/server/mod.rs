@@ -1,7 +1,7 @@
 //! The HTTPS server of the webhook: receives admission reviews, and answers them within limits.
 //!
 //! This folder owns the routes, the limits for requests and bodies, the TLS accept loop and the admin port. Decisions
-//! are made by [`inject`]; each request uses one snapshot of the catalog and takes no lock. It does not know how the
+//! are made by the [`Engine`]; each request uses one snapshot of the catalog and takes no lock. It does not know how the
 //! catalog is kept current or where certificates come from.
 
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::inject::authoring::config_map;
 use crate::inject::kube::quantity::duration;
-use crate::inject::{self, Entry, Refused};
+use crate::inject::settings::EntryPoint;
+use crate::inject::{Engine, Refused};
 use crate::server::body::{BodyReader, ReceivedBody};
 use crate::server::error::HttpError;
 use crate::state::Webhook;
@@ -84,11 +85,11 @@ fn with_panic_guard(routes: Router<Arc<Server>>, server: Arc<Server>) -> Router 
 }
 
 async fn requests(State(server): State<Arc<Server>>, request: Request) -> Response {
-    respond(&server, request, |headers, body| answer(&server.webhook, Entry::Requests, headers, body)).await
+    respond(&server, request, |headers, body| answer(&server.webhook, EntryPoint::Requests, headers, body)).await
 }
 
 async fn policy(State(server): State<Arc<Server>>, request: Request) -> Response {
-    respond(&server, request, |headers, body| answer(&server.webhook, Entry::Policy, headers, body)).await
+    respond(&server, request, |headers, body| answer(&server.webhook, EntryPoint::Policy, headers, body)).await
 }
 
 async fn validate(State(server): State<Arc<Server>>, request: Request) -> Response {
@@ -180,11 +181,11 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// Answers a review of a pod, and reports the decision. Returns the AdmissionReview with the response, as JSON.
-fn answer(webhook: &Webhook, entry: Entry, headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, HttpError> {
+fn answer(webhook: &Webhook, entry: EntryPoint, headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, HttpError> {
     let catalog = webhook.catalog.load();
     let Some(catalog) = catalog.as_ref() else { return Err(HttpError::retry("the templates are not loaded yet")) };
     let (clock, started) = (SystemTime::now(), Instant::now());
-    match inject::answer(body, entry, catalog, &webhook.settings) {
+    match Engine::new(catalog, &webhook.settings, entry).answer(body) {
         Err(Refused::NamespacePending(_)) => Err(HttpError::retry("the namespace of the pod is not known yet")),
         Err(error) => Err(HttpError::new(StatusCode::BAD_REQUEST, error.to_string())),
         Ok(answer) => {
@@ -205,7 +206,7 @@ fn answer(webhook: &Webhook, entry: Entry, headers: &HeaderMap, body: &[u8]) -> 
 
 #[cfg(test)]
 mod tests {
-    use crate::inject::Settings;
+    use crate::inject::settings::Settings;
     use crate::state::Trust;
 
     use super::*;

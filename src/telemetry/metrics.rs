@@ -20,7 +20,7 @@ use prometheus_client::registry::Registry;
 use time::OffsetDateTime;
 
 use crate::inject::decision::reason::Reason;
-use crate::inject::decision::{Decision, Origin, Verdict};
+use crate::inject::decision::{Decision, TemplateOrigin, Verdict};
 
 /// The name, kind, labels and help text of a metric.
 #[derive(Clone, Copy, Debug)]
@@ -186,12 +186,12 @@ impl Metrics {
             self.outcomes
                 .get_or_create(&ByOutcome {
                     template: match template.origin {
-                        Origin::Central => template.name.clone(),
-                        Origin::Namespace => "(namespace)".to_owned(),
-                        Origin::Unknown => "(unknown)".to_owned(),
+                        TemplateOrigin::Central => template.name.clone(),
+                        TemplateOrigin::Namespace => "(namespace)".to_owned(),
+                        TemplateOrigin::Unknown => "(unknown)".to_owned(),
                     },
                     version: match template.origin {
-                        Origin::Central => template.version.clone().unwrap_or_default(),
+                        TemplateOrigin::Central => template.version.clone().unwrap_or_default(),
                         _ => String::new(),
                     },
                     outcome,

@@ -17,7 +17,7 @@ use opentelemetry_sdk::trace::span_processor_with_async_runtime::BatchSpanProces
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 
 use crate::inject::Answer;
-use crate::inject::decision::{Outcome, Verdict};
+use crate::inject::decision::{TemplateOutcome, Verdict};
 
 /// The sender of traces. Each span is a child of the API server's span if the request carries its context (W3C Trace
 /// Context; the API server sends it when its tracing is on).
@@ -54,7 +54,7 @@ impl Traces {
             attributes.push(KeyValue::new("uid", request.uid.as_str().to_owned()));
         }
         if decision.verdict == Verdict::Injected {
-            let templates: Vec<String> = decision.templates.iter().map(Outcome::display).collect();
+            let templates: Vec<String> = decision.templates.iter().map(TemplateOutcome::display).collect();
             attributes.push(KeyValue::new("templates", templates.join(",")));
         }
         let span = SpanBuilder::from_name("admission").with_kind(SpanKind::Server).with_start_time(started);

@@ -49,7 +49,7 @@ pub(super) enum SourceKind {
 /// One change.
 pub(super) enum Change {
     /// The content of all template files and value files.
-    Files(Vec<template_files::File>, Vec<ValueFile>),
+    Files(Vec<template_files::TemplateFile>, Vec<ValueFile>),
     /// An event of a central ConfigMap with templates.
     Templates(Event<ConfigMap>),
     /// An event of a ConfigMap with shared values.

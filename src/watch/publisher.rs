@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::inject::catalog::Catalog;
 use crate::inject::catalog::namespaces::{Namespace, Namespaces};
-use crate::inject::catalog::sources::{Found, Holder, Sources};
+use crate::inject::catalog::sources::{FoundDocuments, Holder, Sources, of_config_map};
 use crate::inject::decision::reason::Reason;
 use crate::inject::diagnostic::Diagnostic;
 use crate::manifest::template_files;
@@ -213,7 +213,7 @@ impl Publisher {
     fn set_templates(&mut self, object: ConfigMap) {
         let holder = self.holder(&object);
         self.store_reference(&holder.name, &object);
-        self.sources.set(&holder, template_files::of_config_map(&holder, object.data.unwrap_or_default()));
+        self.sources.set(&holder, of_config_map(&holder, object.data.unwrap_or_default()));
     }
 
     fn remove_templates(&mut self, name: &str) {
@@ -241,14 +241,17 @@ impl Publisher {
         let created = object.creation_timestamp().map(|time| time.0.to_string()).unwrap_or_default();
         let holder = Holder { created, name: format!("ConfigMap {namespace}/{}", object.name_any()) };
         self.store_reference(&holder.name, &object);
-        let mut found = template_files::of_config_map(&holder, object.data.unwrap_or_default());
+        let mut found = of_config_map(&holder, object.data.unwrap_or_default());
         let keys = || self.webhook.settings.keys.clone();
         let sources = self.local.entry(namespace.clone()).or_insert_with(|| Sources::with_rules(rules, keys()));
         let bytes: usize = found.texts.iter().map(|text| text.text.len()).sum();
         let (others, other_bytes) = sources.others(&holder.name);
         if others >= MAX_LOCAL || other_bytes + bytes > MAX_LOCAL_BYTES {
             let message = format!("a namespace can have at most {MAX_LOCAL} template ConfigMaps with 256 KiB in total");
-            found = Found { errors: vec![Diagnostic::of_document(&holder.name, message)], ..Found::default() };
+            found = FoundDocuments {
+                errors: vec![Diagnostic::of_document(&holder.name, message)],
+                ..FoundDocuments::default()
+            };
         }
         sources.set(&holder, found);
         self.publish_local(&namespace);

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use sidecar_injector::inject;
+use sidecar_injector::inject::Engine;
 use sidecar_injector::inject::catalog::Catalog;
 use sidecar_injector::inject::catalog::namespaces::Namespaces;
 use sidecar_injector::inject::catalog::sources::Sources;
 use sidecar_injector::inject::decision::Decision;
 use sidecar_injector::inject::review::Request;
-use sidecar_injector::inject::{Embedding, Entry, Settings};
+use sidecar_injector::inject::settings::{Embedding, EntryPoint, Settings};
 use sidecar_injector::manifest::workload::{PodTemplate, pod_templates};
 use sidecar_injector::manifest::{template_files, value_files};
 
@@ -123,7 +123,7 @@ fn decide(pod: &Value, template: &PodTemplate, catalog: &Catalog) -> Decision {
     });
     let review = review.to_string();
     let request = Request::parse(review.as_bytes()).expect("a review");
-    inject::decide(&request, Entry::default(), catalog, &Settings::default(), &Embedding::default())
+    Engine::new(catalog, &Settings::default(), EntryPoint::default()).decide(&request, &Embedding::default())
 }
 
 /// Without what differs between two creations of one pod, and without what one way cannot know: which members the

@@ -64,9 +64,11 @@ fn required(scenario: &Scenario<'_>) {
         "admissionPolicies": {"requiredTemplates": ["vault-agent", {"name": "audit", "containers": ["audit-log", "audit-ship"]}]},
     });
     install(scenario, "required-templates", "elsewhere", &values);
-    let refusal = until_refused("has not got it", || dry_run(scenario, &pod("asking", Some("vault-agent"))));
+    let refusal =
+        until_refused("does not have its containers", || dry_run(scenario, &pod("asking", Some("vault-agent"))));
     assert!(
-        refusal.code == 403 && refusal.message.contains("asks for \"vault-agent\" and has not got it"),
+        refusal.code == 403
+            && refusal.message.contains("requests the template \"vault-agent\" but does not have its containers"),
         "{refusal}"
     );
     let with = |request: &str, containers: &[&str]| {
@@ -111,7 +113,7 @@ fn required_by_namespace(scenario: &Scenario<'_>) {
     });
     install(scenario, "required-templates", "elsewhere", &values);
     let asks = || dry_run(scenario, &pod("asking", Some("true")));
-    let refusal = until_refused("has not got it", asks);
+    let refusal = until_refused("does not have its containers", asks);
     assert!(refusal.message.contains("\"audit\""), "the installation's default: {refusal}");
     let annotate = |value: &str| {
         let change = json!({"metadata": {"annotations": {"sidecar.io/inject": value}}});

@@ -21,6 +21,9 @@ fn pod_types_are_current(scenario: &Scenario<'_>) {
     if update {
         std::fs::write(&path, current).expect("write the table");
     } else {
-        assert!(committed == current, "src/inject/kube/pod_types.txt is stale; UPDATE_POD_TYPES=1 make e2e writes it anew");
+        assert!(
+            committed == current,
+            "src/inject/kube/pod_types.txt is stale; UPDATE_POD_TYPES=1 make e2e writes it anew"
+        );
     }
 }

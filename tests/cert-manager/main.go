@@ -1,6 +1,6 @@
 // Command cert-manager runs the real controllers of cert-manager that issue certificates, and its CA injector, in one
-// process and against the cluster of $KUBECONFIG. The published module has them as packages only: its own commands are
-// modules of their own that no module proxy serves.
+// process, against the cluster of $KUBECONFIG. The published module contains them only as packages. The commands of
+// cert-manager are separate modules, which the module proxy does not serve.
 package main
 
 import (
@@ -82,12 +82,12 @@ func issue(ctx context.Context) error {
 	return nil
 }
 
-// inject writes authorities into webhook configurations until the context ends.
+// inject writes CA bundles into webhook configurations until the context ends.
 func inject(ctx context.Context) error {
 	types := runtime.NewScheme()
 	utilruntime.Must(scheme.AddToScheme(types))
 	utilruntime.Must(cmscheme.AddToScheme(types))
-	// Its user agent becomes the field manager of what it writes.
+	// The user agent becomes the field manager of the fields that the injector writes.
 	config := util.RestConfigWithUserAgent(ctrl.GetConfigOrDie(), "cainjector")
 	manager, err := ctrl.NewManager(config, ctrl.Options{Scheme: types, Metrics: server.Options{BindAddress: "0"}})
 	if err != nil {

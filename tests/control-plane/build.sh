@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Builds what Kubernetes consists of from published Go modules, for tests. Needs only Go and its module proxy.
+# Builds the binaries of Kubernetes from published Go modules, for tests. Needs only Go and its module proxy.
 #
-#   build.sh DIR KUBERNETES_VERSION [BINARY...]   e.g. build.sh ~/.cache/x/1.36.3 1.36.3
+#   build.sh DIR KUBERNETES_VERSION [BINARY...]   for example: build.sh ~/.cache/x/1.36.3 1.36.3
 #
-# Without names a control plane is built: etcd, kube-apiserver and kube-controller-manager. A node needs
-# kube-scheduler, kubelet and kube-proxy too. What is in DIR already is kept. Each binary is moved into place
-# whole, so an interrupted run leaves nothing half done. Progress goes to stderr, one line a step.
-# Two runs at once for one DIR: the second waits for the first (where flock(1) exists).
+# Without BINARY, the script builds a control plane: etcd, kube-apiserver and kube-controller-manager. A node also needs
+# kube-scheduler, kubelet and kube-proxy. Binaries that are already in DIR are not built again. Each binary is moved
+# into place when it is complete, so an interrupted run leaves no incomplete binary. Progress is printed to stderr, one
+# line per step. If two runs use the same DIR, the second waits for the first (if flock(1) is available).
 set -euo pipefail
 
 usage="usage: build.sh DIR KUBERNETES_VERSION [etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kubelet|kube-proxy]..."
@@ -19,7 +19,7 @@ kubernetes=k8s.io/kubernetes@v$version
 
 say() { printf 'control plane %s: %s\n' "$version" "$*" >&2; }
 if ! [[ $version =~ ^1\.([0-9]+)\.([0-9]+)$ ]]; then
-  say "not a released version (expected something like 1.36.3)"
+  say "not a released version (write it as 1.36.3)"
   exit 2
 fi
 minor=${BASH_REMATCH[1]}
@@ -34,12 +34,12 @@ missing() {
 mkdir -p "$dir"
 if command -v flock >/dev/null; then
   exec 9>"$dir/.lock"
-  flock -n 9 || { say "another run is building it, waiting"; flock 9; }
+  flock -n 9 || { say "another run is building it; waiting for it to finish"; flock 9; }
 fi
 missing || exit 0
 
 command -v go >/dev/null || {
-  say "Go is needed to build it (https://go.dev/dl), or set KUBEBUILDER_ASSETS to a folder with kube-apiserver, etcd and kube-controller-manager"
+  say "Go is required to build it (https://go.dev/dl). Or set KUBEBUILDER_ASSETS to a folder with kube-apiserver, etcd and kube-controller-manager"
   exit 1
 }
 
@@ -48,9 +48,8 @@ trap 'rm -rf "$module"' EXIT
 
 say "reading the module's requirements"
 gomod=$(go mod download -json "$kubernetes" | sed -n 's/^\t"GoMod": "\(.*\)",\{0,1\}$/\1/p')
-# The published module requires its staging modules at v0.0.0, a version that does not exist: each
-# gets a replacement with the version it was released as. `k8s.io/utils`, `klog` and others have
-# versions of their own and are not touched.
+# The published module requires its staging modules at v0.0.0, a version that does not exist. The script replaces each
+# of them with its released version. `k8s.io/utils`, `klog` and others have their own versions and are not replaced.
 staging=$(sed -n 's/^\t\(k8s\.io\/[a-z0-9-]*\) v0\.0\.0\( .*\)\{0,1\}$/\1/p; s/^\t\(k8s\.io\/[a-z0-9-]*\) => \.\/staging\/.*$/\1/p' "$gomod" | sort -u)
 
 cd "$module"
@@ -66,10 +65,10 @@ for name in "${wanted[@]}"; do
     *) say "no such binary: $name ($usage)"; exit 2 ;;
   esac
 done
-say "resolving modules (downloads some 300 MB the first time)"
+say "resolving modules (downloads about 300 MB the first time)"
 go mod tidy 2>tidy.log || { cat tidy.log >&2; exit 1; }
 
-# Without the stamp /version says v0.0.0.
+# Without these flags, /version returns v0.0.0.
 stamp="-s -w -X k8s.io/component-base/version.gitVersion=v$version -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=$minor"
 build() { # binary package expected-time
   if [ -x "$dir/$1" ]; then return; fi

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use sidecar_injector::inject::settings::keys::{Keys, PREFIX};
-use sidecar_injector::inject::{Entry, Settings};
+use sidecar_injector::inject::settings::{EntryPoint, Settings};
 
 /// The settings of a case; without a file the defaults.
 pub(crate) struct CaseSettings {
@@ -26,8 +26,8 @@ impl CaseSettings {
         self.json[key].as_array().into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
     }
 
-    pub(crate) fn entry(&self) -> Entry {
-        if self.json["policy"] == true { Entry::Policy } else { Entry::Requests }
+    pub(crate) fn entry(&self) -> EntryPoint {
+        if self.json["policy"] == true { EntryPoint::Policy } else { EntryPoint::Requests }
     }
 
     /// The keys of annotations.

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# A Kubernetes cluster of one node on this machine, without a container engine: etcd, API server, controller manager, scheduler,
-# containerd and kubelet as plain processes. Needs root; only one such cluster fits on a machine.
+# Runs a one-node Kubernetes cluster on this machine, without a container engine: etcd, API server, controller manager,
+# scheduler, containerd and kubelet are plain processes. Needs root. A machine can run only one such cluster.
 #
-#   cluster.sh up STATE BINARIES [IMAGE.tar...]   starts it, and prints the path of an administrator's kubeconfig
-#   cluster.sh down STATE                         ends it, and removes STATE and whatever else it left on the machine
+#   cluster.sh up STATE BINARIES [IMAGE.tar...]   starts the cluster, and prints the path of its admin kubeconfig
+#   cluster.sh down STATE                         stops the cluster, and removes STATE and its other traces
 #
-# STATE is a new folder with a short path (sockets lie in it), BINARIES what tests/control-plane/build.sh left. Images are taken from
-# archives; the first must be called test.local/pause:1. ROUTE=endpoints (default): the API server calls webhooks at their endpoints.
-# ROUTE=clusterip: at the Service's address, which kube-proxy translates.
+# STATE is a new folder with a short path, because it contains sockets. BINARIES is the folder that
+# tests/control-plane/build.sh creates. Images come from archives. The first image must be named test.local/pause:1.
+# With ROUTE=endpoints (the default), the API server calls webhooks at their endpoints. With ROUTE=clusterip, it calls
+# them at the address of the Service, which kube-proxy translates.
 set -euo pipefail
 usage="usage: cluster.sh up STATE BINARIES [IMAGE.tar...] | cluster.sh down STATE"
 command=${1:?$usage}
@@ -22,7 +23,7 @@ services=10.96.0.0/24
 api=10.96.0.1
 node=node1
 socket=$state/containerd.sock
-# Folders outside STATE that kubelet, containerd and CNI write to whatever they are told, and settings of the kernel.
+# Folders outside STATE to which kubelet, containerd and CNI always write, and kernel settings that they change.
 fixed="/var/lib/cni /var/lib/kubelet /var/log/containers /run/containerd"
 settings="net.ipv4.ip_forward net.ipv4.conf.all.route_localnet vm.overcommit_memory kernel.panic kernel.panic_on_oops"
 
@@ -42,7 +43,7 @@ until_true() { # what command...
     "$@" >/dev/null 2>&1 && return
     sleep 0.2
   done
-  say "gave up waiting for $what; logs are in $state/log"
+  say "timed out waiting for $what; the logs are in $state/log"
   exit 1
 }
 
@@ -57,7 +58,7 @@ network() {
   ip addr add $node_address/24 dev $bridge
   ip addr add $api/32 dev $bridge
   ip link set $bridge up
-  # kube-proxy translates what has a route.
+  # kube-proxy translates only addresses that have a route.
   ip route add $services dev $bridge
 }
 
@@ -119,7 +120,7 @@ containers() {
 {"cniVersion": "0.4.0", "name": "bridge", "plugins": [{"type": "bridge", "bridge": "$bridge", "isGateway": true, "ipMasq": false, "hairpinMode": true,
  "ipam": {"type": "host-local", "dataDir": "$state/addresses", "ranges": [[{"subnet": "$pods", "rangeStart": "10.244.0.10", "gateway": "$node_address"}]], "routes": [{"dst": "$services"}]}}]}
 EOF
-  # restrict_oom_score_adj: without CAP_SYS_RESOURCE runc could not start a pod.
+  # Without CAP_SYS_RESOURCE, runc cannot start a pod unless restrict_oom_score_adj is set.
   cat >"$state/containerd.toml" <<EOF
 version = 2
 root = "$state/containerd"
@@ -145,7 +146,7 @@ EOF
 }
 
 kubelet() {
-  # Images come from nowhere else, so none may be collected.
+  # Images cannot be pulled again, so the kubelet must not remove any.
   cat >"$state/kubelet.yaml" <<EOF
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -197,9 +198,9 @@ EOF
 up() {
   binaries=${1:?$usage}
   shift
-  [ "$(id -u)" = 0 ] || { say "needs root"; exit 2; }
+  [ "$(id -u)" = 0 ] || { say "root is required"; exit 2; }
   if ip link show $bridge >/dev/null 2>&1; then
-    say "$bridge exists: another such cluster runs on this machine; end it with cluster.sh down"
+    say "$bridge exists: another such cluster runs on this machine; stop it with cluster.sh down"
     exit 2
   fi
   mkdir -p "$state/log"
@@ -211,15 +212,16 @@ up() {
   kubelet
   if [ "$route" = clusterip ]; then proxy; fi
   until_true "the node" kubectl wait --for=condition=Ready node/$node --timeout=5s
-  until_true "the default account" kubectl get serviceaccount default
-  say "ready, webhooks by $route"
+  until_true "the default ServiceAccount" kubectl get serviceaccount default
+  say "ready; route of webhook calls: $route"
   echo "$state/admin.kubeconfig"
 }
 
 stop() { # name
   local pid i
   pid=$(awk -v name="$1" '$2 == name {print $1}' "$state/pids")
-  # A number may belong to somebody else by now: only ours has our folder among its arguments.
+  # The ID may belong to another process by now. Only processes of this cluster have the state folder in their
+  # arguments.
   [ -n "$pid" ] && { tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qF "$state/" || return 0
   kill "$pid" || return 0
   for i in $(seq 100); do
@@ -232,10 +234,10 @@ stop() { # name
 containers_end() {
   local id process
   for id in $(timeout 20 ctr -a "$socket" -n k8s.io tasks ls -q 2>/dev/null); do
-    # Some end with the one they share a pod with.
+    # A container can stop together with another container of its pod.
     timeout 20 ctr -a "$socket" -n k8s.io tasks rm -f "$id" >/dev/null 2>&1 || true
   done
-  # Shims belong to whom they were started for.
+  # Stop only the shims of this cluster's containerd.
   for process in /proc/[0-9]*; do
     if { tr '\0' ' ' <"$process/cmdline"; } 2>/dev/null | grep -qF -e "-address $socket"; then kill -9 "${process#/proc/}" || true; fi
   done
@@ -259,12 +261,12 @@ clean() {
 
 down() {
   local name family chain
-  [ -f "$state/pids" ] || { say "nothing runs in $state"; exit 0; }
+  [ -f "$state/pids" ] || { say "no cluster runs in $state"; exit 0; }
   for name in kubelet kube-scheduler kube-controller-manager; do stop $name; done
   if grep -q ' kube-proxy$' "$state/pids"; then
     stop kube-proxy
     "$(cat "$state/proxy-binary")" --cleanup --config="$state/proxy.yaml" >"$state/log/cleanup.log" 2>&1 || true
-    # What it leaves.
+    # kube-proxy does not remove these chains.
     for family in iptables ip6tables; do
       for chain in INPUT OUTPUT; do $family -D $chain -j KUBE-FIREWALL 2>/dev/null || true; done
       { $family -F KUBE-FIREWALL && $family -X KUBE-FIREWALL; } 2>/dev/null || true
@@ -274,7 +276,7 @@ down() {
   stop kube-apiserver
   stop etcd
   clean
-  say "ended"
+  say "stopped"
 }
 
 case $command in

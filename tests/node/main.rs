@@ -217,8 +217,9 @@ impl Bed {
     fn cert_manager(&self) {
         let (binary, definitions) = binaries::cert_manager().expect("cert-manager");
         let text = fs::read_to_string(definitions).unwrap();
-        for (lines, text) in sidecar_injector::templates::split(&text) {
-            let definition = sidecar_injector::templates::manifest("crds.yaml", lines, text).expect("YAML");
+        for (lines, text) in sidecar_injector::manifest::template_files::split(&text) {
+            let definition =
+                sidecar_injector::manifest::template_files::manifest("crds.yaml", lines, text).expect("YAML");
             if definition.is_object() {
                 self.cluster.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &definition).unwrap();
             }

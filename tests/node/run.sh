@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs tests/node on a cluster of its own: builds Kubernetes, Helm, cert-manager and our image, starts a cluster of one node twice
-# (webhooks called at their endpoints, and through kube-proxy), and removes it again.
+# Runs tests/node on its own cluster: builds Kubernetes, Helm, cert-manager and the image, starts a one-node cluster
+# twice (with webhook calls to the endpoints, and through kube-proxy), and removes it.
 #
-# Needs root and, on Debian, installs what is missing. Elsewhere, or without root, use a cluster of yours that can pull the images:
+# Needs root. On Debian, it installs missing packages. Otherwise, use an existing cluster that can pull the images:
 #   KUBECONFIG=… IMAGE=REGISTRY/sidecar-injector:TAG APP_IMAGE=docker.io/library/busybox:1.37 cargo test --locked --test node
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -25,7 +25,7 @@ need musl-gcc musl-tools
 [ -x /bin/busybox ] || missing+=(busybox-static)
 [ -d /usr/lib/cni ] || missing+=(containernetworking-plugins)
 if [ ${#missing[@]} -gt 0 ]; then
-  command -v apt-get >/dev/null || { say "missing: ${missing[*]} (Debian's names)"; exit 2; }
+  command -v apt-get >/dev/null || { say "missing packages (Debian names): ${missing[*]}"; exit 2; }
   say "installing ${missing[*]}"
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null

@@ -1,7 +1,9 @@
+{{- /* The chart's name, or nameOverride. */ -}}
 {{- define "sidecar-injector.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
+{{- /* The name of the resources: fullnameOverride, or the release name and the chart's name. */ -}}
 {{- define "sidecar-injector.fullname" -}}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
@@ -15,11 +17,13 @@
 {{- end }}
 {{- end }}
 
+{{- /* Labels that select the pods of the webhook. */ -}}
 {{- define "sidecar-injector.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "sidecar-injector.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
+{{- /* Labels of every resource. */ -}}
 {{- define "sidecar-injector.labels" -}}
 {{ include "sidecar-injector.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -31,11 +35,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{- /* The image reference, with the digest if there is one, otherwise with the tag. */ -}}
 {{- define "sidecar-injector.image" -}}
 {{- $image := .Values.image }}
 {{- $image.repository }}{{ if $image.digest }}@{{ $image.digest }}{{ else }}:{{ default .Chart.AppVersion $image.tag }}{{ end }}
 {{- end }}
 
+{{- /* The name of the ServiceAccount. */ -}}
 {{- define "sidecar-injector.serviceAccount" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "sidecar-injector.fullname" .) .Values.serviceAccount.name }}
@@ -44,21 +50,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{- /* The name of the webhook configurations. */ -}}
 {{- define "sidecar-injector.configuration" -}}
 {{- default (include "sidecar-injector.fullname" .) .Values.webhook.configurationName }}
 {{- end }}
 
+{{- /* The name of the Secret with the serving certificate. */ -}}
 {{- define "sidecar-injector.secret" -}}
 {{- if eq .Values.tls.mode "existingSecret" }}
 {{- required "tls.existingSecret must name a Secret with tls.crt and tls.key" .Values.tls.existingSecret }}
 {{- else if eq .Values.tls.mode "cert-manager" }}
-{{- /* Another name than the webhook's own: Helm deletes that one when the mode changes. */ -}}
+{{- /* The name differs from the self-managed Secret, because Helm deletes that Secret when the mode changes. */ -}}
 {{- printf "%s-cert" (include "sidecar-injector.fullname" .) }}
 {{- else }}
 {{- printf "%s-tls" (include "sidecar-injector.fullname" .) }}
 {{- end }}
 {{- end }}
 
+{{- /* Labels and annotations of a resource, without its name and namespace. */ -}}
 {{- define "sidecar-injector.metadata" -}}
 labels:
   {{- include "sidecar-injector.labels" . | nindent 2 }}
@@ -68,7 +77,8 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{- /* Where the API server finds a path. Without caBundle: whoever writes it owns it, and Helm must not take it back. */ -}}
+{{- /* The clientConfig for a path of the webhook. It has caBundle only if the values set it: otherwise, the webhook or
+    cert-manager owns the field, and Helm must not reset it. */ -}}
 {{- define "sidecar-injector.clientConfig" -}}
 service:
   name: {{ include "sidecar-injector.fullname" .root }}
@@ -80,21 +90,22 @@ caBundle: {{ .root.Values.tls.caBundle | b64enc }}
 {{- end }}
 {{- end }}
 
-{{- /* Annotations that are a request, ours first, JSON. */ -}}
+{{- /* Keys of the request annotations, as a JSON list. The key of this webhook comes first. */ -}}
 {{- define "sidecar-injector.keys" -}}
 {{- prepend (default list .Values.settings.requestAnnotations) (printf "%s/inject" .Values.settings.annotationPrefix) | toJson }}
 {{- end }}
 
-{{- /* A list of strings in CEL. */ -}}
+{{- /* A list of strings, written in CEL. */ -}}
 {{- define "sidecar-injector.celKeys" -}}
 [{{ range $index, $key := . }}{{ if $index }}, {{ end }}'{{ $key }}'{{ end }}]
 {{- end }}
 
-{{- /* Namespaces that are never looked at, JSON. */ -}}
+{{- /* Excluded namespaces, as a JSON list. */ -}}
 {{- define "sidecar-injector.excluded" -}}
 {{- append (default list .Values.webhook.excludedNamespaces) .Release.Namespace | uniq | toJson }}
 {{- end }}
 
+{{- /* Requirements on namespaces (matchExpressions) of the webhooks and policies. */ -}}
 {{- define "sidecar-injector.namespaces" -}}
 - key: kubernetes.io/metadata.name
   operator: NotIn
@@ -107,7 +118,7 @@ caBundle: {{ .root.Values.tls.caBundle | b64enc }}
 {{- end }}
 {{- end }}
 
-{{- /* CEL that is true where one of the request annotations is there. */ -}}
+{{- /* A CEL expression that is true if the pod has a request annotation. */ -}}
 {{- define "sidecar-injector.asks" -}}
 {{- $tests := list }}
 {{- range include "sidecar-injector.keys" . | fromJsonArray }}
@@ -116,7 +127,7 @@ caBundle: {{ .root.Values.tls.caBundle | b64enc }}
 has(object.metadata.annotations) && ({{ join " || " $tests }})
 {{- end }}
 
-{{- /* metadata with labels of one object's own. */ -}}
+{{- /* Like sidecar-injector.metadata, but with additional labels. */ -}}
 {{- define "sidecar-injector.labelled" -}}
 labels:
   {{- include "sidecar-injector.labels" .root | nindent 2 }}
@@ -129,7 +140,8 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{- /* Templates by name, JSON: of sidecars/ and of the values, which count more. Never rendered. */ -}}
+{{- /* Templates by name, as a JSON object: from sidecars/ and from the values, which take precedence. Their text is not
+    rendered. */ -}}
 {{- define "sidecar-injector.templates" -}}
 {{- $templates := dict }}
 {{- range $path, $bytes := .Files.Glob "sidecars/*.yaml" }}

@@ -8,18 +8,19 @@ use anyhow::anyhow;
 use clap::Args;
 
 use crate::commands::Failure;
-use crate::commands::common::manifests::{self, Document, File};
+use crate::commands::common::manifests::{self, Document, ManifestFile};
 use crate::commands::common::settings::SettingsArgs;
+use crate::inject::Engine;
 use crate::inject::catalog::Catalog;
 use crate::inject::catalog::namespaces::Namespaces;
-use crate::inject::catalog::sources::{Holder, Rules, Sources};
+use crate::inject::catalog::sources::{Holder, SourceRules, Sources};
 use crate::inject::decision::Decision;
 use crate::inject::decision::trace::Trace;
 use crate::inject::kube::defaults;
-use crate::inject::review::pod::{Pod, Text};
-use crate::inject::review::{Request, Target, Version};
+use crate::inject::review::pod::{JsonStr, Pod};
+use crate::inject::review::{Request, Subject, Version};
 use crate::inject::settings::keys::Keys;
-use crate::inject::{self, Entry, Settings};
+use crate::inject::settings::{EntryPoint, Settings};
 use crate::manifest::workload::PodTemplate;
 use crate::manifest::{template_files, value_files};
 
@@ -29,7 +30,7 @@ pub(in crate::commands) struct DecideArgs {
     /// Manifest to read, or - for stdin (repeatable)
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// File or folder of templates (repeatable)
+    /// ManifestFile or folder of templates (repeatable)
     #[arg(long, value_name = "PATH", required = true, env = "SIDECAR_INJECTOR_TEMPLATES", value_delimiter = ',')]
     templates: Vec<PathBuf>,
     /// Shared values of templates: a file of KEY: VALUE pairs, or a ConfigMap (repeatable)
@@ -46,8 +47,8 @@ pub(in crate::commands) struct DecideArgs {
 }
 
 /// The files that could be read, and why the first other could not.
-pub(in crate::commands) struct Read {
-    pub(in crate::commands) files: Vec<File>,
+pub(in crate::commands) struct ReadManifests {
+    pub(in crate::commands) files: Vec<ManifestFile>,
     pub(in crate::commands) unread: Option<anyhow::Error>,
 }
 
@@ -58,8 +59,8 @@ impl DecideArgs {
     }
 
     /// Reads the manifests.
-    pub(in crate::commands) fn read(&self) -> Result<Read, Failure> {
-        let mut read = Read { files: Vec::new(), unread: None };
+    pub(in crate::commands) fn read(&self) -> Result<ReadManifests, Failure> {
+        let mut read = ReadManifests { files: Vec::new(), unread: None };
         for path in manifests::files(&self.files)? {
             match manifests::read(&path) {
                 Ok(file) => read.files.push(file),
@@ -79,8 +80,8 @@ impl DecideArgs {
         let namespaces = documents.iter().flatten().filter_map(|document| value_files::namespace(&document.value));
         let namespaces = Namespaces { watched: false, known: namespaces.collect() };
         let catalog = load(&self.templates, &self.values, &settings.keys)?.with_namespaces(Arc::new(namespaces));
-        let entry = if self.policy { Entry::Policy } else { Entry::Requests };
-        Ok(Decider { catalog, settings, entry, namespace: &self.namespace })
+        let entry_point = if self.policy { EntryPoint::Policy } else { EntryPoint::Requests };
+        Ok(Decider { catalog, settings, entry_point, namespace: &self.namespace })
     }
 }
 
@@ -88,7 +89,7 @@ impl DecideArgs {
 pub(in crate::commands) struct Decider<'a> {
     catalog: Catalog,
     pub(in crate::commands) settings: Settings,
-    entry: Entry,
+    entry_point: EntryPoint,
     /// Of manifests that name none.
     namespace: &'a str,
 }
@@ -97,7 +98,7 @@ fn load(paths: &[PathBuf], values: &[PathBuf], keys: &Keys) -> Result<Catalog, F
     if let Some(path) = paths.iter().chain(values).find(|path| !path.exists()) {
         return Err(Failure::Io(anyhow!("{}: no such file or folder", path.display())));
     }
-    let mut sources = Sources::with_rules(Rules::default(), keys.clone());
+    let mut sources = Sources::with_rules(SourceRules::default(), keys.clone());
     template_files::read(paths, &mut sources);
     for path in values {
         let holder = Holder { created: String::new(), name: path.display().to_string() };
@@ -118,36 +119,36 @@ fn load(paths: &[PathBuf], values: &[PathBuf], keys: &Keys) -> Result<Catalog, F
 impl Decider<'_> {
     /// The decision on a pod.
     pub(in crate::commands) fn decide(&self, pod: &PodTemplate) -> Decision {
-        self.ask(pod, |request| inject::decide(request, self.entry, &self.catalog, &self.settings, &pod.embedding))
+        self.ask(pod, |engine, request| engine.decide(request, &pod.embedding))
     }
 
     /// The decision on a pod, with everything that was looked at.
     pub(in crate::commands) fn trace(&self, pod: &PodTemplate) -> (Decision, Trace) {
-        self.ask(pod, |request| inject::trace(request, self.entry, &self.catalog, &self.settings, &pod.embedding))
+        self.ask(pod, |engine, request| engine.trace(request, &pod.embedding))
     }
 
     /// Asks as the API server would when the pod is created.
-    fn ask<T>(&self, pod: &PodTemplate, decide: impl FnOnce(&Request<'_>) -> T) -> T {
-        let text = |text: &'static str| Text(text.into());
+    fn ask<T>(&self, pod: &PodTemplate, decide: impl FnOnce(Engine<'_>, &Request<'_>) -> T) -> T {
+        let text = |text: &'static str| JsonStr(text.into());
         let namespace = pod.namespace.as_deref().unwrap_or(self.namespace);
         // Expressions see what they would see in the cluster; the user's document comes out without it.
         let filled = serde_json::from_str(&pod.pod).unwrap_or_default();
         let filled = defaults::fill(filled, namespace, &pod.embedding.claims).to_string();
         let request = Request {
             version: Version::default(),
-            uid: Text::default(),
-            target: Target {
+            uid: JsonStr::default(),
+            subject: Subject {
                 operation: text("CREATE"),
                 group: text(""),
                 resource: text("pods"),
                 subresource: text(""),
             },
-            namespace: Text(namespace.into()),
+            namespace: JsonStr(namespace.into()),
             dry_run: false,
             document: &filled,
             at: &[],
             pod: Some(Pod::parse(&pod.pod)),
         };
-        decide(&request)
+        decide(Engine::new(&self.catalog, &self.settings, self.entry_point), &request)
     }
 }

@@ -25,13 +25,13 @@ pub(in crate::commands) struct Document<'t> {
 }
 
 /// A file that was read.
-pub(in crate::commands) struct File {
+pub(in crate::commands) struct ManifestFile {
     pub(in crate::commands) name: String,
     pub(in crate::commands) text: String,
 }
 
 /// The documents of a file; what is none is a problem.
-pub(in crate::commands) fn documents<'f>(file: &'f File, problems: &mut String) -> Vec<Document<'f>> {
+pub(in crate::commands) fn documents<'f>(file: &'f ManifestFile, problems: &mut String) -> Vec<Document<'f>> {
     let mut documents = Vec::new();
     for (separator, lines, text) in split(&file.text) {
         match template_files::manifest(&file.name, lines, text) {
@@ -66,15 +66,15 @@ pub(in crate::commands) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Fail
 }
 
 /// Reads a file, or stdin.
-pub(in crate::commands) fn read(file: &PathBuf) -> anyhow::Result<File> {
+pub(in crate::commands) fn read(file: &PathBuf) -> anyhow::Result<ManifestFile> {
     if file.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).context("failed to read stdin")?;
-        return Ok(File { name: "stdin".to_owned(), text });
+        return Ok(ManifestFile { name: "stdin".to_owned(), text });
     }
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file).with_context(|| format!("failed to read {name}"))?;
-    Ok(File { name, text })
+    Ok(ManifestFile { name, text })
 }
 
 /// The documents with the separator line before each and the number of lines before their text.

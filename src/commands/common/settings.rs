@@ -3,10 +3,10 @@
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 
-use crate::inject::select::request::{self, Dialect, Item, Selection};
+use crate::inject::select::request::{self, Dialect, RequestItem, Selection};
 use crate::inject::settings::keys::{Keys, PREFIX};
+use crate::inject::settings::{FOREIGN_SIDECARS, Settings};
 use crate::inject::template::pod_security::Profile;
-use crate::inject::{FOREIGN_SIDECARS, Settings};
 
 /// The flag that gives the keys of annotations and labels.
 #[derive(Args, Debug)]
@@ -34,8 +34,8 @@ pub(in crate::commands) struct SettingsArgs {
     #[arg(long, value_name = "KEY", env = "SIDECAR_INJECTOR_REQUEST_ANNOTATION", value_delimiter = ',')]
     request_annotation: Vec<String>,
     /// What a request for a template that does not exist comes to
-    #[arg(long, value_enum, default_value_t = Unknown::Deny, env = "SIDECAR_INJECTOR_UNKNOWN_TEMPLATE")]
-    unknown_template: Unknown,
+    #[arg(long, value_enum, default_value_t = UnknownTemplateArg::Deny, env = "SIDECAR_INJECTOR_UNKNOWN_TEMPLATE")]
+    unknown_template: UnknownTemplateArg,
     /// Names of other injectors' containers, which globs of appContainers leave alone
     #[arg(
         long,
@@ -51,7 +51,7 @@ pub(in crate::commands) struct SettingsArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Unknown {
+enum UnknownTemplateArg {
     /// The pod is refused
     #[value(name = "Deny")]
     Deny,
@@ -68,7 +68,7 @@ impl SettingsArgs {
     pub(in crate::commands) fn settings(&self) -> anyhow::Result<Settings> {
         for default in &self.default_templates {
             match request::parse("--default-templates", default, Dialect::Own) {
-                Ok(Selection::Templates(items)) if items.iter().all(|item| matches!(item, Item::Named(_))) => {}
+                Ok(Selection::Templates(items)) if items.iter().all(|item| matches!(item, RequestItem::Named(_))) => {}
                 Ok(_) => return Err(anyhow!("--default-templates {default}: name templates")),
                 Err(why) => return Err(anyhow!("{why}")),
             }
@@ -78,7 +78,7 @@ impl SettingsArgs {
             excluded_namespaces: self.exclude_namespace.clone(),
             default_templates: self.default_templates.clone(),
             request_annotations: self.request_annotation.clone(),
-            skip_unknown: self.unknown_template == Unknown::Skip,
+            skip_unknown: self.unknown_template == UnknownTemplateArg::Skip,
             foreign_sidecars: self.foreign_sidecars.clone(),
             observe: false,
         })
@@ -87,18 +87,18 @@ impl SettingsArgs {
 
 /// A level of the Pod Security Standards.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(in crate::commands) enum Level {
+pub(in crate::commands) enum LevelArg {
     Privileged,
     Baseline,
     Restricted,
 }
 
-impl From<Level> for Profile {
-    fn from(level: Level) -> Self {
+impl From<LevelArg> for Profile {
+    fn from(level: LevelArg) -> Self {
         match level {
-            Level::Privileged => Self::Privileged,
-            Level::Baseline => Self::Baseline,
-            Level::Restricted => Self::Restricted,
+            LevelArg::Privileged => Self::Privileged,
+            LevelArg::Baseline => Self::Baseline,
+            LevelArg::Restricted => Self::Restricted,
         }
     }
 }

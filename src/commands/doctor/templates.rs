@@ -7,10 +7,9 @@ use serde_json::Value;
 use crate::commands::doctor::api::Api;
 use crate::commands::doctor::check::DoctorCheck;
 use crate::commands::doctor::installation::items;
-use crate::inject::catalog::sources::Holder;
+use crate::inject::catalog::sources::{Holder, of_config_map};
 use crate::inject::settings::keys::Keys;
 use crate::inject::template::Template;
-use crate::manifest::template_files::of_config_map;
 
 /// Returns the names of the templates that load, and the check.
 pub(super) async fn check(api: &Api, namespace: &str, keys: &Keys) -> (Vec<String>, DoctorCheck) {

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use crate::commands::Failure;
 use crate::commands::common::manifests::{self, Document};
-use crate::commands::common::settings::{KeysArgs, Level};
+use crate::commands::common::settings::{KeysArgs, LevelArg};
 use crate::inject::authoring::lint::{self, Finding, Limits, RULES};
-use crate::inject::catalog::sources::{Rules, Sources};
+use crate::inject::catalog::sources::{SourceRules, Sources};
 use crate::inject::diagnostic::{Diagnostic, Severity, nearest};
 use crate::inject::kube::quantity::quantity;
 use crate::inject::review::pod::Pod;
@@ -38,8 +38,8 @@ pub(super) struct LintArgs {
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The level of the Pod Security Standards that templates should keep to
-    #[arg(long, value_enum, default_value_t = Level::Baseline)]
-    pod_security: Level,
+    #[arg(long, value_enum, default_value_t = LevelArg::Baseline)]
+    pod_security: LevelArg,
     #[command(flatten)]
     keys: KeysArgs,
     /// Explain a rule, or all of them
@@ -156,7 +156,7 @@ fn budget(items: &[String]) -> Result<BTreeMap<String, i128>, Failure> {
 
 /// The findings of all templates, and the templates with their origins.
 fn templates_of(
-    files: &[template_files::File],
+    files: &[template_files::TemplateFile],
     keys: &Keys,
     limits: &Limits,
 ) -> (Vec<Finding>, Vec<(String, Template)>) {
@@ -178,8 +178,12 @@ fn templates_of(
 }
 
 /// What is wrong with the annotations of manifests.
-fn manifests_of(paths: &[PathBuf], files: &[template_files::File], keys: &Keys) -> Result<Vec<Finding>, Failure> {
-    let mut sources = Sources::with_rules(Rules::default(), keys.clone());
+fn manifests_of(
+    paths: &[PathBuf],
+    files: &[template_files::TemplateFile],
+    keys: &Keys,
+) -> Result<Vec<Finding>, Failure> {
+    let mut sources = Sources::with_rules(SourceRules::default(), keys.clone());
     template_files::load(files, &mut sources);
     let catalog = sources.catalog().catalog;
     let (mut findings, mut problems) = (Vec::new(), String::new());

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::commands::common::settings::{Level, SettingsArgs};
-use crate::inject::catalog::sources::Rules;
+use crate::commands::common::settings::{LevelArg, SettingsArgs};
+use crate::inject::catalog::sources::SourceRules;
 use crate::inject::kube::quantity::duration;
 use crate::server::ServerLimits;
 use crate::state::Trust;
@@ -102,11 +102,11 @@ pub(in crate::commands) struct ServeArgs {
     #[arg(long, value_enum, env = "SIDECAR_INJECTOR_NAMESPACE_TEMPLATES", requires = "namespace")]
     pub(super) namespace_templates: Option<NamespaceTemplates>,
     /// Pod Security Standards level that central templates must meet
-    #[arg(long, value_enum, default_value_t = Level::Privileged, env = "SIDECAR_INJECTOR_TEMPLATE_PROFILE")]
-    pub(super) template_profile: Level,
+    #[arg(long, value_enum, default_value_t = LevelArg::Privileged, env = "SIDECAR_INJECTOR_TEMPLATE_PROFILE")]
+    pub(super) template_profile: LevelArg,
     /// Pod Security Standards level that templates of namespaces must meet
-    #[arg(long, value_enum, default_value_t = Level::Baseline, env = "SIDECAR_INJECTOR_NAMESPACE_TEMPLATES_PROFILE")]
-    pub(super) namespace_templates_profile: Level,
+    #[arg(long, value_enum, default_value_t = LevelArg::Baseline, env = "SIDECAR_INJECTOR_NAMESPACE_TEMPLATES_PROFILE")]
+    pub(super) namespace_templates_profile: LevelArg,
     /// Watch namespaces; required for the defaults of namespaces and for templates that depend on labels of namespaces
     #[arg(long, env = "SIDECAR_INJECTOR_WATCH_NAMESPACES")]
     pub(super) watch_namespaces: bool,
@@ -174,7 +174,8 @@ impl ServeArgs {
     /// Returns the rules for templates that the flags set.
     pub(super) fn trust(&self) -> Trust {
         let without_namespaces = !self.watch_namespaces;
-        let of = |profile: Level, of_namespace| Rules { without_namespaces, of_namespace, profile: profile.into() };
+        let of =
+            |profile: LevelArg, of_namespace| SourceRules { without_namespaces, of_namespace, profile: profile.into() };
         Trust {
             central: of(self.template_profile, false),
             namespaces: self.namespace_templates.map(|_| of(self.namespace_templates_profile, true)),

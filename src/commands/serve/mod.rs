@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::certs;
 use crate::commands::failure::Failure;
-use crate::inject::Settings;
+use crate::inject::settings::Settings;
 use crate::server::{self, accept, admin};
 use crate::state::Webhook;
 use crate::telemetry::events::Events;

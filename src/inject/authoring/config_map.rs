@@ -1,17 +1,16 @@
 //! Validation of template ConfigMaps before they are stored: the same loading as for pods, and lint, so that bad text does
 //! not land and whoever applies it sees the caret. It looks at one ConfigMap, not at the catalog.
 
-use std::collections::BTreeSet;
-
-use crate::inject::Settings;
 use crate::inject::authoring::lint::{self, Limits};
-use crate::inject::catalog::sources::Rules;
+use crate::inject::catalog::sources::{SourceRules, template_name};
 use crate::inject::decision::reason::Reason;
 use crate::inject::decision::{Decision, Verdict};
 use crate::inject::diagnostic::{Severity, Source, beginning, shown};
 use crate::inject::expr::paths::Paths;
 use crate::inject::review::{self, Request, ReviewError};
+use crate::inject::settings::Settings;
 use crate::inject::settings::keys::Keys;
+use std::collections::BTreeSet;
 
 /// Longest refusal, in bytes: a few carets.
 const MAX_MESSAGE: usize = 4_000;
@@ -26,7 +25,7 @@ const MAX_WARNING: usize = 240;
 pub fn config_map(
     body: &[u8],
     settings: &Settings,
-    rules: impl FnOnce(&str) -> Rules,
+    rules: impl FnOnce(&str) -> SourceRules,
 ) -> Result<(Vec<u8>, Decision), ReviewError> {
     let request = Request::parse(body)?;
     let decision = decide(&request, &settings.keys, rules(request.namespace.as_str()));
@@ -35,9 +34,9 @@ pub fn config_map(
     Ok((body, decision))
 }
 
-fn decide(request: &Request<'_>, keys: &Keys, rules: Rules) -> Decision {
-    let writes = matches!(request.target.operation.as_str(), "CREATE" | "UPDATE");
-    if !writes || request.target.resource.as_str() != "configmaps" {
+fn decide(request: &Request<'_>, keys: &Keys, rules: SourceRules) -> Decision {
+    let writes = matches!(request.subject.operation.as_str(), "CREATE" | "UPDATE");
+    if !writes || request.subject.resource.as_str() != "configmaps" {
         return Decision::unchanged(Reason::NotAPodCreate);
     }
     let paths =
@@ -80,11 +79,6 @@ fn decide(request: &Request<'_>, keys: &Keys, rules: Rules) -> Decision {
     Decision { verdict: Verdict::Denied, message, ..Decision::unchanged(Reason::InvalidTemplate) }
 }
 
-/// The template's default name for a key that holds one.
-fn template_name(key: &str) -> Option<&str> {
-    key.strip_suffix(".yaml").or_else(|| key.strip_suffix(".yml"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,9 +93,9 @@ mod tests {
                 "object": {"metadata": {"name": "c", "labels": {"sidecar.io/template": label}}, "data": data},
             },
         });
-        let (body, _) = config_map(review.to_string().as_bytes(), &Settings::default(), |_| Rules {
+        let (body, _) = config_map(review.to_string().as_bytes(), &Settings::default(), |_| SourceRules {
             without_namespaces: true,
-            ..Rules::default()
+            ..SourceRules::default()
         })
         .expect("a review");
         serde_json::from_slice::<Json>(&body).expect("JSON")["response"].clone()

@@ -7,6 +7,9 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::inject::authoring::lint::RULES;
 use crate::inject::kube::types::fields_of;
+use crate::inject::template::body::pod_fields::POD_FIELDS;
+use crate::inject::template::fields::{FIELDS, FieldKind, TemplateField, conflict_words};
+use crate::inject::template::words::OnConflict;
 
 /// The schema.
 #[must_use]
@@ -44,65 +47,67 @@ pub fn template() -> Json {
 }
 
 fn properties() -> Json {
-    let described = |schema: Json, text: &str| {
-        let mut schema = schema;
-        schema["description"] = text.into();
-        schema
+    let property = |field: &TemplateField| {
+        let mut schema = of_field(field.kind);
+        if !matches!(field.kind, FieldKind::Constant(_)) {
+            schema["description"] = field.documentation.into();
+        }
+        if let Some(default) = field.default {
+            schema["default"] = default.into();
+        }
+        (field.key.to_owned(), schema)
     };
+    Json::Object(FIELDS.iter().map(property).collect())
+}
+
+/// The schema of a field of a template.
+fn of_field(kind: FieldKind) -> Json {
     let list = |item: Json| json!({"type": ["array", "null"], "items": item});
-    let words = |words: &[&str]| json!({"enum": words});
-    let label = json!({"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"});
-    let strings = json!({"type": ["object", "null"], "additionalProperties": {"type": "string"}});
-    let rules: Map<String, Json> = RULES.iter().map(|rule| (rule.id.to_owned(), json!({"type": "string"}))).collect();
-    json!({
-        "apiVersion": {"const": "sidecar.io/v1"},
-        "kind": {"const": "SidecarTemplate"},
-        "name": described(label, "What pods ask for. Default: the file's or key's name without its ending."),
-        "version": described(
-            json!({"type": "string", "pattern": "^[A-Za-z0-9][-._A-Za-z0-9]{0,62}$"}),
-            "Asked for as NAME@VERSION. A string: as a number 4.10 would be 4.1.",
-        ),
-        "description": described(json!({"type": "string"}), "One line for people."),
-        "parameters": described(
-            json!({"type": "object", "propertyNames": {"pattern": "^[a-z][A-Za-z0-9]{0,62}$"}, "additionalProperties": {"$ref": "#/$defs/parameter"}}),
-            "What a pod may choose, with annotations TEMPLATE.sidecar.io/PARAMETER.",
-        ),
-        "variables": described(list(json!({
+    match kind {
+        FieldKind::Constant(text) => json!({"const": text}),
+        FieldKind::Name => json!({"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}),
+        FieldKind::Version => json!({"type": "string", "pattern": "^[A-Za-z0-9][-._A-Za-z0-9]{0,62}$"}),
+        FieldKind::Text => json!({"type": "string"}),
+        FieldKind::Boolean => json!({"type": "boolean"}),
+        FieldKind::Words(words) => json!({"enum": words()}),
+        FieldKind::Selector => json!({"$ref": "#/$defs/selector"}),
+        FieldKind::Position => json!({"$ref": "#/$defs/position"}),
+        FieldKind::Parameters => {
+            let names = json!({"pattern": "^[a-z][A-Za-z0-9]{0,62}$"});
+            json!({"type": "object", "propertyNames": names, "additionalProperties": {"$ref": "#/$defs/parameter"}})
+        }
+        FieldKind::Variables => list(json!({
             "type": "object", "required": ["name", "expression"], "additionalProperties": false,
             "properties": {"name": {"type": "string"}, "expression": {"type": "string"}},
-        })), "Named CEL expressions; each may use those before it."),
-        "autoInject": described(json!({
+        })),
+        FieldKind::AutoInject => json!({
             "type": "object", "additionalProperties": false,
             "properties": {
                 "podSelector": {"$ref": "#/$defs/selector"}, "namespaceSelector": {"$ref": "#/$defs/selector"},
                 "if": {"type": "string"},
             },
-        }), "Pods that get the template without asking, in namespaces with policies."),
-        "onProblem": described(words(&["Deny", "Skip"]), "Whether a problem refuses the pod or leaves the template out."),
-        "required": described(json!({"type": "boolean"}), "Problems always refuse, and `false` on the pod does not stop autoInject."),
-        "allowedNamespaces": described(json!({"$ref": "#/$defs/selector"}), "Namespaces whose pods may ask for it."),
-        "mode": described(words(&["native", "container"]), "Sidecars as init containers that keep running, or as plain containers."),
-        "position": described(json!({"$ref": "#/$defs/position"}), "Where its containers go."),
-        "onConflict": described(json!({"anyOf": [
-            {"enum": ["Fail", "Keep"]},
-            {"type": "object", "additionalProperties": {"enum": ["Fail", "Keep"]},
-             "propertyNames": {"enum": ["containers", "volumes", "mounts", "hostPorts", "pod", "env", "labels", "annotations"]}},
-        ]}), "What happens where the pod has something already."),
-        "hostNetwork": described(words(&["refuse", "allow"]), "Pods on the node's network."),
-        "sidecars": described(list(container()), "Containers that keep running."),
-        "initContainers": described(list(container()), "Containers that end before the application starts."),
-        "appContainers": described(list(app_containers()), "Changes to the application's own containers."),
-        "volumes": described(list(volume()), "Volumes."),
-        "imagePullSecrets": described(list(with_if("LocalObjectReference", json!({}))), "Secrets with registry credentials."),
-        "metadata": described(json!({
-            "type": "object", "additionalProperties": false, "properties": {"labels": strings, "annotations": strings},
-        }), "Labels and annotations, added where the pod has none of that key."),
-        "pod": described(pod(), "Pod-level fields."),
-        "lint": described(
-            json!({"type": "object", "additionalProperties": false, "properties": rules}),
-            "Lint rules that are silenced, each with its reason.",
-        ),
-    })
+        }),
+        FieldKind::OnConflict => json!({"anyOf": [
+            {"enum": conflict_words()},
+            {"type": "object", "additionalProperties": {"enum": conflict_words()}, "propertyNames": {"enum": OnConflict::KINDS}},
+        ]}),
+        FieldKind::Containers => list(container()),
+        FieldKind::AppContainers => list(app_containers()),
+        FieldKind::Volumes => list(volume()),
+        FieldKind::PullSecrets => list(with_if("LocalObjectReference", json!({}))),
+        FieldKind::Metadata => {
+            let strings = json!({"type": ["object", "null"], "additionalProperties": {"type": "string"}});
+            json!({
+                "type": "object", "additionalProperties": false,
+                "properties": {"labels": &strings, "annotations": &strings},
+            })
+        }
+        FieldKind::PodFields => pod(),
+        FieldKind::Silences => {
+            let rules = RULES.iter().map(|rule| (rule.id.to_owned(), json!({"type": "string"})));
+            json!({"type": "object", "additionalProperties": false, "properties": rules.collect::<Map<_, _>>()})
+        }
+    }
 }
 
 /// An object of a Pod's type with the keys that templates add to it.
@@ -150,10 +155,8 @@ fn app_containers() -> Json {
 }
 
 fn pod() -> Json {
-    let properties: Map<String, Json> = crate::inject::template::body::pod_fields::types()
-        .map(|(name, kind)| (name.to_owned(), of_kind(kind)))
-        .collect();
-    json!({"type": "object", "additionalProperties": false, "properties": properties})
+    let properties = POD_FIELDS.iter().map(|field| (field.name.to_owned(), of_kind(field.kind)));
+    json!({"type": "object", "additionalProperties": false, "properties": properties.collect::<Map<_, _>>()})
 }
 
 fn selector() -> Json {

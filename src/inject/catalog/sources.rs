@@ -23,7 +23,7 @@ pub struct Holder {
 
 /// One template document of a holder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Text {
+pub struct TemplateText {
     /// Tells it from the others of its holder: its key in the ConfigMap.
     pub key: String,
     /// What people call it, see [`Source::origin`].
@@ -38,7 +38,7 @@ pub struct Text {
     pub columns_before: usize,
 }
 
-impl Text {
+impl TemplateText {
     /// The document as it is read, with its place.
     #[must_use]
     pub fn source(&self) -> Source<'_> {
@@ -48,8 +48,8 @@ impl Text {
 }
 
 #[derive(Debug)]
-struct Document {
-    text: Text,
+struct TemplateDocument {
+    text: TemplateText,
     current: Result<Arc<Template>, Vec<Diagnostic>>,
     warnings: Vec<Diagnostic>,
     last_good: Option<Arc<Template>>,
@@ -58,19 +58,19 @@ struct Document {
 /// All documents, by holder and key.
 #[derive(Debug, Default)]
 pub struct Sources {
-    holders: BTreeMap<Holder, BTreeMap<String, Document>>,
+    holders: BTreeMap<Holder, BTreeMap<String, TemplateDocument>>,
     /// Problems of a holder beside those of its documents: errors, then warnings.
     remarks: BTreeMap<Holder, (Vec<Diagnostic>, Vec<Diagnostic>)>,
     /// Names of the documents that were found broken since the last catalog.
     failed: Vec<String>,
     values: BTreeMap<Holder, BTreeMap<String, String>>,
-    rules: Rules,
+    rules: SourceRules,
     keys: Keys,
 }
 
 /// What the templates of a source must obey beyond being templates.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Rules {
+pub struct SourceRules {
     /// Namespaces are not watched: no template may depend on more of one than its name.
     pub without_namespaces: bool,
     /// They come from the pods' own namespaces, whose owners are not trusted with policies.
@@ -81,9 +81,9 @@ pub struct Rules {
 
 /// What was found in a holder.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct FoundDocuments {
     /// Its documents.
-    pub texts: Vec<Text>,
+    pub texts: Vec<TemplateText>,
     /// Problems of the holder itself.
     pub errors: Vec<Diagnostic>,
     /// What is not read in it.
@@ -108,7 +108,7 @@ pub struct Published {
 impl Sources {
     /// Sources whose templates must obey `rules`, in an installation with these keys.
     #[must_use]
-    pub fn with_rules(rules: Rules, keys: Keys) -> Self {
+    pub fn with_rules(rules: SourceRules, keys: Keys) -> Self {
         Self { rules, keys, ..Self::default() }
     }
 
@@ -125,7 +125,7 @@ impl Sources {
     }
 
     /// Replaces all documents of `holder`. Documents whose text did not change are kept as they are.
-    pub fn set(&mut self, holder: &Holder, found: Found) {
+    pub fn set(&mut self, holder: &Holder, found: FoundDocuments) {
         // A ConfigMap that was deleted and made anew is the same holder with another age.
         let mut before = self.take(&holder.name);
         let mut documents = BTreeMap::new();
@@ -135,7 +135,7 @@ impl Sources {
                 Some(document) if document.text == text => document,
                 known => {
                     let last_good = known.and_then(|known| known.last_good);
-                    let document = Document::load(text, last_good, self.rules, &self.keys);
+                    let document = TemplateDocument::load(text, last_good, self.rules, &self.keys);
                     self.failed.extend(document.current.is_err().then(|| document.name().to_owned()));
                     document
                 }
@@ -187,7 +187,7 @@ impl Sources {
         self.remarks.retain(|holder, _| stays(&holder.name));
     }
 
-    fn take(&mut self, name: &str) -> BTreeMap<String, Document> {
+    fn take(&mut self, name: &str) -> BTreeMap<String, TemplateDocument> {
         self.remarks.retain(|holder, _| holder.name != name);
         let known = self.holders.keys().find(|holder| holder.name == name).cloned();
         known.and_then(|holder| self.holders.remove(&holder)).unwrap_or_default()
@@ -253,7 +253,7 @@ impl Sources {
     }
 }
 
-impl Rules {
+impl SourceRules {
     /// What of a sound template its source does not allow.
     #[must_use]
     pub fn broken_by(self, template: &Template, origin: &str) -> Vec<Diagnostic> {
@@ -280,12 +280,12 @@ impl Rules {
     }
 }
 
-impl Document {
+impl TemplateDocument {
     fn name(&self) -> &str {
         self.last_good.as_ref().map_or(&self.text.default_name, |template| &template.name)
     }
 
-    fn load(text: Text, last_good: Option<Arc<Template>>, rules: Rules, keys: &Keys) -> Self {
+    fn load(text: TemplateText, last_good: Option<Arc<Template>>, rules: SourceRules, keys: &Keys) -> Self {
         match Template::load(&text.source(), &text.default_name, keys) {
             Ok(loaded) => {
                 let broken = rules.broken_by(&loaded.template, &text.origin);
@@ -302,23 +302,59 @@ impl Document {
     }
 }
 
+pub(crate) fn not_read(key: &str) -> String {
+    format!("key {} does not end in .yaml or .yml and is not read", shown(key, 80))
+}
+
+/// The template documents of a ConfigMap from the API server: `data` and the name of its holder.
+#[must_use]
+pub fn of_config_map(holder: &Holder, data: impl IntoIterator<Item = (String, String)>) -> FoundDocuments {
+    let mut found = FoundDocuments::default();
+    for (key, text) in data {
+        let origin = format!("{} key {key}", holder.name);
+        if let Some(name) = template_name(&key) {
+            let default_name = name.to_owned();
+            found.texts.push(TemplateText { key, origin, default_name, text, lines_before: 0, columns_before: 0 });
+        } else {
+            found.warnings.push(Diagnostic::of_document(&holder.name, not_read(&key)).warning());
+        }
+    }
+    if found.texts.is_empty() && found.warnings.is_empty() {
+        found.warnings.push(Diagnostic::of_document(&holder.name, "it holds no template").warning());
+    }
+    found
+}
+
+/// The default name of the template in a file or ConfigMap key: its name without the ending `.yaml` or `.yml`. `None` for a
+/// name with another ending, which holds no template.
+#[must_use]
+pub fn template_name(key: &str) -> Option<&str> {
+    key.strip_suffix(".yaml").or_else(|| key.strip_suffix(".yml"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inject::select::request::TemplateRef;
+    use crate::inject::template::reference::TemplateRef;
 
     fn holder(name: &str, created: &str) -> Holder {
         Holder { created: created.to_owned(), name: format!("ConfigMap ns/{name}") }
     }
 
-    fn text(key: &str, image: &str) -> Text {
+    fn text(key: &str, image: &str) -> TemplateText {
         let text = format!("sidecars: [{{name: x, image: {image}}}]\n");
         let origin = format!("key {key}.yaml");
-        Text { key: format!("{key}.yaml"), origin, default_name: key.to_owned(), text, ..Text::default() }
+        TemplateText {
+            key: format!("{key}.yaml"),
+            origin,
+            default_name: key.to_owned(),
+            text,
+            ..TemplateText::default()
+        }
     }
 
-    fn found(texts: Vec<Text>) -> Found {
-        Found { texts, ..Found::default() }
+    fn found(texts: Vec<TemplateText>) -> FoundDocuments {
+        FoundDocuments { texts, ..FoundDocuments::default() }
     }
 
     fn image(sources: &Sources, name: &str) -> Option<String> {
@@ -332,7 +368,7 @@ mod tests {
         let mut sources = Sources::default();
         let one = holder("one", "2026");
         sources.set(&one, found(vec![text("a", "i:1"), text("b", "i:1")]));
-        let broken = Text { text: "sidecars: [".to_owned(), ..text("a", "") };
+        let broken = TemplateText { text: "sidecars: [".to_owned(), ..text("a", "") };
         sources.set(&one, found(vec![broken.clone(), text("b", "i:2")]));
         assert_eq!(image(&sources, "a").as_deref(), Some("i:1"));
         assert_eq!(image(&sources, "b").as_deref(), Some("i:2"));
@@ -357,8 +393,8 @@ mod tests {
         let mut sources = Sources::default();
         let one = holder("one", "2026");
         let remark = || vec![Diagnostic::of_document("README.md", "is not read")];
-        sources.set(&one, Found { warnings: remark(), ..found(vec![text("a", "i:1"), text("b", "i:1")]) });
-        sources.set(&one, Found { warnings: remark(), ..found(vec![text("a", "i:2")]) });
+        sources.set(&one, FoundDocuments { warnings: remark(), ..found(vec![text("a", "i:1"), text("b", "i:1")]) });
+        sources.set(&one, FoundDocuments { warnings: remark(), ..found(vec![text("a", "i:2")]) });
         assert_eq!((image(&sources, "a").as_deref(), image(&sources, "b")), (Some("i:2"), None));
         assert!(sources.catalog().errors.is_empty());
     }
@@ -369,10 +405,10 @@ mod tests {
         let file = Holder { created: String::new(), name: "all.yaml".to_owned() };
         let whole = || found(vec![text("a", "i:1"), text("b", "i:1")]);
         sources.set(&file, whole());
-        let empty = Text { key: String::new(), text: String::new(), ..text("all", "") };
+        let empty = TemplateText { key: String::new(), text: String::new(), ..text("all", "") };
         sources.set(&file, found(vec![empty]));
         assert_eq!((image(&sources, "a").as_deref(), image(&sources, "b").as_deref()), (Some("i:1"), Some("i:1")));
-        sources.set(&file, Found { incomplete: true, ..Found::default() });
+        sources.set(&file, FoundDocuments { incomplete: true, ..FoundDocuments::default() });
         assert_eq!(image(&sources, "b").as_deref(), Some("i:1"));
         sources.set(&file, whole());
         sources.set(&file, found(vec![text("a", "i:2")]));
@@ -383,10 +419,10 @@ mod tests {
     #[test]
     fn a_broken_one_that_never_was_good_is_named() {
         let mut sources = Sources::default();
-        let broken = Text { text: "sidecar: []".to_owned(), ..text("a", "") };
+        let broken = TemplateText { text: "sidecar: []".to_owned(), ..text("a", "") };
         sources.set(&holder("one", "2026"), found(vec![broken]));
         let published = sources.catalog();
-        let Err(crate::inject::catalog::Unknown::Name { broken: Some(why) }) =
+        let Err(crate::inject::catalog::NotFound::Name { broken: Some(why) }) =
             published.catalog.get(TemplateRef { name: "a", version: None })
         else {
             panic!("unknown")

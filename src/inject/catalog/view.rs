@@ -4,10 +4,11 @@
 use serde_json::Value as Json;
 
 use crate::inject::catalog::namespaces::Namespaces;
-use crate::inject::catalog::{Catalog, Unknown};
-use crate::inject::decision::Origin;
-use crate::inject::select::request::TemplateRef;
-use crate::inject::template::{AutoInject, Template};
+use crate::inject::catalog::{Catalog, NotFound};
+use crate::inject::decision::TemplateOrigin;
+use crate::inject::template::Template;
+use crate::inject::template::auto_inject::AutoInject;
+use crate::inject::template::reference::TemplateRef;
 
 /// The templates of a namespace.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +21,12 @@ pub(crate) struct View<'c> {
 }
 
 impl<'c> View<'c> {
+    /// The templates that pods of `namespace` can get.
+    pub(crate) fn of(catalog: &'c Catalog, namespace: &str) -> Self {
+        let own = catalog.local.get(namespace).map(AsRef::as_ref);
+        Self { central: catalog, own, prefers_own: catalog.prefers_local }
+    }
+
     /// The catalog that serves `name`: by name as a whole, all versions. A central template that must reach pods is
     /// never shadowed.
     fn serving(&self, name: &str) -> &'c Catalog {
@@ -34,7 +41,7 @@ impl<'c> View<'c> {
     ///
     /// # Errors
     /// What is unknown.
-    pub(crate) fn get(&self, wanted: TemplateRef<'_>) -> Result<&'c Template, Unknown<'c>> {
+    pub(crate) fn get(&self, wanted: TemplateRef<'_>) -> Result<&'c Template, NotFound<'c>> {
         self.serving(wanted.name).get(wanted)
     }
 
@@ -53,11 +60,11 @@ impl<'c> View<'c> {
     }
 
     /// Where the template of that name is from.
-    pub(crate) fn origin(&self, name: &str) -> Origin {
+    pub(crate) fn origin(&self, name: &str) -> TemplateOrigin {
         match self.serving(name) {
-            serving if !serving.has(name) => Origin::Unknown,
-            serving if std::ptr::eq(serving, self.central) => Origin::Central,
-            _ => Origin::Namespace,
+            serving if !serving.has(name) => TemplateOrigin::Unknown,
+            serving if std::ptr::eq(serving, self.central) => TemplateOrigin::Central,
+            _ => TemplateOrigin::Namespace,
         }
     }
 

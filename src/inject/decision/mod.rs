@@ -44,7 +44,7 @@ pub struct Decision {
     /// JSON Patch (RFC 6902), or none.
     pub patch: Option<Vec<u8>>,
     /// What became of each template, in the order of the request.
-    pub templates: Vec<Outcome>,
+    pub templates: Vec<TemplateOutcome>,
     /// Whether the API server's audit log records it: where it changes what is stored, and only in the first round, since a
     /// value that changes in the second is an error in the API server's log.
     pub audited: bool,
@@ -52,20 +52,22 @@ pub struct Decision {
 
 /// What became of one template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct TemplateOutcome {
     /// Its name.
     pub name: String,
     /// Where the template is from.
-    pub origin: Origin,
+    pub origin: TemplateOrigin,
     /// Its version, if it has one and is known.
     pub version: Option<String>,
     /// `Injected`, or why not.
     pub reason: Reason,
-    /// Whether this is why the pod was refused.
+    /// True if it is a reason why the pod is denied.
     pub denied: bool,
+    /// The warning that says why it was left out, if it was.
+    pub left_out: Option<String>,
 }
 
-impl Outcome {
+impl TemplateOutcome {
     /// `NAME` or `NAME@VERSION`.
     #[must_use]
     pub fn display(&self) -> String {
@@ -78,7 +80,7 @@ impl Outcome {
 
 /// Where a template is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum TemplateOrigin {
     /// A central one.
     Central,
     /// One of the pod's own namespace: its name is its users'.
@@ -128,6 +130,16 @@ fn message(text: &str, reason: Reason) -> String {
 pub(crate) fn warning(text: &str, reason: Reason) -> String {
     let room = MAX_WARNING - reason.as_str().len() - 3 - 1;
     format!("{} [{reason}]", shown(text, room))
+}
+
+/// Why a template cannot be applied to the pod.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) reason: Reason,
+    /// What and why, a sentence without its full stop.
+    pub(crate) what: String,
+    /// Where to change it, a sentence.
+    pub(crate) fix: &'static str,
 }
 
 #[cfg(test)]

@@ -1,3 +1,182 @@
-//! Documents as text with places: YAML in, checked nodes out.
+//! A document as a tree whose values know their places: what [`yaml`] reads and what templates are compiled from. It knows
+//! places, scalars and compiled expressions, and nothing of what a document means.
 
 pub mod yaml;
+
+use std::sync::Arc;
+
+use serde_json::{Number, Value as Json};
+
+use crate::inject::diagnostic::Span;
+use crate::inject::expr::Interpolation;
+
+/// A value of a document, with its place.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The value.
+    pub value: Value,
+    /// Where it is used.
+    pub span: Span,
+    /// The scalar as it stands in the text, quotes included; where an alias is used, the anchor's.
+    pub written: Option<String>,
+}
+
+/// The value of a node. Maps keep the order of the text.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// `null`, `~` or nothing.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// An integer or a float.
+    Number(Number),
+    /// A string.
+    String(String),
+    /// A sequence.
+    List(Vec<Node>),
+    /// A mapping.
+    Map(Vec<(Key, Node)>),
+    /// A string with compiled expressions. Its value is not known until they are evaluated for a pod.
+    Interpolated(Arc<Interpolation>),
+}
+
+/// A key of a mapping with its place.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// The key.
+    pub name: String,
+    /// Where it stands.
+    pub span: Span,
+}
+
+impl Node {
+    /// A node for a value without a text of its own, such as the result of an expression at `span`.
+    #[must_use]
+    pub fn of_json(json: &Json, span: Span) -> Self {
+        let node = |json| Self::of_json(json, span);
+        let value = match json {
+            Json::Null => Value::Null,
+            Json::Bool(value) => Value::Bool(*value),
+            Json::Number(number) => Value::Number(number.clone()),
+            Json::String(text) => Value::String(text.clone()),
+            Json::Array(items) => Value::List(items.iter().map(node).collect()),
+            Json::Object(map) => {
+                Value::Map(map.iter().map(|(key, value)| (Key { name: key.clone(), span }, node(value))).collect())
+            }
+        };
+        Self { value, span, written: None }
+    }
+
+    /// The node as JSON. Members and list items whose value is not known yet are left out; a node that is not known is null.
+    #[must_use]
+    pub fn into_json(self) -> Json {
+        match self.value {
+            Value::Null | Value::Interpolated(_) => Json::Null,
+            Value::Bool(value) => Json::Bool(value),
+            Value::Number(number) => Json::Number(number),
+            Value::String(text) => Json::String(text),
+            Value::List(items) => Json::Array(items.into_iter().filter(Self::is_known).map(Self::into_json).collect()),
+            Value::Map(entries) => {
+                let known = entries.into_iter().filter(|(_, node)| node.is_known());
+                Json::Object(known.map(|(key, node)| (key.name, node.into_json())).collect())
+            }
+        }
+    }
+
+    /// The node as JSON with expressions as they were written, such as `${params.port}`.
+    #[must_use]
+    pub fn source_json(&self) -> Json {
+        match &self.value {
+            Value::Null => Json::Null,
+            Value::Bool(value) => Json::Bool(*value),
+            Value::Number(number) => Json::Number(number.clone()),
+            Value::String(text) => Json::from(text.as_str()),
+            Value::Interpolated(text) => Json::from(text.source()),
+            Value::List(items) => Json::Array(items.iter().map(Self::source_json).collect()),
+            Value::Map(entries) => {
+                Json::Object(entries.iter().map(|(key, value)| (key.name.clone(), value.source_json())).collect())
+            }
+        }
+    }
+
+    /// True unless the value depends on an expression.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        !matches!(self.value, Value::Interpolated(_))
+    }
+
+    /// The member `name` of a map.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        self.entries().iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
+    }
+
+    /// The place of a member, or of the whole node if there is no such member.
+    #[must_use]
+    pub fn span_of(&self, name: &str) -> Span {
+        self.get(name).map_or(self.span, |member| member.span)
+    }
+
+    /// The entries of a map; none for any other value.
+    #[must_use]
+    pub fn entries(&self) -> &[(Key, Self)] {
+        match &self.value {
+            Value::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The items of the list `name` of a map; none if there is no such list.
+    #[must_use]
+    pub fn items(&self, name: &str) -> &[Self] {
+        match self.get(name).map(|node| &node.value) {
+            Some(Value::List(items)) => items,
+            _ => &[],
+        }
+    }
+
+    /// The string `name` of a map, if its value is known.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.get(name).map(|node| &node.value) {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The integer `name` of a map, if its value is known.
+    #[must_use]
+    pub fn integer(&self, name: &str) -> Option<i64> {
+        match self.get(name).map(|node| &node.value) {
+            Some(Value::Number(number)) => number.as_i64(),
+            _ => None,
+        }
+    }
+
+    /// True if the map has a member `name` other than null and the empty string. An expression counts as a value.
+    #[must_use]
+    pub fn has_value(&self, name: &str) -> bool {
+        match self.get(name).map(|node| &node.value) {
+            None | Some(Value::Null) => false,
+            Some(Value::String(text)) => !text.is_empty(),
+            Some(_) => true,
+        }
+    }
+}
+
+impl Value {
+    /// The kind of value with its article, for messages: "a string", "an integer".
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Number(number) if number.is_f64() => "a number",
+            Self::Number(_) => "an integer",
+            Self::String(_) => "a string",
+            Self::List(_) => "a list",
+            Self::Map(_) => "a map",
+            Self::Interpolated(_) => "text with an expression",
+        }
+    }
+}

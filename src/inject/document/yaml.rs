@@ -1,8 +1,6 @@
-//! The only file that knows the YAML library: how templates and manifests are read and how documents
-//! are written. It owns the options and limits, and turns the library's errors into diagnostics. It
-//! knows nothing of what the documents mean.
-
-use std::sync::Arc;
+//! The YAML library: how templates and manifests are read and how documents are written. This module owns the options and
+//! limits, and turns the library's errors into diagnostics. No other module uses the library. It does not know what the
+//! documents mean.
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
@@ -10,7 +8,7 @@ use serde_saphyr::options::AliasLimits;
 use serde_saphyr::{Location, Options, SerializerOptions, Spanned};
 
 use crate::inject::diagnostic::{Diagnostic, Source, Span};
-use crate::inject::expr::Text;
+use crate::inject::document::{Key, Node, Value};
 
 /// Longest text read, in bytes: a ConfigMap holds no more (`MaxSecretSize`).
 pub const MAX_TEXT: usize = 1024 * 1024;
@@ -20,94 +18,6 @@ const MAX_NODES: usize = 20_000;
 const MAX_DEPTH: usize = 32;
 /// Most aliases in one document; each may be expanded as often.
 const MAX_ALIASES: usize = 100;
-
-/// A value of a template document, with its place.
-#[derive(Clone, Debug)]
-pub struct Node {
-    /// The value.
-    pub value: Value,
-    /// Where it is used.
-    pub span: Span,
-    /// The scalar as it stands in the text, quotes included; where an alias is used, the anchor's.
-    pub written: Option<String>,
-}
-
-/// What a node holds. Maps keep the order of the text.
-#[derive(Clone, Debug)]
-pub enum Value {
-    /// `null`, `~` or nothing.
-    Null,
-    /// `true` or `false`.
-    Bool(bool),
-    /// An integer or a float.
-    Number(Number),
-    /// A string.
-    String(String),
-    /// A sequence.
-    List(Vec<Node>),
-    /// A mapping.
-    Map(Vec<(Key, Node)>),
-    /// A string with expressions, once they are compiled.
-    Text(Arc<Text>),
-}
-
-/// A key of a mapping with its place.
-#[derive(Clone, Debug)]
-pub struct Key {
-    /// The key.
-    pub name: String,
-    /// Where it stands.
-    pub span: Span,
-}
-
-impl Node {
-    /// A value that stands in no text of its own, e.g. the result of an expression at `span`.
-    #[must_use]
-    pub fn of_json(json: &serde_json::Value, span: Span) -> Self {
-        let node = |json| Self::of_json(json, span);
-        let value = match json {
-            serde_json::Value::Null => Value::Null,
-            serde_json::Value::Bool(value) => Value::Bool(*value),
-            serde_json::Value::Number(number) => Value::Number(number.clone()),
-            serde_json::Value::String(text) => Value::String(text.clone()),
-            serde_json::Value::Array(items) => Value::List(items.iter().map(node).collect()),
-            serde_json::Value::Object(map) => {
-                Value::Map(map.iter().map(|(key, value)| (Key { name: key.clone(), span }, node(value))).collect())
-            }
-        };
-        Self { value, span, written: None }
-    }
-
-    /// The member `name` of a map.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Self> {
-        let Value::Map(entries) = &self.value else { return None };
-        entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
-    }
-
-    /// The place of a member, or of the whole where there is none.
-    #[must_use]
-    pub fn span_of(&self, name: &str) -> Span {
-        self.get(name).map_or(self.span, |member| member.span)
-    }
-}
-
-impl Value {
-    /// The kind of value as people say it, with its article.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Null => "null",
-            Self::Bool(_) => "a boolean",
-            Self::Number(number) if number.is_f64() => "a number",
-            Self::Number(_) => "an integer",
-            Self::String(_) => "a string",
-            Self::List(_) => "a list",
-            Self::Map(_) => "a map",
-            Self::Text(_) => "text with an expression",
-        }
-    }
-}
 
 /// Reads one template document. Scalars are read as kubectl reads them (`0644` is 420), except that
 /// a plain `yes`, `no`, `on`, `off`, `y` or `n` is refused: readers of YAML disagree about it.

@@ -1,23 +1,49 @@
 //! Turns a template into what it adds to one pod: reads the pod's parameters, shows the expressions what they read,
 //! and keeps what was used for the hash. It must not know the other templates of the request.
 
+pub(crate) mod parameters;
 mod pod_resources;
 
+use crate::inject::catalog::view::View;
+use crate::inject::decision::Problem;
+use crate::inject::decision::reason::Reason;
+use crate::inject::expr::{Expression, Roots, Scope};
+use crate::inject::review::Request;
+use crate::inject::review::pod::{Metadata, Spec};
+use crate::inject::settings::keys::Keys;
+use crate::inject::template::body::additions::Additions;
+use crate::inject::template::words::OnConflict;
+use crate::inject::template::{self, Template, pod_security};
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json, json};
 
-use crate::inject::catalog::view::View;
-use crate::inject::decision::reason::Reason;
-use crate::inject::expr::{Roots, Scope};
-use crate::inject::plan::{Problem, Ready};
-use crate::inject::review::Request;
-use crate::inject::review::pod::{Metadata, Spec};
-use crate::inject::settings::keys::Keys;
-use crate::inject::template::body::additions::Additions;
-use crate::inject::template::{self, Template, parameter, pod_security};
+/// What the expressions of one template see of a request.
+pub(crate) struct Seen<'p> {
+    pub(crate) request: &'p Request<'p>,
+    pub(crate) catalog: View<'p>,
+    /// The pod, as far as it is read.
+    pub(crate) object: &'p Json,
+    /// Every declared parameter; null if it is not set.
+    pub(crate) params: &'p Json,
+}
+
+impl Seen<'_> {
+    /// Calls `evaluate` with the scope of these values and the template's variables.
+    pub(crate) fn by<T>(&self, variables: &[(String, Expression)], evaluate: impl FnOnce(&Scope<'_>) -> T) -> T {
+        let request = json!({
+            "namespace": self.request.namespace.as_str(),
+            "operation": self.request.subject.operation.as_str(),
+            "dryRun": self.request.dry_run,
+        });
+        let namespace = self.catalog.namespaces().object(self.request.namespace.as_str());
+        let (object, params, values) = (self.object, self.params, self.catalog.values());
+        let roots = Roots { object, request: &request, params, values, namespace: &namespace };
+        evaluate(&Scope::new(&roots, variables))
+    }
+}
 
 /// The request that templates are evaluated for.
 pub(crate) struct Evaluation<'p> {
@@ -37,20 +63,19 @@ impl<'p> Evaluation<'p> {
         let problems = |reason, fix| {
             move |why: Vec<String>| why.into_iter().map(|what| Problem { reason, what, fix }).collect::<Vec<_>>()
         };
-        let params = parameter::values(self.keys, &template.name, &template.parameters, self.metadata)
+        let params = parameters::values(self.keys, &template.name, &template.parameters, self.metadata)
             .map_err(problems(Reason::InvalidParameter, ""))?;
         if let Some(additions) = template.constant() {
             return self.ready(template, Arc::clone(additions), Cow::Borrowed(&template.hash));
         }
         let reads = template.reads();
         let object = template.paths().read(self.request.document, self.request.at).unwrap_or_default();
-        let values = self.catalog.values();
-        let request = self.request.as_seen();
-        let namespace = self.catalog.namespaces().object(self.request.namespace.as_str());
-        let roots = Roots { object: &object, request: &request, params: &params, values, namespace: &namespace };
-        let scope = Scope::new(&roots, template.variables());
+        let seen = Seen { request: self.request, catalog: self.catalog, object: &object, params: &params };
         let fix = "Change the template, or what its expression reads";
-        let additions = template.evaluate(&scope, &object).map_err(problems(Reason::ExpressionFailed, fix))?;
+        let additions = seen
+            .by(template.variables(), |scope| template.evaluate(scope, &object))
+            .map_err(problems(Reason::ExpressionFailed, fix))?;
+        let values = self.catalog.values();
         let used = |all: &Json, names: &mut dyn Iterator<Item = &String>| -> Json {
             let pair = |name: &String| (name.clone(), all[name.as_str()].clone());
             Json::Object(names.map(pair).collect::<Map<_, _>>())
@@ -96,4 +121,19 @@ impl<'p> Evaluation<'p> {
             None => Ready { template, additions, hash, changes: Vec::new(), on_conflict, verifies: false },
         })
     }
+}
+
+/// A template evaluated for the pod.
+#[derive(Debug)]
+pub(crate) struct Ready<'c> {
+    pub(crate) template: &'c Template,
+    pub(crate) additions: Arc<Additions>,
+    /// The template's hash, with the parameters and values that were used.
+    pub(crate) hash: Cow<'c, str>,
+    /// What the pod made different from what the template says.
+    pub(crate) changes: Vec<String>,
+    /// What happens where the pod has something already.
+    pub(crate) on_conflict: OnConflict,
+    /// Whether it is only asked if everything is there: then a variable that ends with what would be appended is.
+    pub(crate) verifies: bool,
 }

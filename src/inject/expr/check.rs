@@ -8,7 +8,7 @@ use kube_cel::cel::{IdedExpr, common::ast::SelectExpr};
 use crate::inject::diagnostic::nearest;
 use crate::inject::expr::functions::{ALLOWED, NAMESPACES, REGEX};
 use crate::inject::expr::maps::{is_total, may_be_map};
-use crate::inject::expr::{Fault, Names, Reads};
+use crate::inject::expr::{ExpressionError, Reads, Vocabulary};
 
 /// Most nodes of a tree, deepest nesting, most loops inside each other.
 const MAX_NODES: usize = 300;
@@ -23,8 +23,8 @@ const ROOTS: [&str; 6] = ["object", "params", "request", "values", "variables", 
 const NOT_YET: [&[&str]; 4] = [&["metadata", "name"], &["metadata", "uid"], &["spec", "nodeName"], &["status"]];
 
 /// Checks `tree` and gives it back with `label` and `annotation` bound to the pod's.
-pub(super) fn check(mut tree: IdedExpr, names: &Names<'_>) -> Result<(IdedExpr, Reads), Fault> {
-    let mut check = Check { names, reads: Reads::default(), nodes: 0, bound: Vec::new() };
+pub(super) fn check(mut tree: IdedExpr, names: &Vocabulary<'_>) -> Result<(IdedExpr, Reads), ExpressionError> {
+    let mut check = ExpressionCheck { names, reads: Reads::default(), nodes: 0, bound: Vec::new() };
     check.visit(&mut tree, Around { depth: 0, loops: 0, sorted: false })?;
     Ok((tree, check.reads))
 }
@@ -32,8 +32,8 @@ pub(super) fn check(mut tree: IdedExpr, names: &Names<'_>) -> Result<(IdedExpr, 
 /// Root, path, and path with indexes.
 type Chain = (String, Vec<String>, Vec<String>);
 
-struct Check<'n> {
-    names: &'n Names<'n>,
+struct ExpressionCheck<'n> {
+    names: &'n Vocabulary<'n>,
     reads: Reads,
     nodes: usize,
     /// The variables of the loops around.
@@ -55,12 +55,12 @@ impl Around {
     }
 }
 
-impl Check<'_> {
-    fn visit(&mut self, node: &mut IdedExpr, around: Around) -> Result<(), Fault> {
+impl ExpressionCheck<'_> {
+    fn visit(&mut self, node: &mut IdedExpr, around: Around) -> Result<(), ExpressionError> {
         self.nodes += 1;
         if self.nodes > MAX_NODES || around.depth > MAX_DEPTH {
             let help = "move parts of it into `variables`";
-            return Err(Fault::new("the expression is too large", help));
+            return Err(ExpressionError::new("the expression is too large", help));
         }
         let asks = matches!(&node.expr, Expr::Select(select) if select.test);
         if let Some((root, path, whole)) = self.path(node, around)? {
@@ -81,20 +81,22 @@ impl Check<'_> {
                 }
                 Ok(())
             }
-            Expr::Struct(_) => Err(Fault::new("messages cannot be built here", "write a map: {'key': value}")),
+            Expr::Struct(_) => {
+                Err(ExpressionError::new("messages cannot be built here", "write a map: {'key': value}"))
+            }
             Expr::Ident(_) | Expr::Literal(_) | Expr::Unspecified => Ok(()),
         }
     }
 
     /// The variable that a chain of fields and indexes begins with, the chain up to the first index that is not constant,
     /// and all of it. Expressions in indexes are visited.
-    fn path(&mut self, node: &mut IdedExpr, around: Around) -> Result<Option<Chain>, Fault> {
+    fn path(&mut self, node: &mut IdedExpr, around: Around) -> Result<Option<Chain>, ExpressionError> {
         let (mut steps, mut current, mut depth): (Vec<Option<String>>, _, _) = (Vec::new(), node, around.depth);
         let mut known = 0;
         loop {
             depth += 1;
             if depth > MAX_DEPTH {
-                return Err(Fault::new("the expression is too large", "move parts of it into `variables`"));
+                return Err(ExpressionError::new("the expression is too large", "move parts of it into `variables`"));
             }
             match &mut current.expr {
                 Expr::Ident(name) => {
@@ -145,7 +147,7 @@ impl Check<'_> {
     }
 
     /// `'key' in object.path` asks about that key.
-    fn note_membership(&mut self, call: &mut CallExpr, around: Around) -> Result<(), Fault> {
+    fn note_membership(&mut self, call: &mut CallExpr, around: Around) -> Result<(), ExpressionError> {
         let [key, map] = &mut call.args[..] else { return Ok(()) };
         let Expr::Literal(LiteralValue::String(key)) = &key.expr else { return Ok(()) };
         let key = key.inner().to_owned();
@@ -157,7 +159,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn name(&mut self, root: &str, path: &[String]) -> Result<(), Fault> {
+    fn name(&mut self, root: &str, path: &[String]) -> Result<(), ExpressionError> {
         let is_bound = self.is_bound(root);
         self.reads.loops.wide |= !self.bound.is_empty() && !is_bound && !root.starts_with("@result");
         if is_bound || root.starts_with('@') {
@@ -171,7 +173,10 @@ impl Check<'_> {
                 if let Some(steps) = forbidden {
                     let field = steps.join(".");
                     let help = format!("use an env entry with valueFrom: {{fieldRef: {{fieldPath: {field}}}}}");
-                    return Err(Fault::new(format!("object.{field} is not known when a pod is admitted"), help));
+                    return Err(ExpressionError::new(
+                        format!("object.{field} is not known when a pod is admitted"),
+                        help,
+                    ));
                 }
                 self.reads.object.insert(path.to_vec());
             }
@@ -193,20 +198,20 @@ impl Check<'_> {
             "container" if self.names.container => self.reads.container = true,
             "container" => {
                 let help = "it stands for a container of the pod in the `if` of an appContainers entry";
-                return Err(Fault::new("`container` is not a variable here", help));
+                return Err(ExpressionError::new("`container` is not a variable here", help));
             }
             name => {
                 let help = match nearest(name, ROOTS) {
                     Some(known) => format!("did you mean \"{known}\"?"),
                     None => format!("for a literal write $${{{name}}}; variables are {}", ROOTS.join(", ")),
                 };
-                return Err(Fault::new(format!("`{name}` is not a variable here"), help));
+                return Err(ExpressionError::new(format!("`{name}` is not a variable here"), help));
             }
         }
         Ok(())
     }
 
-    fn call(&mut self, call: &mut CallExpr, around: Around) -> Result<(), Fault> {
+    fn call(&mut self, call: &mut CallExpr, around: Around) -> Result<(), ExpressionError> {
         let is_operator = call.func_name.starts_with(['_', '@', '!', '-']);
         if !is_operator {
             self.function(call)?;
@@ -227,7 +232,7 @@ impl Check<'_> {
         call.args.iter_mut().try_for_each(|arg| self.visit(arg, around.inside()))
     }
 
-    fn function(&mut self, call: &mut CallExpr) -> Result<(), Fault> {
+    fn function(&mut self, call: &mut CallExpr) -> Result<(), ExpressionError> {
         let name = match call.target.as_ref().map(|target| &target.expr) {
             Some(Expr::Ident(space)) if NAMESPACES.contains(&space.as_str()) => format!("{space}.{}", call.func_name),
             Some(Expr::Ident(space)) if space == "lists" => format!("{space}.{}", call.func_name),
@@ -240,7 +245,7 @@ impl Check<'_> {
                     "the functions are CEL's and Kubernetes', and label, annotation, get, json, shellQuote".to_owned()
                 }
             };
-            return Err(Fault::new(format!("there is no function `{name}` here"), help));
+            return Err(ExpressionError::new(format!("there is no function `{name}` here"), help));
         }
         if QUADRATIC.contains(&name.as_str()) {
             // Each of these is a loop over its list for every item.
@@ -248,10 +253,10 @@ impl Check<'_> {
             self.reads.loops.wide = true;
         }
         if name == "replace" && call.args.len() != 2 {
-            return Err(Fault::new("`replace` takes what to replace and by what", ""));
+            return Err(ExpressionError::new("`replace` takes what to replace and by what", ""));
         }
         if REGEX.contains(&name.as_str()) && !matches!(call.args.last().map(|arg| &arg.expr), Some(Expr::Literal(_))) {
-            return Err(Fault::new(format!("the pattern of `{name}` must be a constant string"), ""));
+            return Err(ExpressionError::new(format!("the pattern of `{name}` must be a constant string"), ""));
         }
         let bound = match name.as_str() {
             "label" => (LABELS, "labels"),
@@ -260,16 +265,16 @@ impl Check<'_> {
         };
         if call.args.len() != 2 || call.target.is_some() {
             let help = format!("write {name}('key', 'default')");
-            return Err(Fault::new(format!("`{name}` takes a key and a default"), help));
+            return Err(ExpressionError::new(format!("`{name}` takes a key and a default"), help));
         }
         self.reads.object.insert(vec!["metadata".to_owned(), bound.1.to_owned()]);
         call.args.insert(0, IdedExpr { id: 0, expr: Expr::Ident(bound.0.to_owned()) });
         Ok(())
     }
 
-    fn get_of_object(&mut self, call: &CallExpr) -> Result<bool, Fault> {
+    fn get_of_object(&mut self, call: &CallExpr) -> Result<bool, ExpressionError> {
         let [value, path, _] = &call.args[..] else {
-            return Err(Fault::new(
+            return Err(ExpressionError::new(
                 "`get` takes a value, a path and a default",
                 "write get(object, 'spec.x.y', 'default')",
             ));
@@ -280,7 +285,7 @@ impl Check<'_> {
             return Ok(false);
         }
         let Expr::Literal(LiteralValue::String(path)) = &path.expr else {
-            return Err(Fault::new("the path of `get(object, …)` must be a constant string", ""));
+            return Err(ExpressionError::new("the path of `get(object, …)` must be a constant string", ""));
         };
         let steps: Vec<String> = path.inner().split('.').map(str::to_owned).collect();
         // A list is needed as a whole.
@@ -290,10 +295,13 @@ impl Check<'_> {
         Ok(true)
     }
 
-    fn comprehension(&mut self, node: &mut ComprehensionExpr, around: Around) -> Result<(), Fault> {
+    fn comprehension(&mut self, node: &mut ComprehensionExpr, around: Around) -> Result<(), ExpressionError> {
         let loops = around.loops + 1;
         if loops > MAX_LOOPS {
-            return Err(Fault::new("at most two loops (map, filter, all, exists) may stand inside each other", ""));
+            return Err(ExpressionError::new(
+                "at most two loops (map, filter, all, exists) may stand inside each other",
+                "",
+            ));
         }
         self.reads.loops.nested = self.reads.loops.nested.max(u32::try_from(loops).unwrap_or(u32::MAX));
         // `all`, `exists` and `exists_one` begin with a boolean or a number: order does not matter to them.
@@ -301,11 +309,14 @@ impl Check<'_> {
         self.reads.loops.copying |= ordered;
         if !ordered && may_be_map(&node.iter_range, self.names) && !is_total(&node.loop_step) {
             let help = "compare the key with constants, or use a list";
-            return Err(Fault::new("a condition over a map may only compare its keys: maps have no order here", help));
+            return Err(ExpressionError::new(
+                "a condition over a map may only compare its keys: maps have no order here",
+                help,
+            ));
         }
         if ordered && !around.sorted && may_be_map(&node.iter_range, self.names) {
             let help = "maps have no order here; write .map(…).sort()";
-            return Err(Fault::new("the result of a loop over a map must be sorted", help));
+            return Err(ExpressionError::new("the result of a loop over a map must be sorted", help));
         }
         self.visit(&mut node.iter_range, around.inside())?;
         let bound = self.bound.len();
@@ -324,10 +335,14 @@ impl Check<'_> {
 /// Functions whose cost grows with the square of a list.
 const QUADRATIC: [&str; 4] = ["distinct", "sets.contains", "sets.equivalent", "sets.intersects"];
 
-fn one_of<'k>(root: &str, path: &[String], known: &(impl Iterator<Item = &'k str> + Clone)) -> Result<String, Fault> {
+fn one_of<'k>(
+    root: &str,
+    path: &[String],
+    known: &(impl Iterator<Item = &'k str> + Clone),
+) -> Result<String, ExpressionError> {
     let list = || known.clone().collect::<Vec<_>>().join(", ");
     let Some(name) = path.first() else {
-        return Err(Fault::new(
+        return Err(ExpressionError::new(
             format!("`{root}` is used one by one"),
             format!("write {root}.NAME; there are: {}", list()),
         ));
@@ -340,5 +355,5 @@ fn one_of<'k>(root: &str, path: &[String], known: &(impl Iterator<Item = &'k str
         None if known.clone().next().is_none() => format!("the template declares no {root}"),
         None => format!("there are: {}", list()),
     };
-    Err(Fault::new(format!("`{root}.{name}` is not declared"), help))
+    Err(ExpressionError::new(format!("`{root}.{name}` is not declared"), help))
 }

@@ -4,10 +4,10 @@
 use kube_cel::cel::IdedExpr;
 use kube_cel::cel::common::ast::{Expr, LiteralValue, operators};
 
-use crate::inject::expr::Names;
+use crate::inject::expr::Vocabulary;
 
 /// Whether `range` is a map, as far as can be told; what is unknown counts as one.
-pub(super) fn may_be_map(range: &IdedExpr, names: &Names<'_>) -> bool {
+pub(super) fn may_be_map(range: &IdedExpr, names: &Vocabulary<'_>) -> bool {
     match &range.expr {
         Expr::List(_) => false,
         Expr::Call(call) => match call.func_name.as_str() {
@@ -23,7 +23,7 @@ pub(super) fn may_be_map(range: &IdedExpr, names: &Names<'_>) -> bool {
             Expr::Ident(root) if root == "params" => {
                 names.parameters.iter().any(|(name, is_map)| *name == select.field && *is_map)
             }
-            // Names that users give say nothing about what they hold.
+            // Vocabulary that users give say nothing about what they hold.
             Expr::Ident(root) if matches!(root.as_str(), "variables" | "values") => true,
             // The lists of a pod have plural names that no map of it has.
             _ => !LISTS.contains(&select.field.as_str()),

@@ -30,7 +30,7 @@ const PARSER_STACK: usize = 64 * 1024 * 1024;
 
 /// What expressions may name beside the pod.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Names<'n> {
+pub(crate) struct Vocabulary<'n> {
     /// Declared parameters, and whether they are maps.
     pub(crate) parameters: &'n [(&'n str, bool)],
     /// Variables that stand before the expression.
@@ -120,14 +120,14 @@ impl Reads {
 
 /// What is wrong with an expression.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(crate) struct ExpressionError {
     pub(crate) message: String,
     pub(crate) help: String,
     /// Where in the string, in bytes.
     pub(crate) offset: usize,
 }
 
-impl Fault {
+impl ExpressionError {
     fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self { message: message.into(), help: help.into(), offset: 0 }
     }
@@ -146,7 +146,7 @@ impl Expression {
     ///
     /// # Errors
     /// What is wrong with it, and where.
-    pub(crate) fn compile(source: &str, names: &Names<'_>) -> Result<Self, Fault> {
+    pub(crate) fn compile(source: &str, names: &Vocabulary<'_>) -> Result<Self, ExpressionError> {
         bounds(source)?;
         let parse = || {
             let program = Program::compile(source).map_err(|errors| syntax(source, &errors))?;
@@ -158,7 +158,7 @@ impl Expression {
             let thread = std::thread::Builder::new().stack_size(PARSER_STACK).spawn_scoped(scope, parse);
             thread.ok()?.join().ok()
         })
-        .unwrap_or_else(|| Err(Fault::new("the expression cannot be parsed", "")))
+        .unwrap_or_else(|| Err(ExpressionError::new("the expression cannot be parsed", "")))
     }
 
     /// The expression as it was written.
@@ -173,20 +173,20 @@ impl Expression {
 }
 
 /// What must hold before the parser may see it: it descends once per bracket and prefix, on the stack.
-fn bounds(source: &str) -> Result<(), Fault> {
+fn bounds(source: &str) -> Result<(), ExpressionError> {
     if source.trim().is_empty() {
-        return Err(Fault::new("the expression is empty", "for a literal ${ write $${"));
+        return Err(ExpressionError::new("the expression is empty", "for a literal ${ write $${"));
     }
     if source.len() > MAX_SOURCE {
         let message = format!("the expression has {} bytes, the limit is {MAX_SOURCE}", source.len());
-        return Err(Fault::new(message, "move parts of it into `variables`"));
+        return Err(ExpressionError::new(message, "move parts of it into `variables`"));
     }
     if let Some(offset) = text::foreign(source) {
         let message = match source[offset..].chars().next() {
             Some('\'' | '"') => "this is no CEL: the string is not closed".to_owned(),
             other => format!("this is no CEL: unexpected {}", other.map_or("end".to_owned(), |c| format!("{c:?}"))),
         };
-        return Err(Fault { offset, ..Fault::new(message, "for a literal ${ write $${") });
+        return Err(ExpressionError { offset, ..ExpressionError::new(message, "for a literal ${ write $${") });
     }
     let (mut depth, mut deepest, mut prefixes) = (0usize, 0, 0);
     for byte in source.bytes() {
@@ -199,12 +199,12 @@ fn bounds(source: &str) -> Result<(), Fault> {
         deepest = deepest.max(depth);
     }
     if deepest > MAX_NESTING || prefixes > MAX_PREFIXES {
-        return Err(Fault::new("the expression is nested too deeply", "move parts of it into `variables`"));
+        return Err(ExpressionError::new("the expression is nested too deeply", "move parts of it into `variables`"));
     }
     Ok(())
 }
 
-fn syntax(source: &str, errors: &kube_cel::cel::ParseErrors) -> Fault {
+fn syntax(source: &str, errors: &kube_cel::cel::ParseErrors) -> ExpressionError {
     let first = errors.errors.first();
     let offset = first.map_or(0, |error| {
         let line = usize::try_from(error.pos.0).unwrap_or(1).max(1);
@@ -213,7 +213,7 @@ fn syntax(source: &str, errors: &kube_cel::cel::ParseErrors) -> Fault {
     });
     let message = first.map_or_else(|| "syntax error".to_owned(), |error| error.msg.clone());
     let message = message.strip_prefix("Syntax error: ").unwrap_or(&message);
-    Fault {
+    ExpressionError {
         message: format!("this is no CEL: {}", shown(message, 120)),
         help: String::new(),
         offset: offset.min(source.len()),
@@ -222,13 +222,16 @@ fn syntax(source: &str, errors: &kube_cel::cel::ParseErrors) -> Fault {
 
 /// A string with expressions in it.
 #[derive(Debug)]
-pub struct Text {
+pub struct Interpolation {
     parts: Vec<Part>,
 }
 
+/// A part of an interpolation.
 #[derive(Debug)]
-enum Part {
+pub(crate) enum Part {
+    /// Text, `$${` resolved.
     Literal(String),
+    /// An expression.
     Expression(Box<Expression>),
 }
 
@@ -238,20 +241,20 @@ pub(crate) enum Compiled {
     /// Text without expressions, `$${` resolved.
     Plain(String),
     /// With expressions.
-    Text(Text),
+    Interpolated(Interpolation),
 }
 
 /// Compiles a string of a template.
 ///
 /// # Errors
 /// What is wrong with an expression in it; the offset is that in `text`.
-pub(crate) fn compile(text: &str, names: &Names<'_>) -> Result<Compiled, Fault> {
+pub(crate) fn compile(text: &str, names: &Vocabulary<'_>) -> Result<Compiled, ExpressionError> {
     if !text::has_marks(text) {
         return Ok(Compiled::Plain(text.to_owned()));
     }
-    let pieces = text::pieces(text).map_err(|offset| Fault {
+    let pieces = text::pieces(text).map_err(|offset| ExpressionError {
         offset,
-        ..Fault::new("\"${\" is not closed", "close it with }, or write $${ for a literal ${")
+        ..ExpressionError::new("\"${\" is not closed", "close it with }, or write $${ for a literal ${")
     })?;
     let mut parts = Vec::with_capacity(pieces.len());
     for piece in pieces {
@@ -259,7 +262,7 @@ pub(crate) fn compile(text: &str, names: &Names<'_>) -> Result<Compiled, Fault> 
             text::Piece::Literal(text) => Part::Literal(text),
             text::Piece::Expression(source, offset) => {
                 let compiled = Expression::compile(source, names);
-                let at = |fault: Fault| Fault { offset: offset + fault.offset, ..fault };
+                let at = |fault: ExpressionError| ExpressionError { offset: offset + fault.offset, ..fault };
                 Part::Expression(Box::new(compiled.map_err(at)?))
             }
         });
@@ -267,16 +270,18 @@ pub(crate) fn compile(text: &str, names: &Names<'_>) -> Result<Compiled, Fault> 
     if let [Part::Literal(text)] = &parts[..] {
         return Ok(Compiled::Plain(text.clone()));
     }
-    Ok(Compiled::Text(Text { parts }))
+    Ok(Compiled::Interpolated(Interpolation { parts }))
 }
 
-impl Text {
-    /// Its pieces in order: text, or an expression.
-    pub(crate) fn pieces(&self) -> impl Iterator<Item = Result<&str, &Expression>> {
-        self.parts.iter().map(|part| match part {
-            Part::Literal(text) => Ok(text.as_str()),
-            Part::Expression(expression) => Err(expression.as_ref()),
-        })
+impl Interpolation {
+    /// An interpolation that could not be compiled. It has no parts, so that nothing more is reported about it.
+    pub(crate) fn broken() -> Self {
+        Self { parts: Vec::new() }
+    }
+
+    /// Its parts in order.
+    pub(crate) fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     /// Its expressions.
@@ -298,7 +303,7 @@ impl Text {
 
     /// Whether it is one expression and nothing else: then the value keeps its type.
     pub(crate) fn is_whole(&self) -> bool {
-        matches!(self.parts[..], [Part::Expression(_)])
+        matches!(self.parts[..], [] | [Part::Expression(_)])
     }
 
     /// Its value: any for a whole expression, else a string. Null means that there is none.

@@ -1,10 +1,10 @@
 use crate::inject::expr::*;
 use serde_json::json;
 
-const NAMES: Names<'_> =
-    Names { parameters: &[("logDir", false), ("extra", true), ("tags", false)], variables: &[], container: false };
+const NAMES: Vocabulary<'_> =
+    Vocabulary { parameters: &[("logDir", false), ("extra", true), ("tags", false)], variables: &[], container: false };
 
-fn compiled(source: &str) -> Result<Expression, Fault> {
+fn compiled(source: &str) -> Result<Expression, ExpressionError> {
     Expression::compile(source, &NAMES)
 }
 
@@ -18,7 +18,7 @@ fn evaluate_with(text: &str, object: &Json, params: &Json) -> Result<Json, Strin
     };
     match compile(text, &NAMES).map_err(|fault| fault.message)? {
         Compiled::Plain(text) => Ok(Json::String(text)),
-        Compiled::Text(text) => text.evaluate(&Scope::new(&roots, &[])),
+        Compiled::Interpolated(text) => text.evaluate(&Scope::new(&roots, &[])),
     }
 }
 
@@ -119,7 +119,7 @@ fn what_can_be_wrong_is_found_when_the_template_is_loaded() {
     }
     assert!(compiled("params.extra.exists(k, k == 'a')").is_ok(), "order does not matter to exists");
     let env = ["variables", "env"].map(str::to_owned);
-    let names = Names { variables: &env, ..NAMES };
+    let names = Vocabulary { variables: &env, ..NAMES };
     assert!(Expression::compile("variables.env.map(k, k)", &names).is_err(), "a name of the user's says nothing");
 }
 
@@ -216,7 +216,7 @@ fn texts_cannot_be_multiplied_without_bound() {
 #[test]
 fn variables_are_evaluated_when_they_are_read() {
     let names = ["a".to_owned(), "broken".to_owned()];
-    let names = Names { variables: &names, ..NAMES };
+    let names = Vocabulary { variables: &names, ..NAMES };
     let variables = vec![
         ("a".to_owned(), Expression::compile("params.logDir + '/a'", &NAMES).expect("sound")),
         ("broken".to_owned(), Expression::compile("object.spec.none", &NAMES).expect("sound")),
@@ -230,7 +230,7 @@ fn variables_are_evaluated_when_they_are_read() {
         namespace: &Json::Null,
     };
     let names = ["a".to_owned(), "broken".to_owned(), "b".to_owned()];
-    let names = Names { variables: &names, ..NAMES };
+    let names = Vocabulary { variables: &names, ..NAMES };
     let scope = Scope::new(&roots, &variables);
     let value = |source: &str| scope.evaluate(&Expression::compile(source, &names).expect("sound"));
     assert_eq!(value("variables.b"), Ok(json!("/log/a/b")));

@@ -5,6 +5,23 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::inject::kube::quantity::quantity;
 
+/// The fields of a pod's spec that the API server fills in, with their values.
+const SPEC: [(&str, fn() -> Json); 7] = [
+    ("restartPolicy", || json!("Always")),
+    ("terminationGracePeriodSeconds", || json!(30)),
+    ("dnsPolicy", || json!("ClusterFirst")),
+    ("serviceAccountName", || json!("default")),
+    ("securityContext", || json!({})),
+    ("schedulerName", || json!("default-scheduler")),
+    ("enableServiceLinks", || json!(true)),
+];
+
+/// The value that the API server fills in for a field of a pod's spec, if it fills in the field.
+#[must_use]
+pub(crate) fn of_spec(field: &str) -> Option<Json> {
+    SPEC.iter().find(|(name, _)| *name == field).map(|(_, value)| value())
+}
+
 /// The pod with defaults where it has nothing. `claims` are volumes that its workload adds.
 #[must_use]
 pub fn fill(mut pod: Json, namespace: &str, claims: &[String]) -> Json {
@@ -12,18 +29,8 @@ pub fn fill(mut pod: Json, namespace: &str, claims: &[String]) -> Json {
         return pod;
     }
     set(&mut pod["metadata"], &json!({"namespace": namespace}));
-    set(
-        &mut pod["spec"],
-        &json!({
-            "restartPolicy": "Always",
-            "terminationGracePeriodSeconds": 30,
-            "dnsPolicy": "ClusterFirst",
-            "serviceAccountName": "default",
-            "securityContext": {},
-            "schedulerName": "default-scheduler",
-            "enableServiceLinks": true,
-        }),
-    );
+    let filled: Map<String, Json> = SPEC.iter().map(|(field, value)| ((*field).to_owned(), value())).collect();
+    set(&mut pod["spec"], &Json::Object(filled));
     for list in ["containers", "initContainers"] {
         for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
             let image = container["image"].as_str().unwrap_or_default();

@@ -3,13 +3,16 @@
 
 use serde_json::{Value as Json, json};
 
+use crate::inject::decision::Problem;
 use crate::inject::decision::reason::Reason;
 use crate::inject::diagnostic::shown;
+use crate::inject::evaluate::Ready;
 use crate::inject::kube::defaults::equal;
-use crate::inject::plan::{Plan, Problem, Ready, Target};
+use crate::inject::plan::glob::{is_literal, matches};
+use crate::inject::plan::{Plan, PodContext};
 use crate::inject::review::pod::Container;
-use crate::inject::template::Clash;
-use crate::inject::template::body::app_containers::{AppChange, Append, Member, Mount, is_literal, matches};
+use crate::inject::template::body::additions::{AppChange, Append, Member, Mount};
+use crate::inject::template::words::Clash;
 
 /// One of the pod's own containers and what joins it.
 #[derive(Clone, Debug)]
@@ -74,7 +77,7 @@ pub(crate) struct AppAdded<'r> {
 }
 
 /// What a template comes to for the pod's own containers.
-pub(super) struct Outcome<'r> {
+pub(super) struct AppOutcome<'r> {
     /// All containers that get something, from this and earlier templates.
     pub(super) containers: Vec<AppContainer<'r>>,
     pub(super) added: Vec<AppAdded<'r>>,
@@ -85,8 +88,8 @@ pub(super) struct Outcome<'r> {
 }
 
 /// Changes the containers that the entries of `ready` are about.
-pub(super) fn change<'r>(plan: &Plan<'r>, ready: &'r Ready<'r>, pod: &Target<'r>) -> Outcome<'r> {
-    let mut outcome = Outcome {
+pub(super) fn change<'r>(plan: &Plan<'r>, ready: &'r Ready<'r>, pod: &PodContext<'r>) -> AppOutcome<'r> {
+    let mut outcome = AppOutcome {
         containers: plan.app_containers.clone(),
         added: Vec::new(),
         equal_mounts: Vec::new(),
@@ -113,7 +116,7 @@ fn is_about(
     init: bool,
     index: usize,
     container: &Container<'_>,
-    pod: &Target<'_>,
+    pod: &PodContext<'_>,
     required: bool,
 ) -> bool {
     let name = container.name.as_str();
@@ -128,7 +131,7 @@ fn is_about(
         && holds()
 }
 
-impl<'r> Outcome<'r> {
+impl<'r> AppOutcome<'r> {
     fn apply(
         &mut self,
         change: &'r AppChange,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use crate::inject::plan::{Placed, Plan, Target, find};
+use crate::inject::plan::patch::escaped;
+use crate::inject::plan::{Placed, Plan, PodContext, find};
 
 /// kubectl's choice of a container where none is named; without it the first one.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
@@ -16,14 +17,14 @@ const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-loca
 
 impl<'r> Plan<'r> {
     /// Does what needs all templates to be placed.
-    pub(crate) fn finish(&mut self, pod: &Target<'r>) {
+    pub(crate) fn finish(&mut self, pod: &PodContext<'r>) {
         self.keep_default_container(pod);
         self.let_evict(pod);
     }
 
     /// The cluster autoscaler moves no pod with local volumes unless they are named here; ours hold nothing of the
     /// application's (autoscaler FAQ; since 1.27).
-    fn let_evict(&mut self, pod: &Target<'r>) {
+    fn let_evict(&mut self, pod: &PodContext<'r>) {
         let ours: Vec<&str> = self
             .volumes
             .iter()
@@ -44,7 +45,7 @@ impl<'r> Plan<'r> {
         if let Some(placed) = self.placed.iter_mut().find(by).filter(|_| !is_listed) {
             match before {
                 Some(old) => {
-                    let pointer = format!("/metadata/annotations/{}", SAFE_TO_EVICT.replace('/', "~1"));
+                    let pointer = format!("/metadata/annotations/{}", escaped(SAFE_TO_EVICT));
                     placed.replaced.insert(pointer, Json::from(old));
                 }
                 None => placed.annotations.push(SAFE_TO_EVICT),
@@ -55,7 +56,7 @@ impl<'r> Plan<'r> {
     }
 
     /// kubectl's default container stays the application's.
-    fn keep_default_container(&mut self, pod: &Target<'r>) {
+    fn keep_default_container(&mut self, pod: &PodContext<'r>) {
         let Some((first, own)) = self.containers.new_first().map(|(item, own)| (Arc::clone(item), own)) else { return };
         let is_set = pod.metadata.annotation(DEFAULT_CONTAINER).is_some()
             || find(&self.annotations, DEFAULT_CONTAINER).is_some();

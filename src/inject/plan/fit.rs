@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use crate::inject::decision::Problem;
 use crate::inject::decision::reason::Reason;
 use crate::inject::diagnostic::shown;
+use crate::inject::evaluate::Ready;
 use crate::inject::kube::defaults::equal;
-use crate::inject::plan::{Placed, Plan, Problem, Ready, Target, app};
-use crate::inject::template::body::item::{Item, Port};
-use crate::inject::template::{Clash, HostNetwork, OnConflict};
+use crate::inject::plan::{Placed, Plan, PodContext, app};
+use crate::inject::template::body::item::{Item, ItemPort};
+use crate::inject::template::words::{Clash, HostNetwork, OnConflict};
 
 /// What can be added of a template's lists.
 #[derive(Default)]
@@ -24,7 +26,7 @@ pub(super) struct Fit<'r> {
 type Taken = Option<(String, &'static str)>;
 
 impl<'r> Fit<'r> {
-    pub(super) fn of(plan: &Plan<'r>, ready: &'r Ready<'r>, pod: &Target<'r>) -> Self {
+    pub(super) fn of(plan: &Plan<'r>, ready: &'r Ready<'r>, pod: &PodContext<'r>) -> Self {
         let mut fit = Self::default();
         fit.problems.extend(host_network(ready, pod));
         fit.problems.extend(windows(ready, pod));
@@ -63,7 +65,7 @@ impl<'r> Fit<'r> {
         &mut self,
         plan: &Plan<'r>,
         item: &'r Arc<Item>,
-        pod: &Target<'r>,
+        pod: &PodContext<'r>,
         on_conflict: OnConflict,
     ) -> Option<Arc<Item>> {
         if self.clashes(plan.taken_name(item, pod), on_conflict.containers) {
@@ -85,7 +87,7 @@ impl<'r> Fit<'r> {
     }
 
     /// A port of the node that another port of the template takes, one of `before` or of an earlier container.
-    fn own_port(&self, wanted: &Port, before: &[Port], pod: &Target<'_>) -> Taken {
+    fn own_port(&self, wanted: &ItemPort, before: &[ItemPort], pod: &PodContext<'_>) -> Taken {
         let on_host = pod.spec.host_network == Some(true);
         let number = wanted.taken(on_host)?;
         let earlier = self.init_containers.iter().chain(&self.containers).flat_map(|item| &item.ports);
@@ -96,7 +98,7 @@ impl<'r> Fit<'r> {
     }
 
     /// Leaves out volumes that only those mounts needed which are left out.
-    pub(super) fn keep_mounted(&mut self, ready: &Ready<'_>, app: &app::Outcome<'_>) {
+    pub(super) fn keep_mounted(&mut self, ready: &Ready<'_>, app: &app::AppOutcome<'_>) {
         let mentions = |volume: &Item| {
             let changes = ready.additions.app_containers.iter().flat_map(|change| &change.mounts);
             changes.into_iter().any(|mount| mount.volume == volume.name)
@@ -124,7 +126,7 @@ impl<'r> Fit<'r> {
 const ASK_FOR_ONE: &str = "Ask for one of them only, or change a template";
 
 impl Plan<'_> {
-    fn taken_name(&self, item: &Item, pod: &Target<'_>) -> Taken {
+    fn taken_name(&self, item: &Item, pod: &PodContext<'_>) -> Taken {
         let name = &item.name;
         let lists = [("container", &pod.spec.containers), ("init container", &pod.spec.init_containers)];
         let own = lists.iter().find(|(_, list)| list.iter().flatten().any(|c| c.name.as_str() == *name));
@@ -136,7 +138,7 @@ impl Plan<'_> {
         Some((format!("it adds a container \"{name}\", and so does template {other}"), ASK_FOR_ONE))
     }
 
-    fn taken_volume(&self, item: &Item, pod: &Target<'_>) -> Taken {
+    fn taken_volume(&self, item: &Item, pod: &PodContext<'_>) -> Taken {
         let name = &item.name;
         if pod.has_volume(name) {
             let what = format!("it adds a volume \"{name}\", but the pod has its own of that name");
@@ -164,7 +166,7 @@ impl Plan<'_> {
         })
     }
 
-    fn taken_port(&self, wanted: &Port, pod: &Target<'_>) -> Taken {
+    fn taken_port(&self, wanted: &ItemPort, pod: &PodContext<'_>) -> Taken {
         let on_host = pod.spec.host_network == Some(true);
         let number = wanted.taken(on_host)?;
         let what = || format!("it takes port {number}/{} of the node", wanted.protocol);
@@ -172,7 +174,7 @@ impl Plan<'_> {
             let what = format!("{}, but the pod's container \"{}\" has it", what(), shown(owner, 63));
             return Some((what, "Change one of the host ports"));
         }
-        let clashes = |port: &Port| port.taken(on_host) == Some(number) && wanted.clashes(&port.protocol, &port.ip);
+        let clashes = |port: &ItemPort| port.taken(on_host) == Some(number) && wanted.clashes(&port.protocol, &port.ip);
         let other = self.placed_with(|placed| containers(placed).flat_map(|item| &item.ports).any(clashes))?;
         Some((format!("{}, and so does template {other}", what()), ASK_FOR_ONE))
     }
@@ -180,7 +182,7 @@ impl Plan<'_> {
 
 /// A port that a container of the pod declares too: accepted by the API server, but one of them will not listen, or a
 /// Service will meet the wrong one.
-fn same_port(item: &Item, pod: &Target<'_>) -> Option<(Reason, String)> {
+fn same_port(item: &Item, pod: &PodContext<'_>) -> Option<(Reason, String)> {
     item.ports.iter().find_map(|port| {
         pod.spec.all_containers().find_map(|container| {
             let same = container.ports.iter().flatten().find_map(|own| {
@@ -200,7 +202,7 @@ fn containers<'p>(placed: &'p Placed<'_>) -> impl Iterator<Item = &'p Item> {
 
 /// The container of the pod that holds a port of the node. On the host's network every declared port is one, also
 /// before the API server has filled in hostPort.
-fn owner_of_host_port<'p>(pod: &Target<'p>, wanted: &Port, number: u16) -> Option<&'p str> {
+fn owner_of_host_port<'p>(pod: &PodContext<'p>, wanted: &ItemPort, number: u16) -> Option<&'p str> {
     let on_host = pod.spec.host_network == Some(true);
     pod.spec.all_containers().find_map(|container| {
         let taken = container.ports.iter().flatten().any(|port| {
@@ -214,7 +216,7 @@ fn owner_of_host_port<'p>(pod: &Target<'p>, wanted: &Port, number: u16) -> Optio
     })
 }
 
-fn host_network(ready: &Ready<'_>, pod: &Target<'_>) -> Option<Problem> {
+fn host_network(ready: &Ready<'_>, pod: &PodContext<'_>) -> Option<Problem> {
     if pod.spec.host_network != Some(true) {
         return None;
     }
@@ -239,14 +241,14 @@ fn host_network(ready: &Ready<'_>, pod: &Target<'_>) -> Option<Problem> {
 }
 
 /// The API server refuses a process namespace that is shared in the pod and with the node.
-fn host_pid(ready: &Ready<'_>, pod: &Target<'_>) -> Option<Problem> {
+fn host_pid(ready: &Ready<'_>, pod: &PodContext<'_>) -> Option<Problem> {
     let shares = ready.additions.pod.get("shareProcessNamespace").is_some_and(|shares| *shares == true);
     let what = "it sets pod.shareProcessNamespace, which a pod with hostPID must not have".to_owned();
     let fix = "Do without hostPID, or change the template";
     (shares && pod.spec.host_pid == Some(true)).then_some(Problem { reason: Reason::Conflict, what, fix })
 }
 
-fn windows(ready: &Ready<'_>, pod: &Target<'_>) -> Option<Problem> {
+fn windows(ready: &Ready<'_>, pod: &PodContext<'_>) -> Option<Problem> {
     if !pod.spec.is_windows() {
         return None;
     }

@@ -7,48 +7,35 @@
 mod app;
 mod finish;
 mod fit;
+mod glob;
 pub(crate) mod order;
 pub(crate) mod patch;
+pub(crate) mod pod_fields;
 
+use crate::inject::decision::Problem;
+use crate::inject::decision::reason::Reason;
+use crate::inject::diagnostic::shown;
+use crate::inject::evaluate::Ready;
+use crate::inject::expr::paths::Paths;
+use crate::inject::kube::defaults;
+use crate::inject::plan::fit::Fit;
+use crate::inject::plan::order::Arrangement;
+use crate::inject::plan::pod_fields::{Operation, PodLevel};
+use crate::inject::review::Request;
+use crate::inject::review::pod::{Metadata, Spec};
+use crate::inject::template::body::item::Item;
+use crate::inject::template::words::{Clash, Mode, OnConflict, Position};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use crate::inject::decision::reason::Reason;
-use crate::inject::diagnostic::shown;
-use crate::inject::expr::paths::Paths;
-use crate::inject::kube::defaults;
-use crate::inject::plan::fit::Fit;
-use crate::inject::plan::order::Arrangement;
-use crate::inject::review::Request;
-use crate::inject::review::pod::{Metadata, Spec};
-use crate::inject::template::body::additions::Additions;
-use crate::inject::template::body::item::Item;
-use crate::inject::template::body::pod_fields::{Operation, PodLevel};
-use crate::inject::template::{Clash, Mode, OnConflict, Position, Template};
-
 pub(crate) use app::{AppAdded, AppContainer, EnvAddition};
-
-/// A template evaluated for the pod.
-#[derive(Debug)]
-pub(crate) struct Ready<'c> {
-    pub(crate) template: &'c Template,
-    pub(crate) additions: Arc<Additions>,
-    /// The template's hash, with the parameters and values that were used.
-    pub(crate) hash: Cow<'c, str>,
-    /// What the pod made different from what the template says.
-    pub(crate) changes: Vec<String>,
-    /// What happens where the pod has something already.
-    pub(crate) on_conflict: OnConflict,
-    /// Whether it is only asked if everything is there: then a variable that ends with what would be appended is.
-    pub(crate) verifies: bool,
-}
 
 /// Whether anything of a template is missing from a pod that has it. Its containers are left out of the question: they
 /// are looked up by name.
-pub(crate) fn would_add(ready: &Ready<'_>, pod: &Target<'_>) -> bool {
+pub(crate) fn would_add(ready: &Ready<'_>, pod: &PodContext<'_>) -> bool {
     let ready = Ready {
         template: ready.template,
         additions: Arc::clone(&ready.additions),
@@ -58,7 +45,7 @@ pub(crate) fn would_add(ready: &Ready<'_>, pod: &Target<'_>) -> bool {
         verifies: true,
     };
     let mut plan = Plan::of(pod);
-    let problems = plan.place(&ready, pod);
+    let problems = plan.place(0, &ready, pod);
     !problems.is_empty() || plan.placed.iter().any(|placed| !placed.has_only_containers())
 }
 
@@ -84,6 +71,8 @@ pub(crate) struct Plan<'r> {
 /// A placed template and the part of it that was missing from the pod.
 #[derive(Debug)]
 pub(crate) struct Placed<'r> {
+    /// The index of its candidate.
+    pub(crate) index: usize,
     pub(crate) ready: &'r Ready<'r>,
     pub(crate) init_containers: Vec<Arc<Item>>,
     pub(crate) containers: Vec<Arc<Item>>,
@@ -122,19 +111,9 @@ pub(crate) struct Warning<'r> {
     pub(crate) what: String,
 }
 
-/// Why a template cannot be applied to the pod.
-#[derive(Debug)]
-pub(crate) struct Problem {
-    pub(crate) reason: Reason,
-    /// What and why, a sentence without its full stop.
-    pub(crate) what: String,
-    /// Where to change it, a sentence.
-    pub(crate) fix: &'static str,
-}
-
 /// The pod the plan is for.
 #[derive(Clone, Copy)]
-pub(crate) struct Target<'p> {
+pub(crate) struct PodContext<'p> {
     pub(crate) request: &'p Request<'p>,
     /// Volumes of the pod that a status says are shared.
     pub(crate) shared: &'p [&'p str],
@@ -152,7 +131,7 @@ pub(crate) struct Target<'p> {
 
 impl<'r> Plan<'r> {
     /// The pod as it is.
-    pub(crate) fn of(pod: &Target<'r>) -> Self {
+    pub(crate) fn of(pod: &PodContext<'r>) -> Self {
         let names = |list: &'r Option<Vec<crate::inject::review::pod::Container<'r>>>| {
             list.iter().flatten().map(|c| c.name.as_str())
         };
@@ -164,7 +143,7 @@ impl<'r> Plan<'r> {
     }
 
     /// Places a template, or tells everything that stands in its way.
-    pub(crate) fn place(&mut self, ready: &'r Ready<'r>, pod: &Target<'r>) -> Vec<Problem> {
+    pub(crate) fn place(&mut self, index: usize, ready: &'r Ready<'r>, pod: &PodContext<'r>) -> Vec<Problem> {
         let mut fit = Fit::of(self, ready, pod);
         let app = app::change(self, ready, pod);
         fit.keep_mounted(ready, &app);
@@ -196,6 +175,7 @@ impl<'r> Plan<'r> {
         self.pod_level = pod_level;
         let operations = self.pod_level.iter().flat_map(|pod| pod.operations.iter().skip(before).cloned());
         let placed = Placed {
+            index,
             ready,
             init_containers: fit.init_containers,
             containers: fit.containers,
@@ -219,7 +199,7 @@ impl<'r> Plan<'r> {
     }
 
     /// The pod-level fields with those of a template, and the fields that the pod has otherwise.
-    fn with_pod_level(&self, ready: &Ready<'_>, pod: &Target<'_>) -> (Option<PodLevel>, Vec<String>) {
+    fn with_pod_level(&self, ready: &Ready<'_>, pod: &PodContext<'_>) -> (Option<PodLevel>, Vec<String>) {
         if ready.additions.pod.is_empty() {
             return (self.pod_level.clone(), Vec::new());
         }
@@ -228,7 +208,7 @@ impl<'r> Plan<'r> {
         (Some(level), conflicts)
     }
 
-    fn add(&mut self, mut placed: Placed<'r>, pod: &Target<'r>) {
+    fn add(&mut self, mut placed: Placed<'r>, pod: &PodContext<'r>) {
         let ready = placed.ready;
         let (template, additions) = (ready.template, ready.additions.as_ref());
         let absent = |file: &&'r (String, String)| pod.metadata.annotation(&file.0).is_none();
@@ -278,7 +258,7 @@ impl<'r> Plan<'r> {
     }
 
     /// A label or annotation that the pod has otherwise, where the template says that this is a problem.
-    fn taken_metadata(&self, ready: &Ready<'_>, pod: &Target<'r>) -> Option<Problem> {
+    fn taken_metadata(&self, ready: &Ready<'_>, pod: &PodContext<'r>) -> Option<Problem> {
         let on_conflict = ready.on_conflict;
         let labels = ready.additions.labels.iter().filter(|_| on_conflict.labels == Clash::Fail).map(|(key, value)| {
             let own = pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)).or(find(&self.labels, key));
@@ -335,14 +315,15 @@ impl<'r> Plan<'r> {
 
     /// The volumes that `template` mounts and that nobody has: neither the pod nor any template placed. Asked
     /// when all are placed, so that the order of the request does not matter.
-    pub(crate) fn missing_volumes(&self, ready: &Ready<'_>, pod: &Target<'_>) -> Vec<Problem> {
+    pub(crate) fn missing_volumes(&self, placed: &Placed<'_>, pod: &PodContext<'_>) -> Vec<Problem> {
         let mut missing: Vec<&str> = Vec::new();
         let mut problems = Vec::new();
-        let placed = self.placed.iter().find(|placed| std::ptr::eq(placed.ready, ready));
-        let containers = placed.into_iter().flat_map(|placed| placed.init_containers.iter().chain(&placed.containers));
+        let containers = placed.init_containers.iter().chain(&placed.containers);
         let own = containers.flat_map(|item| item.mounts.iter().map(|volume| (item.name.as_str(), volume.as_str())));
-        let app = placed.into_iter().flat_map(|placed| &placed.app_containers);
-        let app = app.flat_map(|added| added.mounts.iter().map(|mount| (added.container, mount.volume.as_str())));
+        let app = placed
+            .app_containers
+            .iter()
+            .flat_map(|added| added.mounts.iter().map(|mount| (added.container, mount.volume.as_str())));
         for (container, volume) in own.chain(app) {
             let added = self.volumes.iter().any(|item| item.name == volume);
             if !added && !pod.has_volume(volume) && !missing.contains(&volume) {
@@ -364,7 +345,7 @@ impl<'r> Plan<'r> {
     }
 }
 
-impl Target<'_> {
+impl PodContext<'_> {
     /// Whether a template that is in the pod has added this very volume, and both mean to share it.
     fn shares(&self, item: &Item) -> bool {
         item.shared
@@ -386,7 +367,7 @@ impl Target<'_> {
 }
 
 /// A file whose annotation the pod has with another content.
-fn taken_file(volumes: &[&Item], pod: &Target<'_>) -> Option<Problem> {
+fn taken_file(volumes: &[&Item], pod: &PodContext<'_>) -> Option<Problem> {
     let mut files = volumes.iter().flat_map(|volume| &volume.files);
     let (key, _) = files.find(|(key, text)| pod.metadata.annotation(key).is_some_and(|own| own != text))?;
     let what = format!("its file travels as the annotation {key}, which the pod has with another value");

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::inject::template::Position;
 use crate::inject::template::body::item::Item;
+use crate::inject::template::words::Position;
 
 /// A list in the making.
 #[derive(Debug, Default)]

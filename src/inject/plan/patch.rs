@@ -2,6 +2,7 @@
 //! to a parent that does not exist and is created once. No diff is taken, so nothing of the pod can be
 //! lost or moved. It must not decide anything.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 
 use serde_json::Value as Json;
@@ -10,6 +11,11 @@ use crate::inject::plan::{AppContainer, EnvAddition, Plan};
 use crate::inject::review::pod::{Metadata, Spec};
 use crate::inject::review::push_string;
 use crate::inject::template::body::item::Item;
+
+/// One step of a JSON pointer, escaped (RFC 6901, section 3).
+pub(crate) fn escaped(step: &str) -> Cow<'_, str> {
+    if step.contains(['~', '/']) { Cow::Owned(step.replace('~', "~0").replace('/', "~1")) } else { Cow::Borrowed(step) }
+}
 
 /// The lists and maps of the pod that a plan makes, because they are absent (or null, which to the
 /// API server is the same). Pointers relative to the pod.
@@ -110,24 +116,14 @@ impl<'r> Patch<'r> {
         self.out.extend_from_slice(br#"","value":"#);
     }
 
-    /// The last step of a pointer: JSON escapes around those of RFC 6901 section 3.
+    /// The last step of a pointer, in a JSON string.
     fn step(&mut self, key: &str) {
         self.out.push(b'/');
         let from = self.out.len();
-        push_string(&mut self.out, key);
+        push_string(&mut self.out, &escaped(key));
         // The key's own quotes; the pointer's are written around it.
         self.out.remove(from);
         self.out.pop();
-        if self.out[from..].iter().any(|byte| matches!(byte, b'~' | b'/')) {
-            let key = self.out.split_off(from);
-            for byte in key {
-                match byte {
-                    b'~' => self.out.extend_from_slice(b"~0"),
-                    b'/' => self.out.extend_from_slice(b"~1"),
-                    byte => self.out.push(byte),
-                }
-            }
-        }
     }
 
     fn map(&mut self, path: &str, exists: bool, pairs: &[(&str, &str)]) {

@@ -1,131 +1,122 @@
-//! What a trace says of the templates that were chosen: each problem they could have, and what became of them. It reads
-//! what was decided and decides nothing.
+//! The trace of the templates that were chosen: each problem they could have, and what became of them. It reads what was
+//! decided and decides nothing.
 
 use std::fmt::Write as _;
 
-use crate::inject::decision::reason::Reason;
+use crate::inject::decision::Problem;
+use crate::inject::decision::reason::{Reason, Stage};
 use crate::inject::decision::trace::Row;
 use crate::inject::diagnostic::shown;
-use crate::inject::plan::{Placed, Plan};
-use crate::inject::resolve::{Case, Chosen, Findings};
-use crate::inject::select::By;
-use crate::inject::select::request::TemplateRef;
-use crate::inject::template::body::pod_fields::Operation;
-use crate::inject::template::parameter;
+use crate::inject::evaluate::parameters;
+use crate::inject::plan::Placed;
+use crate::inject::plan::pod_fields::Operation;
+use crate::inject::resolve::candidate::{Candidate, CandidateOutcome, Resolved};
+use crate::inject::resolve::case::Case;
+use crate::inject::select::ChosenBy;
 
-impl Case<'_> {
-    /// The rows of every template that was chosen.
-    pub(crate) fn rows(
-        &self,
-        refs: &[(TemplateRef<'_>, By)],
-        chosen: &[Chosen<'_>],
-        findings: &Findings,
-        plan: Option<&Plan<'_>>,
-    ) -> Vec<Row> {
-        let mut rows = Vec::new();
-        for (wanted, by) in refs {
-            let who = match by {
-                By::Pod => "the pod asks for it",
-                By::Default => "a default",
-                By::Auto => "it chooses the pod itself",
-            };
-            let version = wanted.version.map(|version| format!("@{version}")).unwrap_or_default();
-            let template = format!("template {}{version} ({who})", wanted.name);
-            match chosen.iter().position(|chosen| chosen.wanted == *wanted) {
-                None => rows.push(Row {
-                    template,
-                    reason: Reason::AlreadyInjected,
-                    holds: Some(true),
-                    evidence: "the status lists it, and what it lists is there".to_owned(),
-                }),
-                Some(at) => rows.extend(self.of_template(&template, chosen, at, findings, plan)),
-            }
-        }
-        rows
+/// The rows of every template that was chosen.
+pub(super) fn rows(case: &Case<'_>, resolved: &[Resolved<'_>]) -> Vec<Row> {
+    let is_denied = resolved.iter().any(|resolved| resolved.denies(case));
+    resolved.iter().flat_map(|resolved| of_template(case, resolved, is_denied)).collect()
+}
+
+fn of_template(case: &Case<'_>, resolved: &Resolved<'_>, is_denied: bool) -> Vec<Row> {
+    let candidate = resolved.candidate;
+    let who = match candidate.choice.by {
+        ChosenBy::Pod => "the pod asks for it",
+        ChosenBy::Default => "a default",
+        ChosenBy::Auto => "it chooses the pod itself",
+    };
+    let version = candidate.choice.wanted.version.map(|version| format!("@{version}")).unwrap_or_default();
+    let template = format!("template {}{version} ({who})", candidate.name());
+    let row = |reason, holds, evidence| Row { template: template.clone(), reason, holds, evidence };
+    if matches!(resolved.outcome, CandidateOutcome::Present | CandidateOutcome::Settled) {
+        let evidence = "the status lists it, and what it lists is there".to_owned();
+        return vec![row(Reason::AlreadyInjected, Some(true), evidence)];
     }
+    let evidence = "the status does not list it, or not all that it lists is there".to_owned();
+    let mut rows = vec![row(Reason::AlreadyInjected, Some(false), evidence)];
+    let problems = problem_rows(case, candidate, resolved.problems());
+    rows.extend(problems.into_iter().map(|(reason, holds, evidence)| row(reason, holds, evidence)));
+    let (reason, holds, evidence) = conclusion(case, resolved, is_denied);
+    rows.push(row(reason, Some(holds), evidence));
+    rows
+}
 
-    fn of_template(
-        &self,
-        template: &str,
-        chosen_all: &[Chosen<'_>],
-        at: usize,
-        findings: &Findings,
-        plan: Option<&Plan<'_>>,
-    ) -> Vec<Row> {
-        let row = |reason, holds, evidence| Row { template: template.to_owned(), reason, holds, evidence };
-        let chosen = &chosen_all[at];
-        let mut rows = vec![row(
-            Reason::AlreadyInjected,
-            Some(false),
-            "the status does not list it, or not all that it lists is there".to_owned(),
-        )];
-        let mut stopped = false;
-        for (stage, reasons) in STAGES {
-            for reason in *reasons {
-                let found: Vec<&str> =
-                    findings.problems[at].iter().filter(|p| p.reason == *reason).map(|p| p.what.as_str()).collect();
-                rows.push(match (stopped, found.is_empty()) {
-                    (true, true) => row(*reason, None, String::new()),
-                    (false, true) => row(*reason, Some(false), self.evidence(*reason, chosen)),
-                    (_, false) => row(*reason, Some(true), found.join("; ")),
-                });
-            }
-            let holds = rows.iter().any(|row| row.holds == Some(true));
-            // Nothing is planned of what could not be evaluated.
-            stopped |= holds && *stage;
+/// Every problem that a template can have, in the order of the stages, with what was found.
+fn problem_rows(
+    case: &Case<'_>,
+    candidate: &Candidate<'_>,
+    problems: &[Problem],
+) -> Vec<(Reason, Option<bool>, String)> {
+    let mut rows = Vec::new();
+    let mut is_stopped = false;
+    for stage in Stage::OF_TEMPLATES {
+        let of_stage = Reason::ALL.iter().filter(|reason| reason.stage() == *stage);
+        let mut holds = false;
+        for reason in of_stage {
+            let found: Vec<&str> = found(problems, *reason).collect();
+            holds |= !found.is_empty();
+            rows.push(match (is_stopped, found.is_empty()) {
+                (true, true) => (*reason, None, String::new()),
+                (false, true) => (*reason, Some(false), evidence(case, candidate, *reason)),
+                (_, false) => (*reason, Some(true), found.join("; ")),
+            });
         }
-        let refused = chosen_all
-            .iter()
-            .zip(&findings.problems)
-            .any(|(chosen, problems)| !problems.is_empty() && self.denies(chosen));
-        let placed = plan.and_then(|plan| {
-            let ready = chosen.ready.as_ref()?;
-            plan.placed.iter().find(|placed| std::ptr::eq(placed.ready, ready))
-        });
-        match placed {
-            Some(placed) if refused => {
-                let what = format!("another template's problem refuses the pod; it would add {}", added(placed));
-                rows.push(row(Reason::Injected, Some(false), what));
-            }
-            Some(placed) => rows.push(row(Reason::Injected, Some(true), added(placed))),
-            None if findings.problems[at].is_empty() && findings.adds_nothing[at] => {
-                rows.push(row(Reason::NothingToAdd, Some(true), "nothing of it is missing, or applies".to_owned()));
-            }
-            None => {
-                let what = if self.denies(chosen) { "its problems refuse the pod" } else { "it is left out" };
-                rows.push(row(Reason::Injected, Some(false), what.to_owned()));
-            }
-        }
-        rows
+        // A template is not planned if it could not be evaluated.
+        is_stopped |= holds;
     }
+    // A reason of the pod can stop a template too, such as a container whose lists cannot be read.
+    let other = Reason::ALL.iter().filter(|reason| !Stage::OF_TEMPLATES.contains(&reason.stage()));
+    for reason in other {
+        let found: Vec<&str> = found(problems, *reason).collect();
+        if !found.is_empty() {
+            rows.push((*reason, Some(true), found.join("; ")));
+        }
+    }
+    rows
+}
 
-    /// What was seen where there is no problem.
-    fn evidence(&self, reason: Reason, chosen: &Chosen<'_>) -> String {
-        let Some(template) = chosen.template else { return String::new() };
-        match reason {
-            Reason::UnknownTemplate => format!("{} serves", template.display()),
-            Reason::InvalidParameter => {
-                let values =
-                    parameter::values(&self.settings.keys, &template.name, &template.parameters, self.metadata)
-                        .unwrap_or_default();
-                let pairs = values.as_object().into_iter().flatten();
-                let shown_pair =
-                    |(name, value): (&String, &serde_json::Value)| format!("{name}={}", shown(&value.to_string(), 60));
-                pairs.map(shown_pair).collect::<Vec<_>>().join(", ")
-            }
-            _ => String::new(),
+fn found(problems: &[Problem], reason: Reason) -> impl Iterator<Item = &str> {
+    problems.iter().filter(move |problem| problem.reason == reason).map(|problem| problem.what.as_str())
+}
+
+/// What became of the template.
+fn conclusion(case: &Case<'_>, resolved: &Resolved<'_>, is_denied: bool) -> (Reason, bool, String) {
+    match &resolved.outcome {
+        CandidateOutcome::Placed(placed) if is_denied => {
+            let what = format!("another template's problem refuses the pod; it would add {}", added(placed));
+            (Reason::Injected, false, what)
+        }
+        CandidateOutcome::Placed(placed) => (Reason::Injected, true, added(placed)),
+        CandidateOutcome::NothingToAdd => {
+            (Reason::NothingToAdd, true, "nothing of it is missing, or applies".to_owned())
+        }
+        _ => {
+            let denies = resolved.candidate.denies(case);
+            let what = if denies { "its problems refuse the pod" } else { "it is left out" };
+            (Reason::Injected, false, what.to_owned())
         }
     }
 }
 
-/// What is looked at together, in the order in which it is; whether problems there keep the template from the next.
-const STAGES: &[(bool, &[Reason])] = &[
-    (true, &[Reason::UnknownTemplate]),
-    (true, &[Reason::NotAllowed]),
-    (true, &[Reason::InvalidParameter]),
-    (true, &[Reason::ExpressionFailed, Reason::ResourcesExceeded]),
-    (false, &[Reason::HostNetwork, Reason::WindowsPod, Reason::Conflict, Reason::MissingVolume]),
-];
+/// What was seen where there is no problem.
+fn evidence(case: &Case<'_>, candidate: &Candidate<'_>, reason: Reason) -> String {
+    let Some(template) = candidate.template else { return String::new() };
+    match reason {
+        Reason::UnknownTemplate => format!("{} serves", template.display()),
+        Reason::InvalidParameter => {
+            let keys = &case.settings.keys;
+            let values = parameters::values(keys, &template.name, &template.parameters, case.metadata);
+            let values = values.unwrap_or_default();
+            let pairs = values.as_object().into_iter().flatten();
+            let pair =
+                |(name, value): (&String, &serde_json::Value)| format!("{name}={}", shown(&value.to_string(), 60));
+            pairs.map(pair).collect::<Vec<_>>().join(", ")
+        }
+        _ => String::new(),
+    }
+}
 
 /// Everything that a template adds, by kind.
 fn added(placed: &Placed<'_>) -> String {

@@ -1,230 +1,121 @@
-//! What is said and recorded of a decision: messages, warnings, the status annotation and what became of each
-//! template. It decides nothing.
+//! What is said of a decision: messages, warnings, and what became of each template. It decides nothing.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use serde_json::value::RawValue;
-
-use crate::inject::catalog::Unknown;
+use crate::inject::catalog::NotFound;
+use crate::inject::catalog::view::View;
 use crate::inject::decision::reason::Reason;
-use crate::inject::decision::{self, Decision, Outcome, Verdict};
-use crate::inject::diagnostic::{self, nearest};
-use crate::inject::plan::{Placed, Plan, Problem, patch};
-use crate::inject::resolve::{Case, Chosen, Findings};
+use crate::inject::decision::{self, Decision, TemplateOutcome, Verdict};
+use crate::inject::diagnostic::{nearest, shown};
+use crate::inject::plan::Plan;
+use crate::inject::resolve::candidate::{CandidateOutcome, Resolved};
+use crate::inject::resolve::case::Case;
 use crate::inject::review::pod::StringMap;
-use crate::inject::select::By;
-use crate::inject::select::request::TemplateRef;
-use crate::inject::status::{Added, Skipped, Status, Written, WrittenEntry};
-use crate::inject::template::body::item::Item;
-use crate::inject::template::body::pod_fields::Operation;
+use crate::inject::select::{Choice, ChosenBy};
 
-/// A template that a status lists, and its entry.
-pub(crate) type Listed<'a> = (&'a str, &'a RawValue);
-
-impl Case<'_> {
-    pub(crate) fn unknown(&self, key: &str, wanted: TemplateRef<'_>, by: By, unknown: &Unknown<'_>) -> Problem {
-        let who = if by == By::Pod { format!("{key} asks for") } else { "the defaults name".to_owned() };
-        let asks = |what: String| format!("{who} \"{what}\", ");
-        let what = match unknown {
-            Unknown::Name { broken: Some(why) } => {
-                asks(wanted.name.to_owned()) + &format!("whose template is broken: {}", diagnostic::shown(why, 300))
-            }
-            Unknown::Name { broken: None } => {
-                let names = self.catalog.names();
-                let hint =
-                    nearest(wanted.name, names.iter().copied()).map(|name| format!(". Did you mean \"{name}\"?"));
-                let known = if names.is_empty() {
-                    " There are no templates".to_owned()
-                } else {
-                    format!(" Known: {}", first_ten(&names))
-                };
-                asks(wanted.name.to_owned()) + "which does not exist" + hint.as_deref().unwrap_or(".") + &known
-            }
-            Unknown::Version { known } => {
-                let known: Vec<&str> = known.iter().map(|version| version.unwrap_or("(without version)")).collect();
-                let version = wanted.version.unwrap_or_default();
-                asks(format!("{}@{version}", wanted.name))
-                    + &format!("a version that does not exist. Known: {}", first_ten(&known))
-            }
-        };
-        Problem { reason: Reason::UnknownTemplate, what, fix: "" }
-    }
-
-    /// The refusal, listing every problem; its reason is the first in the order of the request.
-    pub(crate) fn denied(&self, chosen: &[Chosen<'_>], findings: &Findings) -> Decision {
-        let mut sentences = Vec::new();
-        let mut first = None;
-        for (chosen, problems) in chosen.iter().zip(&findings.problems) {
-            for problem in problems {
-                first.get_or_insert(problem.reason);
-                let template = chosen.template.map(|t| format!("Template {} cannot be added: ", t.display()));
-                let fix = if problem.fix.is_empty() { self.place.change() } else { format!("{}.", problem.fix) };
-                sentences.push(format!("{}{}. {fix}", template.unwrap_or_default(), problem.what));
-            }
+/// Why a template was not found, as a sentence without full stop. `key` is the annotation that requests it.
+pub(super) fn unknown(catalog: &View<'_>, key: &str, choice: &Choice<'_>, unknown: &NotFound<'_>) -> String {
+    let wanted = choice.wanted;
+    let who = if choice.by == ChosenBy::Pod { format!("{key} asks for") } else { "the defaults name".to_owned() };
+    let asks = |what: &str| format!("{who} \"{what}\", ");
+    match unknown {
+        NotFound::Name { broken: Some(why) } => {
+            asks(wanted.name) + &format!("whose template is broken: {}", shown(why, 300))
         }
-        let reason = first.unwrap_or(Reason::Conflict);
-        if sentences.len() > 1 {
-            let listed: Vec<String> =
-                sentences.iter().enumerate().map(|(at, text)| format!("({}) {text}", at + 1)).collect();
-            return Decision::denied(reason, &format!("{} problems: {}", listed.len(), listed.join(" ")));
-        }
-        Decision::denied(reason, &sentences.concat())
-    }
-
-    pub(crate) fn warnings(
-        &self,
-        refs: &[TemplateRef<'_>],
-        chosen: &[Chosen<'_>],
-        findings: &Findings,
-        plan: &Plan<'_>,
-    ) -> Vec<String> {
-        let left_out = chosen.iter().zip(&findings.problems).filter_map(|(chosen, problems)| {
-            let problem = problems.first()?;
-            Some(decision::warning(&format!("{} left out: {}", chosen.wanted.name, problem.what), problem.reason))
-        });
-        let warnings = plan
-            .warnings
-            .iter()
-            .map(|warning| decision::warning(&format!("{}: {}", warning.template, warning.what), warning.reason));
-        left_out.chain(warnings).chain(self.stray_parameters(refs)).collect()
-    }
-
-    /// Parameters for templates that are not asked for: probably a slip.
-    fn stray_parameters(&self, refs: &[TemplateRef<'_>]) -> Vec<String> {
-        let keys = self.metadata.annotations.iter().flat_map(StringMap::iter).map(|(key, _)| key);
-        let stray = keys.filter_map(|key| {
-            let (template, _) = self.settings.keys.as_parameter(key)?;
-            let asked_for = refs.iter().any(|wanted| wanted.name == template);
-            (!asked_for).then_some((key, template))
-        });
-        let warning = |(key, template): (&str, &str)| {
-            let hint = nearest(template, refs.iter().map(|wanted| wanted.name));
-            let hint = hint.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
-            decision::warning(&format!("{key} is for a template that is not asked for{hint}"), Reason::InvalidParameter)
-        };
-        stray.map(warning).collect()
-    }
-
-    /// The new status: the templates asked for in their order, then what else is present.
-    /// Of `incomplete` ones something was missing.
-    pub(crate) fn status(
-        &self,
-        refs: &[TemplateRef<'_>],
-        old: &Status<'_>,
-        (present, incomplete): (&[Listed<'_>], &[Listed<'_>]),
-        chosen: &[Chosen<'_>],
-        findings: &Findings,
-        plan: &Plan<'_>,
-    ) -> String {
-        let mut created = patch::created(plan, self.metadata, self.spec);
-        let mut templates = Vec::with_capacity(refs.len());
-        for wanted in refs {
-            if let Some((_, raw)) = present.iter().find(|(name, _)| *name == wanted.name) {
-                templates.push(WrittenEntry::Kept(raw));
-            }
-            let Some(index) = chosen.iter().position(|chosen| chosen.wanted == *wanted) else {
-                let left_out =
-                    old.left_out(wanted.name).filter(|_| present.iter().all(|(name, _)| *name != wanted.name));
-                templates.extend(left_out.map(WrittenEntry::Kept));
-                continue;
+        NotFound::Name { broken: None } => {
+            let names = catalog.names();
+            let near = nearest(wanted.name, names.iter().copied());
+            let hint = near.map_or(".".to_owned(), |name| format!(". Did you mean \"{name}\"?"));
+            let known = if names.is_empty() {
+                " There are no templates".to_owned()
+            } else {
+                format!(" Known: {}", first_ten(&names))
             };
-            let Some(template) = chosen[index].template else { continue };
-            let ready = chosen[index].ready.as_ref();
-            let hash = ready.map_or(template.hash.as_str(), |ready| &ready.hash);
-            let older = incomplete.iter().find(|(name, _)| *name == wanted.name);
-            let placed = plan.placed.iter().find(|placed| ready.is_some_and(|ready| std::ptr::eq(placed.ready, ready)));
-            if let Some(placed) = placed {
-                // What had to be created is undone with the first template that is.
-                let added = added(placed, std::mem::take(&mut created));
-                let entry = WrittenEntry::of(template, hash, Some(added), None);
-                templates.push(match older {
-                    Some((_, older)) => entry.completing(older, &placed.ready.additions, self.spec),
-                    None => entry,
-                });
-            } else if let (Some((_, raw)), None) = (older, findings.first(index)) {
-                templates.push(WrittenEntry::Kept(raw));
-            } else if findings.adds_nothing[index] && !plan.placed.is_empty() {
-                // A later round would judge its conditions on what the others have added.
-                let skipped = Skipped { reason: Reason::NothingToAdd.as_str(), message: "" };
-                templates.push(WrittenEntry::of(template, hash, None, Some(skipped)));
-            } else if let Some(problem) = findings.first(index) {
-                let skipped = Skipped { reason: problem.reason.as_str(), message: &problem.what };
-                templates.push(match old.skipped(&template.name, hash) {
-                    Some(raw) => WrittenEntry::Kept(raw),
-                    None => WrittenEntry::of(template, hash, None, Some(skipped)),
-                });
-            }
+            asks(wanted.name) + "which does not exist" + &hint + &known
         }
-        let others = present.iter().filter(|(name, _)| refs.iter().all(|wanted| wanted.name != *name));
-        templates.extend(others.map(|(_, raw)| WrittenEntry::Kept(raw)));
-        let written = Written { injector: env!("CARGO_PKG_VERSION"), templates };
-        let mut text = Vec::with_capacity(512);
-        // Strings and raw JSON always have a JSON form, which is UTF-8.
-        let _ = serde_json::to_writer(&mut text, &written);
-        String::from_utf8(text).unwrap_or_default()
-    }
-
-    /// `decision` with what became of each template.
-    pub(crate) fn outcome(
-        &self,
-        mut decision: Decision,
-        refs: &[TemplateRef<'_>],
-        chosen: &[Chosen<'_>],
-        findings: &Findings,
-    ) -> Decision {
-        let denied = decision.verdict == Verdict::Denied;
-        let outcome = |wanted: &TemplateRef<'_>| {
-            let index = chosen.iter().position(|chosen| chosen.wanted.name == wanted.name);
-            let template = index.and_then(|index| chosen[index].template);
-            let problem = index.and_then(|index| findings.first(index));
-            let reason = match (index, problem) {
-                (None, _) => Reason::AlreadyInjected,
-                (Some(_), Some(problem)) => problem.reason,
-                (Some(index), None) if findings.adds_nothing[index] => Reason::NothingToAdd,
-                (Some(_), None) if decision.verdict == Verdict::Injected => Reason::Injected,
-                (Some(_), None) => decision.reason,
-            };
-            Outcome {
-                name: wanted.name.to_owned(),
-                origin: self.catalog.origin(wanted.name),
-                version: template.and_then(|template| template.version.clone()),
-                reason,
-                denied: denied && problem.is_some() && index.is_some_and(|index| self.denies(&chosen[index])),
-            }
-        };
-        decision.templates = refs.iter().map(outcome).collect();
-        decision
+        NotFound::Version { known } => {
+            let known: Vec<&str> = known.iter().map(|version| version.unwrap_or("(without version)")).collect();
+            let version = wanted.version.unwrap_or_default();
+            let known = first_ten(&known);
+            asks(&format!("{}@{version}", wanted.name)) + &format!("a version that does not exist. Known: {known}")
+        }
     }
 }
 
-/// What a placed template adds, for the status.
-fn added<'c>(placed: &'c Placed<'_>, created: Vec<String>) -> Added<'c> {
-    let names = |items: &'c [Arc<Item>]| items.iter().map(|item| item.name.as_str()).collect();
-    let mut added = Added {
-        containers: names(&placed.containers),
-        init_containers: names(&placed.init_containers),
-        volumes: placed.volumes.iter().map(|item| item.name.as_str()).collect(),
-        image_pull_secrets: placed.image_pull_secrets.clone(),
-        labels: placed.labels.clone(),
-        annotations: placed.annotations.clone(),
-        pod: placed.pod.iter().map(Operation::pointer).collect(),
-        replaced: placed.replaced.clone(),
-        created,
-        ..Added::default()
-    };
-    for app in &placed.app_containers {
-        let paths: Vec<&str> = app.mounts.iter().map(|mount| mount.path.as_str()).collect();
-        added.mounts.extend((!paths.is_empty()).then_some((app.container, paths)));
-        added.env.extend((!app.env.is_empty()).then(|| (app.container, app.env.clone())));
-        added.env_from.extend((!app.env_from.is_empty()).then(|| (app.container, app.env_from.clone())));
-        let mut appended: BTreeMap<&str, String> = BTreeMap::new();
-        for (name, suffix) in &app.appended {
-            appended.entry(name).or_default().push_str(suffix);
+/// The denial, listing every problem. Its reason is the first in the order of the request.
+pub(super) fn denied(case: &Case<'_>, resolved: &[Resolved<'_>]) -> Decision {
+    let mut sentences = Vec::new();
+    let mut first = None;
+    for resolved in resolved {
+        for problem in resolved.problems() {
+            first.get_or_insert(problem.reason);
+            let template = resolved.candidate.template;
+            let template = template.map(|template| format!("Template {} cannot be added: ", template.display()));
+            let fix = if problem.fix.is_empty() { case.origin.fix() } else { format!("{}.", problem.fix) };
+            sentences.push(format!("{}{}. {fix}", template.unwrap_or_default(), problem.what));
         }
-        added.appended.extend((!appended.is_empty()).then_some((app.container, appended)));
     }
-    added
+    let reason = first.unwrap_or(Reason::Conflict);
+    if sentences.len() > 1 {
+        let listed: Vec<String> =
+            sentences.iter().enumerate().map(|(at, text)| format!("({}) {text}", at + 1)).collect();
+        return Decision::denied(reason, &format!("{} problems: {}", listed.len(), listed.join(" ")));
+    }
+    Decision::denied(reason, &sentences.concat())
+}
+
+/// The warnings: templates that were left out, what the plan does otherwise than expected, and stray parameters.
+pub(super) fn warnings(case: &Case<'_>, resolved: &[Resolved<'_>], plan: &Plan<'_>) -> Vec<String> {
+    let warnings = plan.warnings.iter();
+    let planned =
+        warnings.map(|warning| decision::warning(&format!("{}: {}", warning.template, warning.what), warning.reason));
+    resolved.iter().filter_map(left_out).chain(planned).chain(stray_parameters(case, resolved)).collect()
+}
+
+/// The warning for a template that was left out.
+fn left_out(resolved: &Resolved<'_>) -> Option<String> {
+    let problem = resolved.problems().first()?;
+    let text = format!("{} left out: {}", resolved.candidate.name(), problem.what);
+    Some(decision::warning(&text, problem.reason))
+}
+
+/// Parameters for templates that are not requested: probably a typo.
+fn stray_parameters(case: &Case<'_>, resolved: &[Resolved<'_>]) -> Vec<String> {
+    let names = || resolved.iter().map(|resolved| resolved.candidate.name());
+    let keys = case.metadata.annotations.iter().flat_map(StringMap::iter).map(|(key, _)| key);
+    let stray = keys.filter_map(|key| {
+        let (template, _) = case.settings.keys.as_parameter(key)?;
+        (!names().any(|name| name == template)).then_some((key, template))
+    });
+    let warning = |(key, template): (&str, &str)| {
+        let hint = nearest(template, names());
+        let hint = hint.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+        decision::warning(&format!("{key} is for a template that is not asked for{hint}"), Reason::InvalidParameter)
+    };
+    stray.map(warning).collect()
+}
+
+/// The decision with what became of each template.
+pub(super) fn with_outcomes(case: &Case<'_>, mut decision: Decision, resolved: &[Resolved<'_>]) -> Decision {
+    let is_denied = decision.verdict == Verdict::Denied;
+    let outcome = |resolved: &Resolved<'_>| {
+        let candidate = resolved.candidate;
+        let reason = match &resolved.outcome {
+            CandidateOutcome::Present | CandidateOutcome::Settled => Reason::AlreadyInjected,
+            CandidateOutcome::Failed(problems) => problems.first().map_or(decision.reason, |problem| problem.reason),
+            CandidateOutcome::NothingToAdd => Reason::NothingToAdd,
+            CandidateOutcome::Placed(_) if decision.verdict == Verdict::Injected => Reason::Injected,
+            CandidateOutcome::Placed(_) => decision.reason,
+        };
+        TemplateOutcome {
+            name: candidate.name().to_owned(),
+            origin: case.catalog.origin(candidate.name()),
+            version: candidate.template.and_then(|template| template.version.clone()),
+            reason,
+            denied: is_denied && resolved.denies(case),
+            left_out: left_out(resolved).filter(|_| !is_denied),
+        }
+    };
+    decision.templates = resolved.iter().map(outcome).collect();
+    decision
 }
 
 fn first_ten(names: &[&str]) -> String {

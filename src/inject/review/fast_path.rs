@@ -6,37 +6,36 @@
 //! behind the annotations is not looked at: a pod that asks for nothing is let through whatever it is, also where
 //! a whole reading would find a wrong type, a repeated member or broken text further on.
 
+use crate::inject::review::MIRROR;
+use crate::inject::review::pod::JsonStr;
+use crate::inject::settings::Settings;
 use std::fmt;
 
 use memchr::memmem;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use crate::inject::Settings;
-use crate::inject::review::pod::Text;
-use crate::inject::select::request;
-
 /// A pod create review whose pod carries no request.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct NotRequested<'a> {
-    pub(crate) uid: Text<'a>,
-    pub(crate) namespace: Text<'a>,
+pub(crate) struct UnrequestedPod<'a> {
+    pub(crate) uid: JsonStr<'a>,
+    pub(crate) namespace: JsonStr<'a>,
 }
 
 /// Tells whether the pod in `body` certainly asks for nothing; `None` means undecided.
-pub(crate) fn not_requested<'a>(body: &'a [u8], settings: &'a Settings) -> Option<NotRequested<'a>> {
+pub(crate) fn not_requested<'a>(body: &'a [u8], settings: &'a Settings) -> Option<UnrequestedPod<'a>> {
     let mut front = Front::new(settings);
     // The error is how the reading stops; what was found stands in `front`.
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let _ = Map(&mut Envelope(&mut front)).deserialize(&mut deserializer);
+    let _ = LevelReader(&mut FrontEnvelope(&mut front)).deserialize(&mut deserializer);
     let certain = match front.annotations {
-        Annotations::Undecided => false,
-        Annotations::None => nowhere_annotations(body),
-        Annotations::WithoutRequest => true,
+        FrontAnnotations::Undecided => false,
+        FrontAnnotations::None => nowhere_annotations(body),
+        FrontAnnotations::WithoutRequest => true,
     };
     let pod_create = front.is_review == [true; 2] && front.is_pod_create == [true; 3];
     let uid = front.uid.filter(|uid| !uid.as_str().is_empty());
     (certain && pod_create).then_some(())?;
-    Some(NotRequested { uid: uid?, namespace: front.namespace? })
+    Some(UnrequestedPod { uid: uid?, namespace: front.namespace? })
 }
 
 /// Whether no key can read `annotations` anywhere, not even one spelt with escapes.
@@ -51,20 +50,20 @@ struct Front<'a> {
     is_review: [bool; 2],
     /// Group and resource, operation, no subresource before the object.
     is_pod_create: [bool; 3],
-    uid: Option<Text<'a>>,
-    namespace: Option<Text<'a>>,
-    annotations: Annotations,
+    uid: Option<JsonStr<'a>>,
+    namespace: Option<JsonStr<'a>>,
+    annotations: FrontAnnotations,
 }
 
 impl<'a> Front<'a> {
     fn new(settings: &'a Settings) -> Self {
-        let annotations = Annotations::default();
+        let annotations = FrontAnnotations::default();
         Self { settings, is_review: [false; 2], is_pod_create: [false; 3], uid: None, namespace: None, annotations }
     }
 }
 
 #[derive(Default)]
-enum Annotations {
+enum FrontAnnotations {
     #[default]
     Undecided,
     /// None up to where the API server writes them.
@@ -74,15 +73,15 @@ enum Annotations {
 }
 
 /// One level of the document: what to do with each key. An error stops the reading.
-trait Level<'de> {
+trait ObjectLevel<'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
     fn end(&mut self) {}
 }
 
-/// Reads a map with a [`Level`].
-struct Map<'l, L>(&'l mut L);
+/// Reads a map with a [`ObjectLevel`].
+struct LevelReader<'l, L>(&'l mut L);
 
-impl<'de, L: Level<'de>> DeserializeSeed<'de> for Map<'_, L> {
+impl<'de, L: ObjectLevel<'de>> DeserializeSeed<'de> for LevelReader<'_, L> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -90,7 +89,7 @@ impl<'de, L: Level<'de>> DeserializeSeed<'de> for Map<'_, L> {
     }
 }
 
-impl<'de, L: Level<'de>> Visitor<'de> for Map<'_, L> {
+impl<'de, L: ObjectLevel<'de>> Visitor<'de> for LevelReader<'_, L> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,7 +97,7 @@ impl<'de, L: Level<'de>> Visitor<'de> for Map<'_, L> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<Text<'de>>()? {
+        while let Some(key) = map.next_key::<JsonStr<'de>>()? {
             self.0.field(key.as_str(), &mut map)?;
         }
         self.0.end();
@@ -114,15 +113,15 @@ fn stop<T, E: Error>() -> Result<T, E> {
     Err(E::custom(""))
 }
 
-struct Envelope<'f, 'a>(&'f mut Front<'a>);
+struct FrontEnvelope<'f, 'a>(&'f mut Front<'a>);
 
-impl<'de> Level<'de> for Envelope<'_, 'de> {
+impl<'de> ObjectLevel<'de> for FrontEnvelope<'_, 'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
-            "kind" => self.0.is_review[0] = map.next_value::<Text<'de>>()?.as_str() == "AdmissionReview",
-            "apiVersion" => self.0.is_review[1] = map.next_value::<Text<'de>>()?.as_str() == "admission.k8s.io/v1",
+            "kind" => self.0.is_review[0] = map.next_value::<JsonStr<'de>>()?.as_str() == "AdmissionReview",
+            "apiVersion" => self.0.is_review[1] = map.next_value::<JsonStr<'de>>()?.as_str() == "admission.k8s.io/v1",
             "request" => {
-                map.next_value_seed(Map(&mut Body(self.0)))?;
+                map.next_value_seed(LevelReader(&mut FrontRequest(self.0)))?;
                 return stop();
             }
             _ => skip(map)?,
@@ -131,25 +130,25 @@ impl<'de> Level<'de> for Envelope<'_, 'de> {
     }
 }
 
-struct Body<'f, 'a>(&'f mut Front<'a>);
+struct FrontRequest<'f, 'a>(&'f mut Front<'a>);
 
-impl<'de> Level<'de> for Body<'_, 'de> {
+impl<'de> ObjectLevel<'de> for FrontRequest<'_, 'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "uid" => self.0.uid = Some(map.next_value()?),
             "namespace" => self.0.namespace = Some(map.next_value()?),
             "operation" => {
-                self.0.is_pod_create[1] = map.next_value::<Text<'de>>()?.as_str() == "CREATE";
+                self.0.is_pod_create[1] = map.next_value::<JsonStr<'de>>()?.as_str() == "CREATE";
                 self.0.is_pod_create[2] = true;
             }
             "subResource" => return stop(),
             "resource" => {
-                let mut resource = Resource::default();
-                map.next_value_seed(Map(&mut resource))?;
+                let mut resource = FrontResource::default();
+                map.next_value_seed(LevelReader(&mut resource))?;
                 self.0.is_pod_create[0] = resource.core && resource.pods;
             }
             "object" => {
-                map.next_value_seed(Map(&mut Object(self.0)))?;
+                map.next_value_seed(LevelReader(&mut FrontObject(self.0)))?;
                 return stop();
             }
             _ => skip(map)?,
@@ -159,30 +158,30 @@ impl<'de> Level<'de> for Body<'_, 'de> {
 }
 
 #[derive(Default)]
-struct Resource {
+struct FrontResource {
     core: bool,
     pods: bool,
 }
 
-impl<'de> Level<'de> for Resource {
+impl<'de> ObjectLevel<'de> for FrontResource {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
-            "group" => self.core = map.next_value::<Text<'de>>()?.as_str().is_empty(),
-            "resource" => self.pods = map.next_value::<Text<'de>>()?.as_str() == "pods",
+            "group" => self.core = map.next_value::<JsonStr<'de>>()?.as_str().is_empty(),
+            "resource" => self.pods = map.next_value::<JsonStr<'de>>()?.as_str() == "pods",
             _ => skip(map)?,
         }
         Ok(())
     }
 }
 
-struct Object<'f, 'a>(&'f mut Front<'a>);
+struct FrontObject<'f, 'a>(&'f mut Front<'a>);
 
-impl<'de> Level<'de> for Object<'_, 'de> {
+impl<'de> ObjectLevel<'de> for FrontObject<'_, 'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "kind" | "apiVersion" => skip(map),
             "metadata" => {
-                map.next_value_seed(Map(&mut Metadata(self.0)))?;
+                map.next_value_seed(LevelReader(&mut FrontMetadata(self.0)))?;
                 stop()
             }
             _ => stop(),
@@ -190,53 +189,53 @@ impl<'de> Level<'de> for Object<'_, 'de> {
     }
 }
 
-struct Metadata<'f, 'a>(&'f mut Front<'a>);
+struct FrontMetadata<'f, 'a>(&'f mut Front<'a>);
 
-impl<'de> Level<'de> for Metadata<'_, 'de> {
+impl<'de> ObjectLevel<'de> for FrontMetadata<'_, 'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "annotations" => {
-                let mut keys = Keys { settings: self.0.settings, matter: false };
-                map.next_value_seed(Map(&mut keys))?;
+                let mut keys = FrontKeys { settings: self.0.settings, matter: false };
+                map.next_value_seed(LevelReader(&mut keys))?;
                 if !keys.matter {
-                    self.0.annotations = Annotations::WithoutRequest;
+                    self.0.annotations = FrontAnnotations::WithoutRequest;
                 }
                 stop()
             }
             // The keys that follow annotations in the order of the API type.
             "ownerReferences" | "finalizers" | "managedFields" => {
-                self.0.annotations = Annotations::None;
+                self.0.annotations = FrontAnnotations::None;
                 stop()
             }
             // Read whole because a wrong type in them makes the pod invalid.
-            "name" | "generateName" => map.next_value::<Option<Text<'de>>>().map(|_| ()),
-            "labels" => map.next_value_seed(Map(&mut Strings)),
+            "name" | "generateName" => map.next_value::<Option<JsonStr<'de>>>().map(|_| ()),
+            "labels" => map.next_value_seed(LevelReader(&mut Strings)),
             _ => skip(map),
         }
     }
 
     fn end(&mut self) {
-        self.0.annotations = Annotations::None;
+        self.0.annotations = FrontAnnotations::None;
     }
 }
 
 /// A map of strings of which none matters; null, which is a map as well, is left undecided.
 struct Strings;
 
-impl<'de> Level<'de> for Strings {
+impl<'de> ObjectLevel<'de> for Strings {
     fn field<A: MapAccess<'de>>(&mut self, _: &str, map: &mut A) -> Result<(), A::Error> {
         map.next_value_seed(AnyString)
     }
 }
 
-struct Keys<'f> {
+struct FrontKeys<'f> {
     settings: &'f Settings,
     matter: bool,
 }
 
-impl<'de> Level<'de> for Keys<'_> {
+impl<'de> ObjectLevel<'de> for FrontKeys<'_> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        self.matter |= key == request::MIRROR
+        self.matter |= key == MIRROR
             || key == self.settings.keys.trace
             || self.settings.request_keys().any(|request| key == request);
         map.next_value_seed(AnyString)

@@ -8,14 +8,17 @@
 pub(crate) mod fast_path;
 pub mod pod;
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::inject::decision::reason::Reason;
-use crate::inject::decision::{Decision, Outcome, Verdict};
-use crate::inject::review::pod::{Pod, SoundPod, Text};
+use crate::inject::decision::{Decision, TemplateOutcome, Verdict};
+use crate::inject::diagnostic::shown;
+use crate::inject::review::pod::{JsonStr, Pod, SoundPod};
 
 /// The request of a review, borrowed from its bytes.
 #[derive(Debug)]
@@ -23,11 +26,11 @@ pub struct Request<'a> {
     /// The version of the review, which the answer has too.
     pub version: Version,
     /// Identifies the call; echoed byte for byte.
-    pub uid: Text<'a>,
+    pub uid: JsonStr<'a>,
     /// What is being done.
-    pub target: Target<'a>,
+    pub subject: Subject<'a>,
     /// The namespace of the object; the one inside the object is not to be trusted.
-    pub namespace: Text<'a>,
+    pub namespace: JsonStr<'a>,
     /// Whether nothing will be stored.
     pub dry_run: bool,
     /// The pod; absent where the request is not about the creation of one.
@@ -63,18 +66,18 @@ impl Version {
 
 /// The operation and the resource it is on.
 #[derive(Debug, Default)]
-pub struct Target<'a> {
+pub struct Subject<'a> {
     /// `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
-    pub operation: Text<'a>,
+    pub operation: JsonStr<'a>,
     /// API group, empty for pods.
-    pub group: Text<'a>,
+    pub group: JsonStr<'a>,
     /// E.g. `pods`.
-    pub resource: Text<'a>,
+    pub resource: JsonStr<'a>,
     /// E.g. `ephemeralcontainers`; empty for the resource itself.
-    pub subresource: Text<'a>,
+    pub subresource: JsonStr<'a>,
 }
 
-impl Target<'_> {
+impl Subject<'_> {
     /// Whether this is the creation of a pod, the only thing the injector acts on: containers cannot
     /// be added later.
     #[must_use]
@@ -118,26 +121,26 @@ pub enum ReviewError {
 #[serde(rename_all = "camelCase")]
 struct Envelope<'a, O> {
     #[serde(borrow, default)]
-    api_version: Text<'a>,
+    api_version: JsonStr<'a>,
     #[serde(borrow, default)]
-    kind: Text<'a>,
+    kind: JsonStr<'a>,
     #[serde(borrow, default = "none")]
-    request: Option<Body<'a, O>>,
+    request: Option<EnvelopeRequest<'a, O>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a, O> {
+struct EnvelopeRequest<'a, O> {
     #[serde(borrow, default)]
-    uid: Text<'a>,
+    uid: JsonStr<'a>,
     #[serde(borrow, default)]
     resource: Option<Resource<'a>>,
     #[serde(borrow, default)]
-    sub_resource: Option<Text<'a>>,
+    sub_resource: Option<JsonStr<'a>>,
     #[serde(borrow, default)]
-    namespace: Option<Text<'a>>,
+    namespace: Option<JsonStr<'a>>,
     #[serde(borrow, default)]
-    operation: Text<'a>,
+    operation: JsonStr<'a>,
     #[serde(default)]
     dry_run: Option<bool>,
     #[serde(default = "none")]
@@ -152,9 +155,9 @@ fn none<T>() -> Option<T> {
 #[derive(Deserialize)]
 struct Resource<'a> {
     #[serde(borrow, default)]
-    group: Text<'a>,
+    group: JsonStr<'a>,
     #[serde(borrow, default)]
-    resource: Text<'a>,
+    resource: JsonStr<'a>,
 }
 
 /// The object where it is not looked into, or is no sound pod.
@@ -178,7 +181,7 @@ impl<'a> Request<'a> {
             return Self::from_envelope(envelope, text, Pod::from);
         }
         let envelope: Envelope<'a, Raw<'a>> = serde_json::from_str(text).map_err(|error| {
-            let why = super::diagnostic::shown(&error.to_string(), 200);
+            let why = shown(&error.to_string(), 200);
             if error.is_data() { ReviewError::NotAReview(why) } else { ReviewError::NotJson(why) }
         })?;
         Self::from_envelope(envelope, text, |Raw(json)| Pod::parse(json.get()))
@@ -192,8 +195,8 @@ impl<'a> Request<'a> {
         let known = Version::ALL.into_iter().find(|version| version.as_str() == envelope.api_version.as_str());
         let Some(version) = known.filter(|_| envelope.kind.as_str() == "AdmissionReview") else {
             return Err(ReviewError::WrongVersion {
-                api_version: super::diagnostic::shown(envelope.api_version.as_str(), 60),
-                kind: super::diagnostic::shown(envelope.kind.as_str(), 60),
+                api_version: shown(envelope.api_version.as_str(), 60),
+                kind: shown(envelope.kind.as_str(), 60),
             });
         };
         let body = envelope.request.ok_or(ReviewError::NoRequest)?;
@@ -204,7 +207,7 @@ impl<'a> Request<'a> {
         Ok(Self {
             version,
             uid: body.uid,
-            target: Target {
+            subject: Subject {
                 operation: body.operation,
                 group,
                 resource,
@@ -269,7 +272,7 @@ pub fn response(version: Version, uid: &str, decision: &Decision) -> Vec<u8> {
 /// What the audit log records, under the webhook's name.
 fn push_audit(out: &mut Vec<u8>, decision: &Decision) {
     let added = decision.templates.iter().filter(|template| template.reason == Reason::Injected);
-    let templates: Vec<String> = added.map(Outcome::display).collect();
+    let templates: Vec<String> = added.map(TemplateOutcome::display).collect();
     out.extend_from_slice(br#","auditAnnotations":{"decision":"#);
     push_string(out, decision.verdict.as_str());
     out.extend_from_slice(br#","reason":"#);
@@ -294,6 +297,18 @@ fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.truncate(from + written);
 }
 
+/// The kubelet's mark of a mirror pod; changing its spec makes the kubelet delete it.
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
+
+impl fmt::Display for Subject<'_> {
+    /// `OPERATION of GROUP/RESOURCE/SUBRESOURCE`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = [&self.group, &self.resource, &self.subresource].map(JsonStr::as_str);
+        let path: Vec<&str> = path.into_iter().filter(|part| !part.is_empty()).collect();
+        write!(f, "{} of {}", self.operation.as_str(), shown(&path.join("/"), 120))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,7 +321,7 @@ mod tests {
     fn reads_a_review() {
         let request = Request::parse(REVIEW.as_bytes()).expect("a review");
         assert_eq!(request.uid.as_str(), "u1");
-        assert!(request.target.is_pod_create());
+        assert!(request.subject.is_pod_create());
         assert!(request.dry_run);
         assert_eq!(request.namespace.as_str(), "ns");
     }

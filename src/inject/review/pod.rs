@@ -9,33 +9,33 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Text borrowed from the review unless it contains escapes. Null is empty, as in Go's decoder.
+/// JsonStr borrowed from the review unless it contains escapes. Null is empty, as in Go's decoder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Text<'a>(pub Cow<'a, str>);
+pub struct JsonStr<'a>(pub Cow<'a, str>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for JsonStr<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
-        impl<'de> Visitor<'de> for TextVisitor {
-            type Value = Text<'de>;
+        struct JsonStrVisitor;
+        impl<'de> Visitor<'de> for JsonStrVisitor {
+            type Value = JsonStr<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
 
             fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Borrowed(text)))
+                Ok(JsonStr(Cow::Borrowed(text)))
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
+                Ok(JsonStr(Cow::Owned(text.to_owned())))
             }
 
             fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(Text::default())
+                Ok(JsonStr::default())
             }
         }
-        deserializer.deserialize_any(TextVisitor)
+        deserializer.deserialize_any(JsonStrVisitor)
     }
 }
 
@@ -63,9 +63,9 @@ macro_rules! objects_only {
     )+};
 }
 
-objects_only!(Metadata, OwnerReference, Spec, Container, Port, Named, SoundPod);
+objects_only!(Metadata, OwnerReference, Spec, Container, ContainerPort, NamedObject, SoundPod);
 
-impl Text<'_> {
+impl JsonStr<'_> {
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -75,7 +75,7 @@ impl Text<'_> {
 
 /// A string map (labels or annotations) in the order it was written.
 #[derive(Clone, Debug, Default)]
-pub struct StringMap<'a>(Vec<(Text<'a>, Text<'a>)>);
+pub struct StringMap<'a>(Vec<(JsonStr<'a>, JsonStr<'a>)>);
 
 impl StringMap<'_> {
     /// The value of `key`. Of repeated keys the last counts, as in Go's decoder.
@@ -120,10 +120,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for StringMap<'a> {
 pub struct Metadata<'a> {
     /// Empty for pods that a controller creates from `generateName`.
     #[serde(borrow, default)]
-    pub name: Option<Text<'a>>,
+    pub name: Option<JsonStr<'a>>,
     /// Prefix of the name the API server will generate.
     #[serde(borrow, default)]
-    pub generate_name: Option<Text<'a>>,
+    pub generate_name: Option<JsonStr<'a>>,
     /// Absent and null are the same to the API server.
     #[serde(borrow, default)]
     pub labels: Option<StringMap<'a>>,
@@ -155,7 +155,7 @@ impl Metadata<'_> {
     #[must_use]
     pub fn display_name(&self) -> &str {
         let name = self.name.as_ref().filter(|name| !name.as_str().is_empty());
-        name.or(self.generate_name.as_ref()).map_or("", Text::as_str)
+        name.or(self.generate_name.as_ref()).map_or("", JsonStr::as_str)
     }
 }
 
@@ -166,16 +166,16 @@ impl Metadata<'_> {
 pub struct OwnerReference<'a> {
     /// E.g. `apps/v1`.
     #[serde(borrow, default)]
-    pub api_version: Text<'a>,
+    pub api_version: JsonStr<'a>,
     /// The owner's uid.
     #[serde(borrow, default)]
-    pub uid: Text<'a>,
+    pub uid: JsonStr<'a>,
     /// E.g. `ReplicaSet`.
     #[serde(borrow, default)]
-    pub kind: Text<'a>,
+    pub kind: JsonStr<'a>,
     /// The owner's name.
     #[serde(borrow, default)]
-    pub name: Text<'a>,
+    pub name: JsonStr<'a>,
 }
 
 /// What the decision needs of the pod's spec.
@@ -191,10 +191,10 @@ pub struct Spec<'a> {
     pub init_containers: Option<Vec<Container<'a>>>,
     /// Volumes by name.
     #[serde(borrow, default)]
-    pub volumes: Option<Vec<Named<'a>>>,
+    pub volumes: Option<Vec<NamedObject<'a>>>,
     /// Pull secrets by name.
     #[serde(borrow, default)]
-    pub image_pull_secrets: Option<Vec<Named<'a>>>,
+    pub image_pull_secrets: Option<Vec<NamedObject<'a>>>,
     /// Whether the pod shares the node's network.
     #[serde(default)]
     pub host_network: Option<bool>,
@@ -225,7 +225,7 @@ pub struct Spec<'a> {
     pub resources: Option<&'a RawValue>,
     /// The operating system the pod says it needs.
     #[serde(borrow, default)]
-    pub os: Option<Named<'a>>,
+    pub os: Option<NamedObject<'a>>,
 }
 
 impl<'a> Spec<'a> {
@@ -272,10 +272,10 @@ impl<'a> Spec<'a> {
 pub struct Container<'a> {
     /// Unique in the pod, over all lists of containers.
     #[serde(borrow, default)]
-    pub name: Text<'a>,
+    pub name: JsonStr<'a>,
     /// Declared ports.
     #[serde(borrow, default)]
-    pub ports: Option<Vec<Port<'a>>>,
+    pub ports: Option<Vec<ContainerPort<'a>>>,
     /// Read only where a template changes the container, like those that follow.
     #[serde(borrow, default)]
     pub env: Option<&'a RawValue>,
@@ -294,10 +294,10 @@ pub struct Container<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[serde(remote = "Self")]
-pub struct Port<'a> {
+pub struct ContainerPort<'a> {
     /// What Services and probes call it.
     #[serde(borrow, default)]
-    pub name: Option<Text<'a>>,
+    pub name: Option<JsonStr<'a>>,
     /// The port of the container.
     #[serde(default)]
     pub container_port: Option<u16>,
@@ -306,19 +306,19 @@ pub struct Port<'a> {
     pub host_port: Option<u16>,
     /// The node's address it is bound to; empty means every address.
     #[serde(borrow, default, rename = "hostIP")]
-    pub host_ip: Option<Text<'a>>,
+    pub host_ip: Option<JsonStr<'a>>,
     /// `TCP` if absent.
     #[serde(borrow, default)]
-    pub protocol: Option<Text<'a>>,
+    pub protocol: Option<JsonStr<'a>>,
 }
 
 /// Anything of which only the name matters.
 #[derive(Debug, Deserialize)]
 #[serde(remote = "Self")]
-pub struct Named<'a> {
+pub struct NamedObject<'a> {
     /// The name.
     #[serde(borrow, default)]
-    pub name: Text<'a>,
+    pub name: JsonStr<'a>,
 }
 
 /// A pod as far as it could be read. What is wrong with one part must not hide the other: a pod that

@@ -3,25 +3,24 @@
 
 pub mod request;
 
-use std::collections::BTreeMap;
-
-use serde_json::{Value as Json, json};
-
 use crate::inject::catalog::view::View;
 use crate::inject::decision::reason::Reason;
 use crate::inject::decision::trace::Row;
+use crate::inject::decision::{self, Problem};
 use crate::inject::diagnostic::shown;
-use crate::inject::expr::{Roots, Scope};
-use crate::inject::plan::Problem;
+use crate::inject::evaluate::{Seen, parameters};
 use crate::inject::review::Request;
 use crate::inject::review::pod::Metadata;
-use crate::inject::select::request::{Dialect, Item, Selection, TemplateRef};
-use crate::inject::template::{AutoInject, Template, parameter};
-use crate::inject::{Entry, Settings, decision};
+use crate::inject::select::request::{Dialect, RequestItem, Selection};
+use crate::inject::settings::{EntryPoint, Settings};
+use crate::inject::template::Template;
+use crate::inject::template::auto_inject::AutoInject;
+use crate::inject::template::reference::TemplateRef;
+use std::collections::BTreeMap;
 
 /// Who chose a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum By {
+pub(crate) enum ChosenBy {
     /// The pod, by name.
     Pod,
     /// A default of the namespace or the installation.
@@ -30,13 +29,22 @@ pub(crate) enum By {
     Auto,
 }
 
+/// A template that was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Choice<'p> {
+    /// The name and version.
+    pub(crate) wanted: TemplateRef<'p>,
+    /// Who chose it.
+    pub(crate) by: ChosenBy,
+}
+
 /// The templates chosen, in the order in which they are added.
 #[derive(Debug, Default)]
 pub(crate) struct Choices<'p> {
     /// The annotation that asks, if one does.
     pub(crate) key: Option<&'p str>,
-    pub(crate) refs: Vec<TemplateRef<'p>>,
-    pub(crate) by: Vec<By>,
+    /// The choices, without two of one name.
+    pub(crate) all: Vec<Choice<'p>>,
     pub(crate) warnings: Vec<String>,
     /// Templates whose own condition failed.
     pub(crate) problems: BTreeMap<&'p str, Problem>,
@@ -48,7 +56,7 @@ pub(crate) struct Chooser<'p> {
     pub(crate) metadata: &'p Metadata<'p>,
     pub(crate) catalog: View<'p>,
     pub(crate) settings: &'p Settings,
-    pub(crate) entry: Entry,
+    pub(crate) entry_point: EntryPoint,
 }
 
 impl<'p> Chooser<'p> {
@@ -63,16 +71,16 @@ impl<'p> Chooser<'p> {
             Some((key, value)) => format!("{key} is \"{}\"", shown(value, 200)),
             None => format!("there is no {}", self.settings.keys.request),
         };
-        let chosen: Vec<&str> = choices.refs.iter().map(|wanted| wanted.name).collect();
+        let chosen: Vec<&str> = choices.all.iter().map(|choice| choice.wanted.name).collect();
         let row = |reason, evidence: String| Row {
             template: String::new(),
             reason,
             holds: Some(nothing == Some(reason)),
             evidence,
         };
-        let entry = match self.entry {
-            Entry::Requests => "requests alone count here",
-            Entry::Policy => "requests, defaults and autoInject count here",
+        let entry = match self.entry_point {
+            EntryPoint::Requests => "requests alone count here",
+            EntryPoint::Policy => "requests, defaults and autoInject count here",
         };
         vec![
             row(Reason::InvalidRequest, asks),
@@ -104,14 +112,14 @@ impl<'p> Chooser<'p> {
         };
         // What is left if nothing is chosen.
         let mut nothing = Reason::NotRequested;
-        let policy = self.entry == Entry::Policy;
+        let policy = self.entry_point == EntryPoint::Policy;
         let mut only_required = false;
         match &selection {
             Some(Selection::Templates(items)) => {
                 for item in items {
                     match item {
-                        Item::Named(wanted) => choices.add(*wanted, By::Pod),
-                        Item::Defaults => self.defaults(&mut choices, true),
+                        RequestItem::Named(wanted) => choices.add(*wanted, ChosenBy::Pod),
+                        RequestItem::Defaults => self.defaults(&mut choices, true),
                     }
                 }
             }
@@ -129,7 +137,7 @@ impl<'p> Chooser<'p> {
         if policy {
             self.auto(&mut choices, only_required);
         }
-        let nothing = choices.refs.is_empty().then_some(nothing);
+        let nothing = choices.all.is_empty().then_some(nothing);
         Ok((choices, nothing))
     }
 
@@ -139,14 +147,14 @@ impl<'p> Chooser<'p> {
         let request = self.settings.keys.request.as_str();
         let own = self.catalog.namespaces().annotation(namespace, request);
         let parsed = own.map(|value| self.parse(request, value));
-        let before = choices.refs.len();
+        let before = choices.all.len();
         match parsed {
             Some(Ok(Selection::OptedOut | Selection::Empty)) => {}
             Some(Ok(Selection::Templates(items))) => {
                 for item in items {
                     match item {
-                        Item::Named(wanted) => choices.add(wanted, By::Default),
-                        Item::Defaults => self.installation(choices),
+                        RequestItem::Named(wanted) => choices.add(wanted, ChosenBy::Default),
+                        RequestItem::Defaults => self.installation(choices),
                     }
                 }
             }
@@ -157,7 +165,7 @@ impl<'p> Chooser<'p> {
             }
             None => self.installation(choices),
         }
-        if asked_for && choices.refs.len() == before {
+        if asked_for && choices.all.len() == before {
             let text = format!("{request} asks for the defaults, and there are none");
             choices.warnings.push(decision::warning(&text, Reason::NotRequested));
         }
@@ -167,8 +175,8 @@ impl<'p> Chooser<'p> {
         for default in &self.settings.default_templates {
             if let Ok(Selection::Templates(items)) = request::parse("--default-templates", default, Dialect::Own) {
                 for item in items {
-                    if let Item::Named(wanted) = item {
-                        choices.add(wanted, By::Default);
+                    if let RequestItem::Named(wanted) = item {
+                        choices.add(wanted, ChosenBy::Default);
                     }
                 }
             }
@@ -180,7 +188,7 @@ impl<'p> Chooser<'p> {
         let namespace = self.request.namespace.as_str();
         for (template, auto) in self.catalog.auto_inject() {
             let labels = |key: &str| self.metadata.labels.as_ref().and_then(|labels| labels.get(key));
-            let known = choices.refs.iter().any(|wanted| wanted.name == template.name);
+            let known = choices.all.iter().any(|choice| choice.wanted.name == template.name);
             if known
                 || only_required && !template.required
                 || !auto.pods.matches(labels)
@@ -197,52 +205,30 @@ impl<'p> Chooser<'p> {
                     choices.problems.insert(&template.name, problem);
                 }
             }
-            choices.add(TemplateRef { name: &template.name, version: None }, By::Auto);
+            choices.add(TemplateRef { name: &template.name, version: None }, ChosenBy::Auto);
         }
     }
 
-    /// Whether the template's own condition holds; evaluated only when both selectors match.
+    /// True if the template's own condition holds. It is evaluated only if both selectors match.
     fn holds(&self, template: &Template, auto: &AutoInject) -> Result<bool, String> {
         let Some(condition) = &auto.condition else { return Ok(true) };
         let object = auto.paths.read(self.request.document, self.request.at).unwrap_or_default();
-        let request = self.request.as_seen();
-        // Wrong parameters are told when the template is evaluated.
-        let params = parameter::values(&self.settings.keys, &template.name, &template.parameters, self.metadata)
+        // Wrong parameters are reported when the template is evaluated.
+        let params = parameters::values(&self.settings.keys, &template.name, &template.parameters, self.metadata)
             .unwrap_or_default();
-        let namespace = self.catalog.namespaces().object(self.request.namespace.as_str());
-        let roots = Roots {
-            object: &object,
-            request: &request,
-            params: &params,
-            values: self.catalog.values(),
-            namespace: &namespace,
-        };
-        Scope::new(&roots, template.variables()).holds(condition)
+        let seen = Seen { request: self.request, catalog: self.catalog, object: &object, params: &params };
+        seen.by(template.variables(), |scope| scope.holds(condition))
     }
 }
 
 impl<'p> Choices<'p> {
     /// Adds a template unless one of that name is chosen already.
-    fn add(&mut self, wanted: TemplateRef<'p>, by: By) {
-        match self.refs.iter().position(|known| known.name == wanted.name) {
-            None => {
-                self.refs.push(wanted);
-                self.by.push(by);
-            }
-            // What the pod says counts for more than a default of that name before it.
-            Some(at) if by == By::Pod => (self.refs[at], self.by[at]) = (wanted, by),
+    fn add(&mut self, wanted: TemplateRef<'p>, by: ChosenBy) {
+        match self.all.iter().position(|known| known.wanted.name == wanted.name) {
+            None => self.all.push(Choice { wanted, by }),
+            // The pod's own request counts for more than a default of that name before it.
+            Some(at) if by == ChosenBy::Pod => self.all[at] = Choice { wanted, by },
             Some(_) => {}
         }
-    }
-}
-
-impl Request<'_> {
-    /// The request as expressions see it.
-    pub(crate) fn as_seen(&self) -> Json {
-        json!({
-            "namespace": self.namespace.as_str(),
-            "operation": self.target.operation.as_str(),
-            "dryRun": self.dry_run,
-        })
     }
 }

@@ -3,24 +3,10 @@
 
 use crate::inject::diagnostic::shown;
 use crate::inject::kube::names::is_label;
+use crate::inject::template::reference::{TemplateRef, is_version};
 
-/// The kubelet's mark of a mirror pod; changing its spec makes the kubelet delete it.
-pub const MIRROR: &str = "kubernetes.io/config.mirror";
 /// Most templates in one request.
 pub const MAX_TEMPLATES: usize = 32;
-/// Longest name of a template (a DNS-1123 label) and longest version.
-const MAX_WORD: usize = 63;
-/// Words that cannot name a template since they read like a choice.
-pub const RESERVED: [&str; 9] = ["true", "false", "all", "none", "default", "enabled", "disabled", "yes", "no"];
-
-/// One template asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TemplateRef<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// The version after `@`, if given.
-    pub version: Option<&'a str>,
-}
 
 /// What a request says.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,12 +16,12 @@ pub enum Selection<'a> {
     /// `false`.
     OptedOut,
     /// These, in this order, without duplicates.
-    Templates(Vec<Item<'a>>),
+    Templates(Vec<RequestItem<'a>>),
 }
 
 /// One item of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Item<'a> {
+pub enum RequestItem<'a> {
     /// A template by its name.
     Named(TemplateRef<'a>),
     /// `true`: the defaults.
@@ -62,16 +48,16 @@ pub fn parse<'a>(key: &str, value: &'a str, dialect: Dialect) -> Result<Selectio
         "false" => return Ok(Selection::OptedOut),
         _ => {}
     }
-    let mut items: Vec<Item<'a>> = Vec::with_capacity(4);
+    let mut items: Vec<RequestItem<'a>> = Vec::with_capacity(4);
     for text in value.split(',') {
         let item = parse_item(text.trim_ascii(), dialect).map_err(|problem| malformed(&problem))?;
-        let same_name = |known: &&Item<'a>| match (known, item) {
-            (Item::Named(one), Item::Named(other)) => one.name == other.name,
+        let same_name = |known: &&RequestItem<'a>| match (known, item) {
+            (RequestItem::Named(one), RequestItem::Named(other)) => one.name == other.name,
             (known, item) => **known == item,
         };
         match (items.iter().find(same_name), item) {
             (None, _) => items.push(item),
-            (Some(Item::Named(seen)), Item::Named(template)) if *seen != template => {
+            (Some(RequestItem::Named(seen)), RequestItem::Named(template)) if *seen != template => {
                 let (one, other) = (version_or_none(*seen), version_or_none(template));
                 return Err(malformed(&format!("{} is asked for in two versions, {one} and {other}", template.name)));
             }
@@ -88,7 +74,7 @@ fn version_or_none(template: TemplateRef<'_>) -> String {
     template.version.map_or_else(|| "none given".to_owned(), |version| format!("@{version}"))
 }
 
-fn parse_item(item: &str, dialect: Dialect) -> Result<Item<'_>, String> {
+fn parse_item(item: &str, dialect: Dialect) -> Result<RequestItem<'_>, String> {
     let separator = if dialect == Dialect::Foreign && !item.contains('@') { ':' } else { '@' };
     let (name, version) = match item.split_once(separator) {
         Some((name, version)) => (name, Some(version)),
@@ -97,7 +83,7 @@ fn parse_item(item: &str, dialect: Dialect) -> Result<Item<'_>, String> {
     Err(match name {
         "" if item.is_empty() => "it has an empty item".to_owned(),
         "" => format!("\"{}\" has no name before the {separator}", shown(item, 80)),
-        "true" if version.is_none() => return Ok(Item::Defaults),
+        "true" if version.is_none() => return Ok(RequestItem::Defaults),
         "false" => "\"false\" cannot stand in a list".to_owned(),
         "true" | "enabled" | "yes" | "all" | "default" => format!("\"{name}\" is not a template; write \"true\""),
         "disabled" | "no" | "none" => format!("\"{name}\" is not a template; write \"false\""),
@@ -105,7 +91,7 @@ fn parse_item(item: &str, dialect: Dialect) -> Result<Item<'_>, String> {
         _ => match version {
             Some("") => format!("\"{}\" has no version after the {separator}", shown(item, 80)),
             Some(version) if !is_version(version) => format!("\"{}\" is no version", shown(version, 80)),
-            _ => return Ok(Item::Named(TemplateRef { name, version })),
+            _ => return Ok(RequestItem::Named(TemplateRef { name, version })),
         },
     })
 }
@@ -115,15 +101,6 @@ fn malformed(key: &str, value: &str, problem: &str) -> String {
         "{key} is \"{}\": {problem}. It is a list of names, each with an optional version (\"fluent-bit, vault-agent@2\"), \"true\" for the defaults, or \"false\".",
         shown(value, 120)
     )
-}
-
-/// Whether `version` is `[A-Za-z0-9][-._A-Za-z0-9]{0,62}`.
-#[must_use]
-pub fn is_version(version: &str) -> bool {
-    let bytes = version.as_bytes();
-    (1..=MAX_WORD).contains(&bytes.len())
-        && bytes[0].is_ascii_alphanumeric()
-        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(b))
 }
 
 #[cfg(test)]
@@ -136,8 +113,8 @@ mod tests {
 
     fn templates(value: &str) -> Vec<(&str, Option<&str>)> {
         let named = |item| match item {
-            Item::Named(template) => (template.name, template.version),
-            Item::Defaults => ("true", None),
+            RequestItem::Named(template) => (template.name, template.version),
+            RequestItem::Defaults => ("true", None),
         };
         match parse(value).expect("well formed") {
             Selection::Templates(list) => list.into_iter().map(named).collect(),

@@ -1,9 +1,9 @@
 //! `autoInject`: which pods a template chooses itself. It reads what is written; who is chosen is decided elsewhere.
 
-use crate::inject::document::yaml::{Node, Value};
+use crate::inject::document::{Node, Value};
 use crate::inject::expr::paths::Paths;
-use crate::inject::expr::{Expression, Names};
-use crate::inject::kube::types::Checker;
+use crate::inject::expr::{Expression, Vocabulary};
+use crate::inject::kube::checker::Checker;
 use crate::inject::template::selector::Selector;
 
 /// Which pods a template chooses itself.
@@ -20,7 +20,7 @@ pub struct AutoInject {
     pub(crate) reads_namespace: bool,
 }
 
-pub(super) fn read(checker: &mut Checker<'_>, node: &Node, variables: &[(String, Expression)]) -> AutoInject {
+pub(super) fn read(checker: &mut Checker, node: &Node, variables: &[(String, Expression)]) -> AutoInject {
     let known: Vec<String> = variables.iter().map(|(name, _)| name.clone()).collect();
     let mut auto = AutoInject::default();
     let Value::Map(entries) = &node.value else {
@@ -32,11 +32,11 @@ pub(super) fn read(checker: &mut Checker<'_>, node: &Node, variables: &[(String,
             "podSelector" => auto.pods = Selector::read(checker, value, "autoInject.podSelector"),
             "namespaceSelector" => auto.namespaces = Selector::read(checker, value, "autoInject.namespaceSelector"),
             "if" => {
-                let names = Names { parameters: &[], variables: &known, container: false };
+                let names = Vocabulary { parameters: &[], variables: &known, container: false };
                 let source = checker.json(value, "string", "autoInject.if");
                 match source.as_str().map(|source| Expression::compile(source, &names)) {
                     Some(Ok(condition)) => auto.condition = Some(condition),
-                    Some(Err(fault)) => checker.fault(value, fault),
+                    Some(Err(fault)) => checker.expression_error(value, fault),
                     None => {}
                 }
             }

@@ -1,8 +1,8 @@
 //! Label selectors, as `metav1.LabelSelector` has them. It knows labels, not whose they are.
 
-use crate::inject::document::yaml::{Node, Value};
+use crate::inject::document::{Node, Value};
+use crate::inject::kube::checker::Checker;
 use crate::inject::kube::names::{is_label_value, is_qualified_name};
-use crate::inject::kube::types::Checker;
 
 /// The label that every namespace has: its name (`NamespaceDefaultLabelName`).
 pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
@@ -55,7 +55,7 @@ impl Selector {
     }
 
     /// Reads a selector of a template. `path` names it in messages.
-    pub(crate) fn read(checker: &mut Checker<'_>, node: &Node, path: &str) -> Self {
+    pub(crate) fn read(checker: &mut Checker, node: &Node, path: &str) -> Self {
         let mut selector = Self::default();
         let entries = match &node.value {
             Value::Map(entries) => entries,
@@ -79,7 +79,7 @@ impl Selector {
         selector
     }
 
-    fn labels(&mut self, checker: &mut Checker<'_>, node: &Node, path: &str) {
+    fn labels(&mut self, checker: &mut Checker, node: &Node, path: &str) {
         let json = checker.json(node, "{}string", path);
         for (key, value) in json.as_object().into_iter().flatten() {
             let Some(value) = value.as_str() else { continue };
@@ -90,7 +90,7 @@ impl Selector {
         }
     }
 
-    fn expressions(&mut self, checker: &mut Checker<'_>, node: &Node, path: &str) {
+    fn expressions(&mut self, checker: &mut Checker, node: &Node, path: &str) {
         let json = checker.json(node, "[]LabelSelectorRequirement", path);
         for (index, item) in json.as_array().into_iter().flatten().enumerate() {
             let values: Vec<String> = item["values"]
@@ -126,7 +126,7 @@ mod tests {
 
     fn read(text: &str) -> (Selector, Vec<String>) {
         let source = Source::new("t", text);
-        let mut checker = Checker::new(&source);
+        let mut checker = Checker::default();
         let selector = Selector::read(&mut checker, &yaml::parse(&source).expect("YAML"), "s");
         (selector, checker.errors.into_iter().map(|error| error.message).collect())
     }

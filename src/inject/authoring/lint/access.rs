@@ -1,8 +1,8 @@
 //! Rules about parameters and expressions.
 
 use crate::inject::authoring::lint::{Linter, items, text};
-use crate::inject::document::yaml::{Node, Value};
-use crate::inject::expr::{self, Compiled, Expression, Names, Reads, Text};
+use crate::inject::document::{Node, Value};
+use crate::inject::expr::{self, Compiled, Expression, Interpolation, Part, Reads, Vocabulary};
 
 pub(super) fn check(linter: &mut Linter<'_>) {
     let node = linter.node;
@@ -18,17 +18,17 @@ pub(super) fn check(linter: &mut Linter<'_>) {
 
 impl Linter<'_> {
     /// Calls `look` with what expressions of this template may name.
-    fn with_names<T>(&self, look: impl FnOnce(&Names<'_>) -> T) -> T {
+    fn with_names<T>(&self, look: impl FnOnce(&Vocabulary<'_>) -> T) -> T {
         let parameters: Vec<(&str, bool)> =
             self.template.parameters.iter().map(|p| (p.name.as_str(), p.is_map())).collect();
         let variables: Vec<String> = self.template.variables().iter().map(|(name, _)| name.clone()).collect();
-        look(&Names { parameters: &parameters, variables: &variables, container: true })
+        look(&Vocabulary { parameters: &parameters, variables: &variables, container: true })
     }
 
     /// A string of the template, if there are expressions in it.
-    pub(super) fn compiled(&self, text: &str) -> Option<Text> {
+    pub(super) fn compiled(&self, text: &str) -> Option<Interpolation> {
         match self.with_names(|names| expr::compile(text, names)) {
-            Ok(Compiled::Text(text)) => Some(text),
+            Ok(Compiled::Interpolated(text)) => Some(text),
             _ => None,
         }
     }
@@ -64,19 +64,19 @@ fn shell(linter: &mut Linter<'_>, words: &[(&Node, &str)]) {
     let Some((node, script)) = words.get(shell + flag + 1) else { return };
     let Some(script) = linter.compiled(script) else { return };
     let (mut quote, mut before) = (Quote::None, '\n');
-    for piece in script.pieces() {
-        match piece {
-            Ok(text) => quote = quote.behind(text, before),
-            Err(expression) if !expression.is_call_of("shellQuote") => {
+    for part in script.parts() {
+        match part {
+            Part::Literal(text) => quote = quote.behind(text, before),
+            Part::Expression(expression) if !expression.is_call_of("shellQuote") => {
                 let message = "an expression in a shell command without shellQuote";
                 return linter.find("shell-expression", node.span, message);
             }
-            Err(_) if quote != Quote::None => {
+            Part::Expression(_) if quote != Quote::None => {
                 let message =
                     "shellQuote brings quotes of its own, so it may not stand in quotes, comments or behind \\";
                 return linter.find("shell-expression", node.span, message);
             }
-            Err(_) => {}
+            Part::Expression(_) => {}
         }
         before = 'x';
     }
@@ -188,7 +188,7 @@ fn unguarded(linter: &mut Linter<'_>) {
 }
 
 /// Calls `look` with what every expression of the document reads. `around` is what conditions around it ask about.
-fn visit<'n>(node: &'n Node, names: &Names<'_>, around: &Reads, look: &mut impl FnMut(&'n Node, &Reads)) {
+fn visit<'n>(node: &'n Node, names: &Vocabulary<'_>, around: &Reads, look: &mut impl FnMut(&'n Node, &Reads)) {
     let guarded = |expression: &Expression| {
         let mut reads = expression.reads.clone();
         reads.guard_with(around);
@@ -196,7 +196,7 @@ fn visit<'n>(node: &'n Node, names: &Names<'_>, around: &Reads, look: &mut impl 
     };
     match &node.value {
         Value::String(text) => {
-            if let Ok(Compiled::Text(text)) = expr::compile(text, names) {
+            if let Ok(Compiled::Interpolated(text)) = expr::compile(text, names) {
                 text.expressions().for_each(|expression| look(node, &guarded(expression)));
             }
         }
@@ -225,7 +225,7 @@ fn visit<'n>(node: &'n Node, names: &Names<'_>, around: &Reads, look: &mut impl 
 }
 
 /// An expression that is not in a string: a condition or a variable.
-fn whole(node: &Node, names: &Names<'_>) -> Option<Expression> {
+fn whole(node: &Node, names: &Vocabulary<'_>) -> Option<Expression> {
     let Value::String(source) = &node.value else { return None };
     Expression::compile(source, names).ok()
 }

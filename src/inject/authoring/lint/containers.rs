@@ -1,12 +1,11 @@
 //! Rules about containers and volumes.
 
-use std::collections::BTreeMap;
-
 use crate::inject::authoring::lint::{Linter, items, text};
-use crate::inject::document::yaml::{Node, Value};
-use crate::inject::expr::Expression;
+use crate::inject::document::{Node, Value};
+use crate::inject::expr::{Expression, Part};
 use crate::inject::kube::quantity::quantity;
-use crate::inject::template::{Mode, Position};
+use crate::inject::template::words::{Mode, Position};
+use std::collections::BTreeMap;
 
 pub(super) fn check(linter: &mut Linter<'_>) {
     let node = linter.node;
@@ -282,11 +281,11 @@ fn request(linter: &Linter<'_>, container: &Node, name: &str) -> Option<i128> {
         return text.expressions().next().and_then(|expression| most(linter, expression, 4));
     }
     // Integers with a unit behind them.
-    let pieces = text.pieces().map(|piece| match piece {
-        Ok(text) => Some(text.to_owned()),
-        Err(expression) => most(linter, expression, 4).map(|nano| (nano / 1_000_000_000).to_string()),
+    let parts = text.parts().iter().map(|part| match part {
+        Part::Literal(text) => Some(text.clone()),
+        Part::Expression(expression) => most(linter, expression, 4).map(|nano| (nano / 1_000_000_000).to_string()),
     });
-    quantity(&pieces.collect::<Option<String>>()?)
+    quantity(&parts.collect::<Option<String>>()?)
 }
 
 /// The most that an expression gives: the maximum of its parameters, or the largest quantity written in it.

@@ -13,7 +13,7 @@ pub use rules::{RULES, Rule, rule};
 pub use set::{across, parameters, request};
 
 use crate::inject::diagnostic::{Diagnostic, Severity, Source, Span, nearest};
-use crate::inject::document::yaml::{self, Node, Value};
+use crate::inject::document::{Node, Value, yaml};
 use crate::inject::settings::keys::Keys;
 use crate::inject::template::Template;
 use crate::inject::template::pod_security::Profile;

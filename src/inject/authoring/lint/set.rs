@@ -1,17 +1,18 @@
 //! Rules about several templates together, and about manifests that ask for them.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value as Json;
-
 use crate::inject::authoring::lint::Finding;
 use crate::inject::catalog::Catalog;
 use crate::inject::diagnostic::{Diagnostic, nearest};
+use crate::inject::evaluate::parameters;
 use crate::inject::kube::defaults::equal;
 use crate::inject::review::pod::{Metadata, StringMap};
-use crate::inject::select::request::{self, Dialect, Item, Selection, TemplateRef};
+use crate::inject::select::request::{self, Dialect, RequestItem, Selection};
 use crate::inject::settings::keys::Keys;
-use crate::inject::template::{Template, parameter};
+use crate::inject::template::Template;
+use crate::inject::template::reference::TemplateRef;
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
 
 /// Names that two templates of different names both add, other than for one volume that both share.
 #[must_use]
@@ -76,15 +77,15 @@ pub fn parameters(metadata: &Metadata<'_>, request: Option<&str>, catalog: &Cata
     }
     for template in asked_for.iter().filter_map(|wanted| catalog.get(*wanted).ok()) {
         found.extend(
-            parameter::values(keys, &template.name, &template.parameters, metadata).err().into_iter().flatten(),
+            parameters::values(keys, &template.name, &template.parameters, metadata).err().into_iter().flatten(),
         );
     }
     found
 }
 
-fn named<'a>(item: &Item<'a>) -> Option<TemplateRef<'a>> {
+fn named<'a>(item: &RequestItem<'a>) -> Option<TemplateRef<'a>> {
     match item {
-        Item::Named(wanted) => Some(*wanted),
-        Item::Defaults => None,
+        RequestItem::Named(wanted) => Some(*wanted),
+        RequestItem::Defaults => None,
     }
 }

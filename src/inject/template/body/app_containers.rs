@@ -1,110 +1,46 @@
-//! `appContainers`: what a template adds to the pod's own containers. Reads the entries of a template and evaluates
-//! them for one pod; which containers they really meet, and what is in their way, is the plan's business.
+//! `appContainers`: reads what a template adds to the pod's own containers, and evaluates it for one pod. Which containers
+//! an entry matches, and what conflicts with it, is decided by the plan.
 
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use crate::inject::diagnostic::{Source, nearest};
-use crate::inject::document::yaml::{Node, Value};
-use crate::inject::expr::{Expression, Names, Scope};
+use crate::inject::diagnostic::nearest;
+use crate::inject::document::{Node, Value};
+use crate::inject::expr::{Expression, Scope, Vocabulary};
+use crate::inject::kube::checker::Checker;
 use crate::inject::kube::rules;
-use crate::inject::kube::types::{Checker, PENDING};
-use crate::inject::template::body::compile::{Compiler, canonical, resolve};
+use crate::inject::template::body::additions::{AppChange, Append, Lists, Member, Mount};
+use crate::inject::template::body::compile::{Compiler, resolve};
+use crate::inject::template::body::item_read::{report, require_members};
 
-/// One entry, evaluated for a pod.
-#[derive(Clone, Debug, Default)]
-pub struct AppChange {
-    /// Whether it is about `spec.containers`, and about `spec.initContainers`.
-    pub lists: Lists,
-    /// Globs of names.
-    pub names: Vec<String>,
-    /// Globs of names that are left alone.
-    pub except: Vec<String>,
-    /// Where its condition holds: for each of the pod's containers and init containers; `None` is everywhere.
-    pub holds: Option<[Vec<bool>; 2]>,
-    /// Environment variables to append.
-    pub env: Vec<Member>,
-    /// `envFrom` entries to append.
-    pub env_from: Vec<Member>,
-    /// Mounts to append, by path.
-    pub mounts: Vec<Mount>,
-    /// Texts to append to values of environment variables.
-    pub append_env: Vec<Append>,
-}
-
-/// Which lists of containers an entry is about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Lists {
-    /// `spec.containers`.
-    #[default]
-    Containers,
-    /// `spec.initContainers`.
-    InitContainers,
-    /// Both.
-    All,
-}
-
-impl Lists {
-    /// Whether it is about a list.
-    #[must_use]
-    pub fn include(self, init: bool) -> bool {
-        self == Self::All || init == (self == Self::InitContainers)
-    }
-}
-
-/// An item to append to a list of a container.
-#[derive(Clone, Debug)]
-pub struct Member {
-    /// Its name; empty for `envFrom`.
-    pub name: String,
-    /// The item.
-    pub value: Json,
-}
-
-/// A mount or a device to append.
-#[derive(Clone, Debug)]
-pub struct Mount {
-    /// Where it appears in the container.
-    pub path: String,
-    /// The volume.
-    pub volume: String,
-    /// Whether it is a device.
-    pub is_device: bool,
-    /// The item.
-    pub value: Json,
-}
-
-/// A text to append to the value of an environment variable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Append {
-    /// The variable.
-    pub name: String,
-    /// The text.
-    pub value: String,
-    /// What stands between the old value and the text.
-    pub separator: String,
-}
-
-/// An entry as the template has it.
+/// One entry of `appContainers`.
 #[derive(Debug)]
 pub(crate) struct AppEntry {
     node: Node,
     condition: Option<Expression>,
-    /// What it comes to, if that is the same for every pod.
+    /// The change, if it is the same for every pod.
     constant: Option<Arc<AppChange>>,
     path: String,
 }
 
 const KEYS: [&str; 7] = ["select", "if", "env", "envFrom", "volumeMounts", "volumeDevices", "appendEnv"];
 
+/// The lists of an entry that a container can get, with the type of each.
+const LISTS: [(&str, &str); 4] = [
+    ("env", "[]EnvVar"),
+    ("envFrom", "[]EnvFromSource"),
+    ("volumeMounts", "[]VolumeMount"),
+    ("volumeDevices", "[]VolumeDevice"),
+];
+
 /// Reads the `appContainers` of a template.
-pub(crate) fn load(compiler: &mut Compiler<'_, '_, '_>, node: Option<&Node>) -> Vec<AppEntry> {
+pub(crate) fn load(compiler: &mut Compiler<'_, '_>, node: Option<&Node>) -> Vec<AppEntry> {
     let items = compiler.checker.items(node, "appContainers");
     items.iter().enumerate().filter_map(|(index, node)| entry(compiler, node, index)).collect()
 }
 
-fn entry(compiler: &mut Compiler<'_, '_, '_>, node: &Node, index: usize) -> Option<AppEntry> {
+fn entry(compiler: &mut Compiler<'_, '_>, node: &Node, index: usize) -> Option<AppEntry> {
     let path = format!("appContainers[{index}]");
     let Value::Map(entries) = &node.value else {
         compiler.checker.error(node.span, format!("{path} must be a map, not {}", node.value.kind()), "");
@@ -117,25 +53,25 @@ fn entry(compiler: &mut Compiler<'_, '_, '_>, node: &Node, index: usize) -> Opti
         };
         compiler.checker.error(key.span, format!("an entry of appContainers has no \"{}\"", key.name), help);
     }
-    let outer = compiler.names;
-    compiler.names = Names { container: true, ..outer };
-    let condition = node.get("if").and_then(|node| compiler.expression(node, "if"));
-    compiler.names = outer;
-    let mut dynamic = false;
+    let outer = compiler.vocabulary;
+    compiler.vocabulary = Vocabulary { container: true, ..outer };
+    let condition = node.get("if").and_then(|node| compiler.condition(node, "if"));
+    compiler.vocabulary = outer;
     let fields = entries.iter().filter(|(key, _)| key.name != "if").cloned().collect();
-    let node = compiler.strings(&Node { value: Value::Map(fields), ..node.clone() }, &mut dynamic);
-    let change = read(compiler.checker, &node, &path);
-    let constant = (!dynamic && condition.is_none()).then(|| Arc::new(change));
+    let (node, is_dynamic) = compiler.strings(&Node { value: Value::Map(fields), ..node.clone() });
+    let change = read(compiler.checker, node.clone(), &path);
+    let constant = (!is_dynamic && condition.is_none()).then(|| Arc::new(change));
     Some(AppEntry { node, condition, constant, path })
 }
 
 impl AppEntry {
-    /// What it comes to, if that is the same for every pod.
+    /// The change, if it is the same for every pod.
     pub(crate) fn constant(&self) -> Option<&Arc<AppChange>> {
         self.constant.as_ref()
     }
 
-    /// What it comes to for one pod, whose containers and init containers are given where a condition needs them.
+    /// The change for one pod. `containers` are the pod's containers and its init containers; they may be null where no
+    /// condition reads them.
     ///
     /// # Errors
     /// Expressions that failed, each a sentence without full stop.
@@ -144,12 +80,12 @@ impl AppEntry {
             return Ok(Arc::clone(change));
         }
         let Some(node) = resolve(&self.node, scope).map_err(|why| vec![why])? else { return Ok(Arc::default()) };
-        let source = Source::new("", "");
-        let mut checker = Checker::of_results(&source);
-        let mut change = read(&mut checker, &node, &self.path);
-        // An expression that gives no names selects nobody, not everybody.
-        let names = |node: &Node| node.get("select").and_then(|select| select.get("names")).is_some();
-        if names(&self.node) && !names(&node) {
+        let mut checker = Checker::of_results();
+        let has_names = |node: &Node| node.get("select").and_then(|select| select.get("names")).is_some();
+        let selects_none = has_names(&self.node) && !has_names(&node);
+        let mut change = read(&mut checker, node, &self.path);
+        // An expression that returns no names selects no container, instead of every container.
+        if selects_none {
             change.names.clear();
         }
         if !checker.errors.is_empty() {
@@ -166,51 +102,46 @@ impl AppEntry {
         }
         Ok(Arc::new(change))
     }
-
-    /// The entry as it was written, for the template's hash.
-    pub(crate) fn canonical(&self) -> Json {
-        serde_json::json!([canonical(&self.node), self.condition.as_ref().map(Expression::source)])
-    }
 }
 
-fn read(checker: &mut Checker<'_>, node: &Node, path: &str) -> AppChange {
+fn read(checker: &mut Checker, mut node: Node, path: &str) -> AppChange {
     let mut change = AppChange { names: vec!["*".to_owned()], ..AppChange::default() };
     select(checker, node.get("select"), path, &mut change);
-    let mut list = |key: &str, kind: &str| -> Vec<Json> {
-        let Some(node) = node.get(key) else { return Vec::new() };
-        match checker.json(node, kind, &format!("{path}.{key}")) {
-            Json::Array(items) => items,
-            _ => Vec::new(),
+    if let Value::Map(entries) = &mut node.value {
+        for (name, kind) in LISTS {
+            for (_, list) in entries.iter_mut().filter(|(key, _)| key.name == name) {
+                checker.check(list, kind, &format!("{path}.{name}"));
+            }
         }
+    }
+    for (list, member) in [
+        ("env", "name"),
+        ("volumeMounts", "name"),
+        ("volumeMounts", "mountPath"),
+        ("volumeDevices", "name"),
+        ("volumeDevices", "devicePath"),
+    ] {
+        require_members(checker, &node, list, member, path);
+    }
+    report(checker, path, rules::app_container(&node));
+    change.append_env = append_env(checker, node.get("appendEnv"), path);
+    let mut lists = node.into_json();
+    let mut list = |name: &str| match lists[name].take() {
+        Json::Array(items) => items,
+        _ => Vec::new(),
     };
-    let (env, env_from) = (list("env", "[]EnvVar"), list("envFrom", "[]EnvFromSource"));
-    let (mounts, devices) = (list("volumeMounts", "[]VolumeMount"), list("volumeDevices", "[]VolumeDevice"));
-    let mut required = |items: &[Json], key: &str, field: &str| {
-        if let Some(index) = items.iter().position(|item| item[field].as_str().is_none_or(str::is_empty)) {
-            let span = node.get(key).unwrap_or(node).span;
-            checker.error(span, format!("{path}.{key}[{index}] has no {field}"), "");
-        }
-    };
-    required(&env, "env", "name");
-    required(&mounts, "volumeMounts", "name");
-    required(&mounts, "volumeMounts", "mountPath");
-    required(&devices, "volumeDevices", "name");
-    required(&devices, "volumeDevices", "devicePath");
-    let joined = serde_json::json!({"env": &env, "volumeMounts": &mounts, "volumeDevices": &devices});
-    rules::report(checker, node, path, rules::additions(&joined));
     let text = |item: &Json, field: &str| item[field].as_str().unwrap_or_default().to_owned();
     let mount = |field: &'static str, is_device| {
         move |value: Json| Mount { path: text(&value, field), volume: text(&value, "name"), is_device, value }
     };
-    change.env = env.into_iter().map(|value| Member { name: text(&value, "name"), value }).collect();
-    change.env_from = env_from.into_iter().map(|value| Member { name: String::new(), value }).collect();
-    change.mounts = mounts.into_iter().map(mount("mountPath", false)).collect();
-    change.mounts.extend(devices.into_iter().map(mount("devicePath", true)));
-    change.append_env = append_env(checker, node.get("appendEnv"), path);
+    change.env = list("env").into_iter().map(|value| Member { name: text(&value, "name"), value }).collect();
+    change.env_from = list("envFrom").into_iter().map(|value| Member { name: String::new(), value }).collect();
+    change.mounts = list("volumeMounts").into_iter().map(mount("mountPath", false)).collect();
+    change.mounts.extend(list("volumeDevices").into_iter().map(mount("devicePath", true)));
     change
 }
 
-fn select(checker: &mut Checker<'_>, node: Option<&Node>, path: &str, change: &mut AppChange) {
+fn select(checker: &mut Checker, node: Option<&Node>, path: &str, change: &mut AppChange) {
     let Some(node) = node else { return };
     let Value::Map(entries) = &node.value else {
         let help = "write select: {in: containers, names: [\"*\"], except: []}";
@@ -219,25 +150,13 @@ fn select(checker: &mut Checker<'_>, node: Option<&Node>, path: &str, change: &m
     };
     for (key, value) in entries {
         match key.name.as_str() {
-            "in" => {
-                let lists = match &value.value {
-                    Value::String(word) => match word.as_str() {
-                        "containers" => Some(Lists::Containers),
-                        "initContainers" => Some(Lists::InitContainers),
-                        "all" => Some(Lists::All),
-                        _ => None,
-                    },
-                    _ => None,
-                };
-                if lists.is_none() {
-                    checker.error(
-                        value.span,
-                        format!("{path}.select.in is one of containers, initContainers, all"),
-                        "",
-                    );
+            "in" => match lists(value) {
+                Some(lists) => change.lists = lists,
+                None => {
+                    let message = format!("{path}.select.in is one of containers, initContainers, all");
+                    checker.error(value.span, message, "");
                 }
-                change.lists = lists.unwrap_or_default();
-            }
+            },
             "names" => change.names = globs(checker, value, &format!("{path}.select.names")),
             "except" => change.except = globs(checker, value, &format!("{path}.select.except")),
             other => {
@@ -247,12 +166,22 @@ fn select(checker: &mut Checker<'_>, node: Option<&Node>, path: &str, change: &m
     }
 }
 
-fn globs(checker: &mut Checker<'_>, node: &Node, path: &str) -> Vec<String> {
+fn lists(node: &Node) -> Option<Lists> {
+    let Value::String(word) = &node.value else { return None };
+    match word.as_str() {
+        "containers" => Some(Lists::Containers),
+        "initContainers" => Some(Lists::InitContainers),
+        "all" => Some(Lists::All),
+        _ => None,
+    }
+}
+
+fn globs(checker: &mut Checker, node: &Node, path: &str) -> Vec<String> {
     let Json::Array(items) = checker.json(node, "[]string", path) else { return Vec::new() };
     items.into_iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
-fn append_env(checker: &mut Checker<'_>, node: Option<&Node>, path: &str) -> Vec<Append> {
+fn append_env(checker: &mut Checker, node: Option<&Node>, path: &str) -> Vec<Append> {
     let items = checker.items(node, &format!("{path}.appendEnv"));
     let mut list = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
@@ -261,7 +190,10 @@ fn append_env(checker: &mut Checker<'_>, node: Option<&Node>, path: &str) -> Vec
             checker.json(node, "string", &format!("{path}.appendEnv[{index}].{key}")).as_str().map(str::to_owned)
         };
         let (name, value, separator) = (text("name"), text("value"), text("separator"));
-        if let (Some(name), Some(value)) = (name.filter(|name| !name.is_empty()), value) {
+        let is_unknown = |key: &str| item.get(key).is_some_and(|node| !node.is_known());
+        let has_name = name.as_ref().is_some_and(|name| !name.is_empty()) || is_unknown("name");
+        if has_name && (value.is_some() || is_unknown("value")) {
+            let [name, value] = [name, value].map(Option::unwrap_or_default);
             list.push(Append { name, value, separator: separator.unwrap_or_else(|| " ".to_owned()) });
         } else {
             let help = "write - {name: JAVA_TOOL_OPTIONS, value: \"-javaagent:/agent.jar\", separator: \" \"}";
@@ -269,56 +201,4 @@ fn append_env(checker: &mut Checker<'_>, node: Option<&Node>, path: &str) -> Vec
         }
     }
     list
-}
-
-/// Whether `name` matches a glob: `*` is any text, `?` one character.
-#[must_use]
-pub(crate) fn matches(glob: &str, name: &str) -> bool {
-    let (glob, name) = (glob.as_bytes(), name.as_bytes());
-    let (mut at, mut seen, mut star) = (0, 0, None);
-    while seen < name.len() {
-        match glob.get(at) {
-            Some(b'*') => {
-                star = Some((at, seen));
-                at += 1;
-            }
-            Some(byte) if *byte == b'?' || *byte == name[seen] => (at, seen) = (at + 1, seen + 1),
-            _ => {
-                let Some((back, taken)) = star else { return false };
-                star = Some((back, taken + 1));
-                (at, seen) = (back + 1, taken + 1);
-            }
-        }
-    }
-    glob[at..].iter().all(|byte| *byte == b'*')
-}
-
-/// Whether a glob spells a name out.
-#[must_use]
-pub(crate) fn is_literal(glob: &str) -> bool {
-    glob != PENDING && !glob.contains(['*', '?'])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn globs_match_as_in_shells() {
-        for (glob, name) in [
-            ("*", ""),
-            ("*", "a"),
-            ("a*", "abc"),
-            ("*c", "abc"),
-            ("a*c", "abbc"),
-            ("a?c", "abc"),
-            ("a", "a"),
-            ("*b*", "abc"),
-        ] {
-            assert!(matches(glob, name), "{glob} {name}");
-        }
-        for (glob, name) in [("", "a"), ("a", "b"), ("a*", "ba"), ("*c", "cb"), ("?", ""), ("a?c", "ac"), ("a", "aa")] {
-            assert!(!matches(glob, name), "{glob} {name}");
-        }
-    }
 }

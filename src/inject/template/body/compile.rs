@@ -1,4 +1,4 @@
-//! Compiles the strings of a template: which of them hold expressions, and what those read. It knows YAML nodes and
+//! Compiles the strings of a template: finds their expressions, and records what those read. It knows document nodes and
 //! expressions, not what a template's fields mean.
 
 use std::sync::Arc;
@@ -6,32 +6,35 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use crate::inject::diagnostic::shown;
-use crate::inject::document::yaml::{Node, Value};
-use crate::inject::expr::{self, Compiled, Expression, Names, Reads, Scope};
-use crate::inject::kube::types::{Checker, PENDING};
+use crate::inject::document::{Node, Value};
+use crate::inject::expr::{self, Compiled, Expression, Interpolation, Reads, Scope, Vocabulary};
+use crate::inject::kube::checker::Checker;
+use crate::inject::template::parameter::is_parameter_name;
 
-/// Compiles the strings of a template.
-pub(crate) struct Compiler<'c, 's, 'n> {
-    pub(crate) checker: &'c mut Checker<'s>,
-    pub(crate) names: Names<'n>,
+/// Compiles the strings of one template.
+pub(crate) struct Compiler<'c, 'n> {
+    pub(crate) checker: &'c mut Checker,
+    /// The names that expressions may use.
+    pub(crate) vocabulary: Vocabulary<'n>,
+    /// Everything that the expressions compiled so far read.
     pub(crate) reads: Reads,
 }
 
-impl Compiler<'_, '_, '_> {
-    /// The condition at `node`.
-    pub(crate) fn expression(&mut self, node: &Node, key: &str) -> Option<Expression> {
+impl Compiler<'_, '_> {
+    /// The condition at `node`, which is the value of `key`.
+    pub(crate) fn condition(&mut self, node: &Node, key: &str) -> Option<Expression> {
         match &node.value {
-            Value::String(source) => match Expression::compile(source, &self.names) {
+            Value::String(source) => match Expression::compile(source, &self.vocabulary) {
                 Ok(expression) => {
                     self.reads.merge(&expression.reads);
                     Some(expression)
                 }
-                Err(fault) => {
-                    self.checker.fault(node, fault);
+                Err(error) => {
+                    self.checker.expression_error(node, error);
                     None
                 }
             },
-            Value::Bool(value) => Expression::compile(&value.to_string(), &self.names).ok(),
+            Value::Bool(value) => Expression::compile(&value.to_string(), &self.vocabulary).ok(),
             other => {
                 self.checker.error(node.span, format!("{key} must be an expression, not {}", other.kind()), "");
                 None
@@ -39,33 +42,39 @@ impl Compiler<'_, '_, '_> {
         }
     }
 
-    /// `node` with its strings compiled. Keys are never templated.
-    pub(crate) fn strings(&mut self, node: &Node, dynamic: &mut bool) -> Node {
+    /// `node` with its strings compiled, and true if it holds an expression. Keys are never templated.
+    pub(crate) fn strings(&mut self, node: &Node) -> (Node, bool) {
+        let mut is_dynamic = false;
+        let node = self.compiled(node, &mut is_dynamic);
+        (node, is_dynamic)
+    }
+
+    fn compiled(&mut self, node: &Node, is_dynamic: &mut bool) -> Node {
         let value = match &node.value {
             Value::String(text) if text.contains('\0') => {
                 self.checker.error(node.span, "a string cannot hold a NUL character", "");
                 Value::String(String::new())
             }
-            Value::String(text) => match expr::compile(text, &self.names) {
+            Value::String(text) => match expr::compile(text, &self.vocabulary) {
                 Ok(Compiled::Plain(text)) => Value::String(text),
-                Ok(Compiled::Text(text)) => {
+                Ok(Compiled::Interpolated(text)) => {
                     text.expressions().for_each(|expression| self.reads.merge(&expression.reads));
-                    *dynamic = true;
-                    Value::Text(Arc::new(text))
+                    *is_dynamic = true;
+                    Value::Interpolated(Arc::new(text))
                 }
-                Err(fault) => {
-                    self.checker.fault(node, fault);
-                    Value::String(PENDING.to_owned())
+                Err(error) => {
+                    self.checker.expression_error(node, error);
+                    Value::Interpolated(Arc::new(Interpolation::broken()))
                 }
             },
-            Value::List(items) => Value::List(items.iter().map(|item| self.strings(item, dynamic)).collect()),
+            Value::List(items) => Value::List(items.iter().map(|item| self.compiled(item, is_dynamic)).collect()),
             Value::Map(entries) => {
                 let mut map = Vec::with_capacity(entries.len());
                 for (key, value) in entries {
                     if key.name.contains("${") {
                         self.checker.error(key.span, "a key cannot hold an expression", "only values can");
                     }
-                    map.push((key.clone(), self.strings(value, dynamic)));
+                    map.push((key.clone(), self.compiled(value, is_dynamic)));
                 }
                 Value::Map(map)
             }
@@ -75,10 +84,13 @@ impl Compiler<'_, '_, '_> {
     }
 }
 
-/// `node` with the results of its expressions. A null result drops its key or list item.
+/// `node` with the results of its expressions. A null result drops its key or list item; `None` if `node` itself is null.
+///
+/// # Errors
+/// Why an expression failed, a sentence without full stop.
 pub(crate) fn resolve(node: &Node, scope: &Scope<'_>) -> Result<Option<Node>, String> {
     let value = match &node.value {
-        Value::Text(text) => {
+        Value::Interpolated(text) => {
             return Ok(match text.evaluate(scope)? {
                 Json::Null => None,
                 json => Some(Node::of_json(&json, node.span)),
@@ -103,27 +115,13 @@ pub(crate) fn resolve(node: &Node, scope: &Scope<'_>) -> Result<Option<Node>, St
     Ok(Some(Node { value, span: node.span, written: node.written.clone() }))
 }
 
-/// A node as JSON, expressions as they were written.
-pub(crate) fn canonical(node: &Node) -> Json {
-    match &node.value {
-        Value::Null => Json::Null,
-        Value::Bool(value) => Json::Bool(*value),
-        Value::Number(number) => Json::Number(number.clone()),
-        Value::String(text) => Json::from(text.as_str()),
-        Value::Text(text) => Json::from(text.source()),
-        Value::List(items) => Json::Array(items.iter().map(canonical).collect()),
-        Value::Map(entries) => {
-            Json::Object(entries.iter().map(|(key, value)| (key.name.clone(), canonical(value))).collect())
-        }
-    }
-}
-
 /// Most variables of one template: one that reads another is evaluated inside it, on the same stack.
 const MAX_VARIABLES: usize = 64;
 
-/// Reads the `variables` of a template, each of which may name those before it.
+/// Reads the `variables` of a template. Each may name those before it. `parameters` are the declared parameters, each with
+/// true if it is a map.
 pub(crate) fn variables(
-    checker: &mut Checker<'_>,
+    checker: &mut Checker,
     node: Option<&Node>,
     parameters: &[(&str, bool)],
 ) -> Vec<(String, Expression)> {
@@ -135,24 +133,20 @@ pub(crate) fn variables(
     }
     let (mut variables, mut known): (Vec<(String, Expression)>, Vec<String>) = (Vec::new(), Vec::new());
     for (index, item) in items.iter().enumerate() {
-        let text = |name: &str| match item.get(name).map(|node| &node.value) {
-            Some(Value::String(text)) => Some(text.as_str()),
-            _ => None,
-        };
-        let (Some(name), Some(source)) = (text("name"), text("expression")) else {
+        let (Some(name), Some(source)) = (item.text("name"), item.text("expression")) else {
             let message = format!("variables[{index}] must have a name and an expression, both strings");
             checker.error(item.span, message, "write - {name: app, expression: \"label('app', 'unknown')\"}");
             continue;
         };
-        if !crate::inject::template::parameter::is_parameter_name(name) || known.iter().any(|other| other == name) {
+        if !is_parameter_name(name) || known.iter().any(|other| other == name) {
             let message = format!("\"{}\" cannot name a variable here, or is taken", shown(name, 80));
             checker.error(item.span, message, "use a letter from a to z, then letters and digits; no word of CEL");
             continue;
         }
-        let names = Names { parameters, variables: &known, container: false };
-        match (Expression::compile(source, &names), item.get("expression")) {
+        let vocabulary = Vocabulary { parameters, variables: &known, container: false };
+        match (Expression::compile(source, &vocabulary), item.get("expression")) {
             (Ok(expression), _) => variables.push((name.to_owned(), expression)),
-            (Err(fault), Some(node)) => checker.fault(node, fault),
+            (Err(error), Some(node)) => checker.expression_error(node, error),
             (Err(_), None) => {}
         }
         // Known also when it is broken: one error is enough.

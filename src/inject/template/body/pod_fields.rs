@@ -1,38 +1,53 @@
-//! `pod`: the pod-level fields that a template may add. Which there are, which are refused and why, and how each
-//! meets what the pod has. What the API server has put in before us (`serviceAccountName: default`, a grace period
-//! of 30 s, an empty `securityContext`) counts as absent.
+//! `pod`: the pod-level fields that a template may add, the fields that are not possible with the reason, and how each field
+//! is combined with the pod's. It does not know pods.
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 
 use crate::inject::diagnostic::nearest;
-use crate::inject::document::yaml::{Node, Value};
+use crate::inject::document::{Node, Value};
+use crate::inject::kube::checker::Checker;
 use crate::inject::kube::rules;
-use crate::inject::kube::types::Checker;
+use crate::inject::template::body::item_read::report;
 
-/// How a field meets the pod's.
+/// A pod-level field that a template can add.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PodField {
+    /// Its name in `spec`.
+    pub(crate) name: &'static str,
+    /// Its type, see [`Checker`].
+    pub(crate) kind: &'static str,
+    /// How it is combined with the pod's.
+    pub(crate) merge: Merge,
+}
+
+/// How a field is combined with the pod's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Merge {
+pub(crate) enum Merge {
     /// Member by member; a list is one leaf. Another value is a conflict.
     Leaves,
     /// Items that the pod does not have are appended.
     Append,
-    /// Only over `default`.
-    ServiceAccount,
-    /// Only upwards.
-    Rises,
+    /// Added only over the default of the API server. Another value is a conflict.
+    OverDefault,
+    /// Added only if it is greater than the pod's value.
+    Raise,
 }
 
-/// Field, type, merge.
-const FIELDS: [(&str, &str, Merge); 9] = [
-    ("securityContext", "PodSecurityContext", Merge::Leaves),
-    ("dnsConfig", "PodDNSConfig", Merge::Leaves),
-    ("nodeSelector", "{}string", Merge::Leaves),
-    ("shareProcessNamespace", "boolean", Merge::Leaves),
-    ("tolerations", "[]Toleration", Merge::Append),
-    ("hostAliases", "[]HostAlias", Merge::Append),
-    ("readinessGates", "[]PodReadinessGate", Merge::Append),
-    ("serviceAccountName", "string", Merge::ServiceAccount),
-    ("terminationGracePeriodSeconds", "int64", Merge::Rises),
+const fn field(name: &'static str, kind: &'static str, merge: Merge) -> PodField {
+    PodField { name, kind, merge }
+}
+
+/// The pod-level fields that a template can add.
+pub(crate) const POD_FIELDS: [PodField; 9] = [
+    field("securityContext", "PodSecurityContext", Merge::Leaves),
+    field("dnsConfig", "PodDNSConfig", Merge::Leaves),
+    field("nodeSelector", "{}string", Merge::Leaves),
+    field("shareProcessNamespace", "boolean", Merge::Leaves),
+    field("tolerations", "[]Toleration", Merge::Append),
+    field("hostAliases", "[]HostAlias", Merge::Append),
+    field("readinessGates", "[]PodReadinessGate", Merge::Append),
+    field("serviceAccountName", "string", Merge::OverDefault),
+    field("terminationGracePeriodSeconds", "int64", Merge::Raise),
 ];
 
 /// Fields that a template cannot have, with the reason.
@@ -50,33 +65,22 @@ const REFUSED: [(&str, &str); 11] = [
     ("volumes", "`volumes` stands at the top of a template"),
 ];
 
-/// The fields with their types.
-pub(crate) fn types() -> impl Iterator<Item = (&'static str, &'static str)> {
-    FIELDS.iter().map(|(name, kind, _)| (*name, *kind))
-}
-
-/// Reports the fields of `pod` that a template cannot have, and reads the others.
-pub(crate) fn read(checker: &mut Checker<'_>, node: &Node) -> Map<String, Json> {
-    let mut fields = Map::new();
-    let Value::Map(entries) = &node.value else {
+/// Reads the known part of the fields at `node`, and reports fields that a template cannot have.
+pub(crate) fn read(checker: &mut Checker, mut node: Node) -> Map<String, Json> {
+    let Value::Map(entries) = &mut node.value else {
         if !matches!(node.value, Value::Null) {
             checker.error(node.span, format!("pod must be a map, not {}", node.value.kind()), "");
         }
-        return fields;
+        return Map::new();
     };
-    for (key, value) in entries {
-        let known = FIELDS.iter().find(|(name, ..)| *name == key.name);
+    for (key, value) in &mut *entries {
+        let known = POD_FIELDS.iter().find(|field| field.name == key.name);
         let refused = REFUSED.iter().find(|(name, _)| *name == key.name);
         match (known, refused) {
-            (Some((name, kind, _)), _) => {
-                let value = checker.json(value, kind, &format!("pod.{name}"));
-                if !value.is_null() {
-                    fields.insert((*name).to_owned(), value);
-                }
-            }
+            (Some(field), _) => checker.check(value, field.kind, &format!("pod.{}", field.name)),
             (None, Some((name, why))) => checker.error(key.span, format!("pod.{name} is not possible: {why}"), ""),
             (None, None) => {
-                let names = FIELDS.iter().map(|(name, ..)| *name);
+                let names = POD_FIELDS.iter().map(|field| field.name);
                 let help = match nearest(&key.name, names.clone()) {
                     Some(known) => format!("did you mean \"{known}\"?"),
                     None => format!("possible are {}", names.collect::<Vec<_>>().join(", ")),
@@ -85,176 +89,12 @@ pub(crate) fn read(checker: &mut Checker<'_>, node: &Node) -> Map<String, Json> 
             }
         }
     }
-    rules::report(checker, node, "pod", rules::pod(&fields));
-    fields
-}
-
-/// The pod's own fields and what templates have added so far.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct PodLevel {
-    state: Map<String, Json>,
-    /// Additions in their order.
-    pub(crate) operations: Vec<Operation>,
-}
-
-/// One member that is added.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Operation {
-    /// Keys below `/spec`; the last may be the index behind a list's end.
-    pub(crate) path: Vec<String>,
-    pub(crate) value: Json,
-    /// What is replaced: a default, or a shorter grace period.
-    pub(crate) replaced: Option<Json>,
-}
-
-impl Operation {
-    /// Whether it gave `field`, keys joined by dots, its value.
-    pub(crate) fn gave(&self, field: &str) -> bool {
-        let own = self.path.join(".");
-        field.strip_prefix(own.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    }
-
-    /// The member's JSON pointer in the pod.
-    pub(crate) fn pointer(&self) -> String {
-        let escaped = self.path.iter().map(|step| step.replace('~', "~0").replace('/', "~1"));
-        format!("/spec/{}", escaped.collect::<Vec<_>>().join("/"))
-    }
-}
-
-impl PodLevel {
-    /// The pod's own fields, of which `read` gives the JSON.
-    pub(crate) fn of<'j>(read: impl Fn(&str) -> Option<&'j str>) -> Self {
-        let field = |(name, ..): &(&str, &str, Merge)| {
-            let json: Json = serde_json::from_str(read(name)?).ok()?;
-            Some(((*name).to_owned(), json))
-        };
-        Self { state: FIELDS.iter().filter_map(field).collect(), operations: Vec::new() }
-    }
-
-    /// Adds the fields of one template; gives the pointers of those that the pod has otherwise.
-    pub(crate) fn add(&mut self, fields: &Map<String, Json>) -> Vec<String> {
-        let mut conflicts = Vec::new();
-        for (name, kind, merge) in FIELDS {
-            let Some(wanted) = fields.get(name) else { continue };
-            match merge {
-                Merge::Leaves => self.leaves(vec![name.to_owned()], wanted, &mut conflicts),
-                Merge::Append => self.append(name, wanted),
-                Merge::ServiceAccount | Merge::Rises => self.replace(name, kind, merge, wanted, &mut conflicts),
-            }
-        }
-        conflicts
-    }
-
-    fn leaves(&mut self, path: Vec<String>, wanted: &Json, conflicts: &mut Vec<String>) {
-        let own = path[1..].iter().fold(self.state.get(&path[0]), |own, step| own.and_then(|own| own.get(step)));
-        match (own, wanted) {
-            (Some(Json::Object(_)), Json::Object(members)) => {
-                for (key, value) in members {
-                    let path = path.iter().chain([key]).cloned().collect();
-                    self.leaves(path, value, conflicts);
-                }
-            }
-            (None | Some(Json::Null), _) => self.push(path, wanted.clone(), None),
-            (Some(own), _) if own == wanted => {}
-            (Some(_), _) => conflicts.push(path.join(".")),
-        }
-    }
-
-    fn append(&mut self, name: &str, wanted: &Json) {
-        let own = self.state.get(name).and_then(Json::as_array).cloned();
-        let mut new: Vec<&Json> = Vec::new();
-        for item in wanted.as_array().into_iter().flatten() {
-            if own.as_ref().is_none_or(|own| !own.contains(item)) && !new.contains(&item) {
-                new.push(item);
-            }
-        }
-        if new.is_empty() {
-            return;
-        }
-        let Some(own) = &own else { return self.push(vec![name.to_owned()], json!(new), None) };
-        for (count, item) in new.into_iter().enumerate() {
-            self.push(vec![name.to_owned(), (own.len() + count).to_string()], item.clone(), None);
-        }
-    }
-
-    fn replace(&mut self, name: &str, kind: &str, merge: Merge, wanted: &Json, conflicts: &mut Vec<String>) {
-        let default = if kind == "string" { json!("default") } else { json!(30) };
-        let own = self.state.get(name).filter(|own| !own.is_null() && **own != "").cloned();
-        let (old, absent) =
-            (own.clone().unwrap_or_else(|| default.clone()), own.as_ref().is_none_or(|own| *own == default));
-        if old == *wanted {
-            return;
-        }
-        if merge == Merge::Rises {
-            // A longer period of the pod does no harm.
-            if wanted.as_i64() > old.as_i64() {
-                self.push(vec![name.to_owned()], wanted.clone(), own);
-            }
-        } else if absent {
-            self.push(vec![name.to_owned()], wanted.clone(), own);
-        } else {
-            conflicts.push(name.to_owned());
-        }
-    }
-
-    fn push(&mut self, path: Vec<String>, value: Json, replaced: Option<Json>) {
-        let mut state = Json::Object(std::mem::take(&mut self.state));
-        if let Some((last, parents)) = path.split_last() {
-            let parent = parents.iter().fold(&mut state, |at, step| &mut at[step.as_str()]);
-            match parent {
-                Json::Array(items) => items.push(value.clone()),
-                parent => parent[last.as_str()] = value.clone(),
-            }
-        }
-        if let Json::Object(state) = state {
-            self.state = state;
-        }
-        self.operations.push(Operation { path, value, replaced });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn merged(own: &Json, wanted: &[Json]) -> (Vec<String>, Vec<String>) {
-        let texts: Map<String, Json> =
-            own.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.to_string().into())).collect();
-        let mut pod = PodLevel::of(|name| texts.get(name).and_then(Json::as_str));
-        let conflicts = wanted.iter().flat_map(|w| pod.add(w.as_object().expect("a map"))).collect();
-        (pod.operations.iter().map(|o| format!("{} {}", o.pointer(), o.value)).collect(), conflicts)
-    }
-
-    #[test]
-    fn maps_merge_at_the_leaf_and_lists_grow() {
-        let own = json!({"securityContext": {}, "nodeSelector": {"a/b": "1"}, "tolerations": [{"key": "x"}]});
-        let one = json!({"securityContext": {"fsGroup": 1, "supplementalGroups": [1]}, "nodeSelector": {"a/b": "1", "c/d": "2"}, "tolerations": [{"key": "x"}, {"key": "y"}], "hostAliases": [{"ip": "1.1.1.1"}]});
-        let two = json!({"securityContext": {"fsGroup": 2}, "hostAliases": [{"ip": "2.2.2.2"}], "shareProcessNamespace": true});
-        let (operations, conflicts) = merged(&own, &[one, two]);
-        assert_eq!(
-            operations,
-            [
-                "/spec/securityContext/fsGroup 1",
-                "/spec/securityContext/supplementalGroups [1]",
-                "/spec/nodeSelector/c~1d \"2\"",
-                "/spec/tolerations/1 {\"key\":\"y\"}",
-                "/spec/hostAliases [{\"ip\":\"1.1.1.1\"}]",
-                "/spec/shareProcessNamespace true",
-                "/spec/hostAliases/1 {\"ip\":\"2.2.2.2\"}",
-            ]
-        );
-        assert_eq!(conflicts, ["securityContext.fsGroup"]);
-    }
-
-    #[test]
-    fn defaults_of_the_api_server_count_as_absent() {
-        let wanted = json!({"serviceAccountName": "agent", "terminationGracePeriodSeconds": 90});
-        for own in [json!({}), json!({"serviceAccountName": "default", "terminationGracePeriodSeconds": 30})] {
-            let (operations, conflicts) = merged(&own, std::slice::from_ref(&wanted));
-            let expected = ["/spec/serviceAccountName \"agent\"", "/spec/terminationGracePeriodSeconds 90"];
-            assert_eq!((operations.as_slice(), conflicts.len()), (&expected.map(str::to_owned)[..], 0));
-        }
-        let own = json!({"serviceAccountName": "own", "terminationGracePeriodSeconds": 120});
-        assert_eq!(merged(&own, &[wanted]), (vec![], vec!["serviceAccountName".to_owned()]));
+    entries.retain(|(key, value)| {
+        !matches!(value.value, Value::Null) && POD_FIELDS.iter().any(|field| field.name == key.name)
+    });
+    report(checker, "pod", rules::pod(&node));
+    match node.into_json() {
+        Json::Object(fields) => fields,
+        _ => Map::new(),
     }
 }

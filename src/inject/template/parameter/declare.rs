@@ -4,12 +4,12 @@
 use serde_json::Value as Json;
 
 use crate::inject::diagnostic::{nearest, shown};
-use crate::inject::document::yaml::{Node, Value};
+use crate::inject::document::{Node, Value};
+use crate::inject::kube::checker::Checker;
 use crate::inject::kube::quantity;
-use crate::inject::kube::types::Checker;
-use crate::inject::template::parameter::{Kind, Parameter, Rules, SCALARS, Scalar, in_words, plain};
+use crate::inject::template::parameter::{Constraints, Parameter, ParameterType, SCALARS, ScalarType, in_words, plain};
 
-/// Names of CEL that a parameter cannot have.
+/// Vocabulary of CEL that a parameter cannot have.
 const KEYWORDS: [&str; 21] = [
     "true",
     "false",
@@ -45,7 +45,7 @@ pub(crate) fn is_parameter_name(name: &str) -> bool {
 }
 
 /// Reads the `parameters` of a template.
-pub(crate) fn read(checker: &mut Checker<'_>, node: Option<&Node>) -> Vec<Parameter> {
+pub(crate) fn read(checker: &mut Checker, node: Option<&Node>) -> Vec<Parameter> {
     let entries = match node.map(|node| (&node.value, node.span)) {
         None | Some((Value::Null, _)) => return Vec::new(),
         Some((Value::Map(entries), _)) => entries,
@@ -65,7 +65,7 @@ pub(crate) fn read(checker: &mut Checker<'_>, node: Option<&Node>) -> Vec<Parame
     parameters
 }
 
-fn parameter(checker: &mut Checker<'_>, name: &str, node: &Node) -> Option<Parameter> {
+fn parameter(checker: &mut Checker, name: &str, node: &Node) -> Option<Parameter> {
     let Value::Map(entries) = &node.value else {
         let message = format!("parameter {name} must be a map, not {}", node.value.kind());
         checker.error(node.span, message, format!("write {name}: {{type: string}}"));
@@ -77,8 +77,8 @@ fn parameter(checker: &mut Checker<'_>, name: &str, node: &Node) -> Option<Param
     }
     let get = |name: &str| entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node);
     let kind = kind(checker, name, node, get("type"), get("of"))?;
-    let (Kind::One(scalar) | Kind::List(scalar) | Kind::Map(scalar)) = kind;
-    let string = |checker: &mut Checker<'_>, key: &str| {
+    let (ParameterType::One(scalar) | ParameterType::List(scalar) | ParameterType::Map(scalar)) = kind;
+    let string = |checker: &mut Checker, key: &str| {
         let node = get(key)?;
         checker.json(node, "string", key).as_str().map(str::to_owned)
     };
@@ -88,7 +88,7 @@ fn parameter(checker: &mut Checker<'_>, name: &str, node: &Node) -> Option<Param
         default: Json::Null,
         required: get("required").is_some_and(|node| checker.json(node, "boolean", "required") == true),
         description: string(checker, "description"),
-        rules: Rules::default(),
+        rules: Constraints::default(),
     };
     parameter.rules = rules(checker, &parameter, scalar, &get);
     if let Some(node) = get("default") {
@@ -100,7 +100,13 @@ fn parameter(checker: &mut Checker<'_>, name: &str, node: &Node) -> Option<Param
     Some(parameter)
 }
 
-fn kind(checker: &mut Checker<'_>, name: &str, whole: &Node, node: Option<&Node>, of: Option<&Node>) -> Option<Kind> {
+fn kind(
+    checker: &mut Checker,
+    name: &str,
+    whole: &Node,
+    node: Option<&Node>,
+    of: Option<&Node>,
+) -> Option<ParameterType> {
     let Some(node) = node else {
         checker.error(whole.span, format!("parameter {name} has no type"), "write for example type: string");
         return None;
@@ -113,10 +119,10 @@ fn kind(checker: &mut Checker<'_>, name: &str, whole: &Node, node: Option<&Node>
     if let Some((None, span)) = of_known {
         checker.error(span, "`of` is one of string, integer, number, boolean, quantity, duration", "");
     }
-    let item = of_known.and_then(|(scalar, _)| scalar).unwrap_or(Scalar::String);
+    let item = of_known.and_then(|(scalar, _)| scalar).unwrap_or(ScalarType::String);
     match &node.value {
-        Value::String(text) if text == "list" => Some(Kind::List(item)),
-        Value::String(text) if text == "map" => Some(Kind::Map(item)),
+        Value::String(text) if text == "list" => Some(ParameterType::List(item)),
+        Value::String(text) if text == "map" => Some(ParameterType::Map(item)),
         _ => {
             let scalar = word(node);
             if scalar.is_none() {
@@ -125,23 +131,23 @@ fn kind(checker: &mut Checker<'_>, name: &str, whole: &Node, node: Option<&Node>
             } else if let Some(of) = of {
                 checker.error(of.span, "only a list or a map is of something", "");
             }
-            scalar.map(Kind::One)
+            scalar.map(ParameterType::One)
         }
     }
 }
 
 fn rules<'n>(
-    checker: &mut Checker<'_>,
+    checker: &mut Checker,
     parameter: &Parameter,
-    scalar: Scalar,
+    scalar: ScalarType,
     get: &impl Fn(&str) -> Option<&'n Node>,
-) -> Rules {
-    let mut rules = Rules::default();
+) -> Constraints {
+    let mut rules = Constraints::default();
     if let Some(node) = get("pattern") {
         let pattern = checker.json(node, "string", "pattern");
         let compiled = pattern.as_str().map(|text| regex::RegexBuilder::new(text).size_limit(1 << 20).build());
         match compiled {
-            Some(Ok(pattern)) if scalar == Scalar::String => rules.pattern = Some(pattern),
+            Some(Ok(pattern)) if scalar == ScalarType::String => rules.pattern = Some(pattern),
             Some(Ok(_)) => checker.error(node.span, "only strings have a pattern", ""),
             Some(Err(error)) => {
                 let text = error.to_string();
@@ -169,7 +175,7 @@ fn rules<'n>(
     }
     if let Some(node) = get("maxLength") {
         let max = checker.json(node, "int32", "maxLength").as_u64().and_then(|max| usize::try_from(max).ok());
-        if scalar != Scalar::String || max.is_none() {
+        if scalar != ScalarType::String || max.is_none() {
             checker.error(node.span, format!("maxLength of {} must be a number of characters", parameter.name), "");
         }
         rules.max_length = max;
@@ -178,14 +184,16 @@ fn rules<'n>(
 }
 
 /// A value in the template: as YAML has it, not as an annotation would spell it.
-fn literal(checker: &mut Checker<'_>, scalar: Scalar, node: &Node) -> Json {
+fn literal(checker: &mut Checker, scalar: ScalarType, node: &Node) -> Json {
     let (kind, valid): (&str, fn(&Json) -> bool) = match scalar {
-        Scalar::String => ("string", Json::is_string),
-        Scalar::Integer => ("int64", Json::is_i64),
-        Scalar::Number => ("any", Json::is_number),
-        Scalar::Boolean => ("boolean", Json::is_boolean),
-        Scalar::Quantity => ("quantity", Json::is_string),
-        Scalar::Duration => ("string", |value| value.as_str().is_some_and(|text| quantity::duration(text).is_some())),
+        ScalarType::String => ("string", Json::is_string),
+        ScalarType::Integer => ("int64", Json::is_i64),
+        ScalarType::Number => ("any", Json::is_number),
+        ScalarType::Boolean => ("boolean", Json::is_boolean),
+        ScalarType::Quantity => ("quantity", Json::is_string),
+        ScalarType::Duration => {
+            ("string", |value| value.as_str().is_some_and(|text| quantity::duration(text).is_some()))
+        }
     };
     let value = checker.json(node, kind, "the value");
     if !value.is_null() && !valid(&value) {
@@ -195,12 +203,12 @@ fn literal(checker: &mut Checker<'_>, scalar: Scalar, node: &Node) -> Json {
     value
 }
 
-fn default(checker: &mut Checker<'_>, parameter: &Parameter, node: &Node) -> Json {
-    let scalars: Vec<(Scalar, &Node)> = match (&node.value, parameter.kind) {
-        (Value::List(items), Kind::List(scalar)) => items.iter().map(|item| (scalar, item)).collect(),
-        (Value::Map(entries), Kind::Map(scalar)) => entries.iter().map(|(_, value)| (scalar, value)).collect(),
+fn default(checker: &mut Checker, parameter: &Parameter, node: &Node) -> Json {
+    let scalars: Vec<(ScalarType, &Node)> = match (&node.value, parameter.kind) {
+        (Value::List(items), ParameterType::List(scalar)) => items.iter().map(|item| (scalar, item)).collect(),
+        (Value::Map(entries), ParameterType::Map(scalar)) => entries.iter().map(|(_, value)| (scalar, value)).collect(),
         (Value::Null, _) => return Json::Null,
-        (_, Kind::One(scalar)) => vec![(scalar, node)],
+        (_, ParameterType::One(scalar)) => vec![(scalar, node)],
         (other, _) => {
             let message = format!("the default of a {} cannot be {}", parameter.kind_in_words(), other.kind());
             checker.error(node.span, message, "");
@@ -220,8 +228,8 @@ fn default(checker: &mut Checker<'_>, parameter: &Parameter, node: &Node) -> Jso
         })
         .collect();
     match (&node.value, parameter.kind) {
-        (_, Kind::List(_)) => Json::Array(values),
-        (Value::Map(entries), Kind::Map(_)) => {
+        (_, ParameterType::List(_)) => Json::Array(values),
+        (Value::Map(entries), ParameterType::Map(_)) => {
             Json::Object(entries.iter().map(|(key, _)| key.name.clone()).zip(values).collect())
         }
         _ => values.into_iter().next().unwrap_or_default(),

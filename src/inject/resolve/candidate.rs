@@ -1,0 +1,218 @@
+//! The templates that were chosen for a pod: first evaluated one by one, then planned together.
+
+use crate::inject::catalog::NotFound;
+use crate::inject::decision::Problem;
+use crate::inject::decision::reason::Reason;
+use crate::inject::diagnostic::shown;
+use crate::inject::evaluate::Ready;
+use crate::inject::plan::{Placed, Plan, PodContext};
+use crate::inject::resolve::case::Case;
+use crate::inject::resolve::messages;
+use crate::inject::select::{Choice, ChosenBy};
+use crate::inject::template::Template;
+use crate::inject::template::reference::TemplateRef;
+use crate::inject::template::words::{Clash, OnConflict, OnProblem};
+
+/// A template that was chosen, evaluated for the pod.
+pub(super) struct Candidate<'p> {
+    pub(super) choice: Choice<'p>,
+    /// The template, if there is one.
+    pub(super) template: Option<&'p Template>,
+    pub(super) state: Evaluated<'p>,
+}
+
+/// What evaluating a candidate has led to.
+pub(super) enum Evaluated<'p> {
+    /// The status lists it, and everything that the status lists is in the pod.
+    Present,
+    /// An earlier round left it out. It is not judged again, since the pod has our own additions now.
+    Settled,
+    /// It cannot be applied.
+    Failed(Vec<Problem>),
+    /// It can be planned.
+    Ready(Ready<'p>),
+}
+
+/// What became of a candidate.
+pub(super) enum CandidateOutcome<'r> {
+    Present,
+    Settled,
+    Failed(Vec<Problem>),
+    /// Nothing of it is missing from the pod, or nothing of it applies.
+    NothingToAdd,
+    Placed(Placed<'r>),
+}
+
+/// A candidate with what became of it.
+pub(super) struct Resolved<'r> {
+    pub(super) candidate: &'r Candidate<'r>,
+    pub(super) outcome: CandidateOutcome<'r>,
+}
+
+impl<'p> Candidate<'p> {
+    /// The name that was requested.
+    pub(super) fn name(&self) -> &'p str {
+        self.choice.wanted.name
+    }
+
+    /// Adds a problem that was found before the template was evaluated.
+    pub(super) fn fail(&mut self, problem: Problem) {
+        match &mut self.state {
+            Evaluated::Failed(problems) => problems.push(problem),
+            state => *state = Evaluated::Failed(vec![problem]),
+        }
+    }
+
+    /// The hash of the template, with the parameters and values that were used.
+    pub(super) fn hash(&self) -> &str {
+        match (&self.state, self.template) {
+            (Evaluated::Ready(ready), _) => &ready.hash,
+            (_, Some(template)) => &template.hash,
+            (_, None) => "",
+        }
+    }
+
+    /// True if a problem of the template denies the pod.
+    pub(super) fn denies(&self, case: &Case<'_>) -> bool {
+        // Another version, or a typo in it, is no way around a required template.
+        if case.is_required(self.name()) {
+            return true;
+        }
+        let by_pod = self.choice.by == ChosenBy::Pod;
+        let Some(template) = self.template else { return by_pod && !case.settings.skip_unknown };
+        let default = if by_pod { OnProblem::Deny } else { OnProblem::Skip };
+        template.on_problem.unwrap_or(default) == OnProblem::Deny
+    }
+}
+
+impl Resolved<'_> {
+    /// The problems of the candidate.
+    pub(super) fn problems(&self) -> &[Problem] {
+        match &self.outcome {
+            CandidateOutcome::Failed(problems) => problems,
+            _ => &[],
+        }
+    }
+
+    /// True if the candidate denies the pod.
+    pub(super) fn denies(&self, case: &Case<'_>) -> bool {
+        !self.problems().is_empty() && self.candidate.denies(case)
+    }
+}
+
+/// Evaluates a choice. `key` is the annotation that requests it; `is_incomplete` says that the pod has a part of it.
+pub(super) fn evaluate<'p>(case: &Case<'p>, key: &str, choice: Choice<'p>, is_incomplete: bool) -> Candidate<'p> {
+    let template = match case.catalog.get(choice.wanted) {
+        Ok(template) => template,
+        Err(unknown) => return failed(choice, None, vec![unknown_template(case, key, &choice, &unknown)]),
+    };
+    if let Some(problem) = not_allowed(case, choice.wanted, template) {
+        return failed(choice, Some(template), vec![problem]);
+    }
+    match case.evaluation().of(template) {
+        Ok(mut ready) => {
+            if is_incomplete {
+                // What the pod has stays, what is missing is added.
+                ready.on_conflict = OnConflict::all(Clash::Keep);
+                ready.verifies = true;
+            }
+            Candidate { choice, template: Some(template), state: Evaluated::Ready(ready) }
+        }
+        Err(problems) => failed(choice, Some(template), problems),
+    }
+}
+
+fn failed<'p>(choice: Choice<'p>, template: Option<&'p Template>, problems: Vec<Problem>) -> Candidate<'p> {
+    Candidate { choice, template, state: Evaluated::Failed(problems) }
+}
+
+fn unknown_template(case: &Case<'_>, key: &str, choice: &Choice<'_>, unknown: &NotFound<'_>) -> Problem {
+    let what = messages::unknown(&case.catalog, key, choice, unknown);
+    Problem { reason: Reason::UnknownTemplate, what, fix: "" }
+}
+
+/// The problem, if the pod may not have the template at all.
+fn not_allowed(case: &Case<'_>, wanted: TemplateRef<'_>, template: &Template) -> Option<Problem> {
+    let namespace = case.request.namespace.as_str();
+    let serving = case.catalog.get(TemplateRef { name: wanted.name, version: None });
+    let what = if !case.catalog.namespaces().matches(&template.allowed_namespaces, namespace) {
+        format!("pods of the namespace {} may not ask for it", shown(namespace, 63))
+    } else if serving.is_ok_and(|serving| serving.required && serving.version != template.version) {
+        "it is required, and no other version of it may be asked for".to_owned()
+    } else {
+        return None;
+    };
+    Some(Problem { reason: Reason::NotAllowed, what, fix: "" })
+}
+
+/// Candidates of which none has to be planned.
+pub(super) fn done<'r>(candidates: &'r [Candidate<'r>]) -> Vec<Resolved<'r>> {
+    let outcome = |candidate: &Candidate<'_>| match candidate.state {
+        Evaluated::Present => CandidateOutcome::Present,
+        _ => CandidateOutcome::Settled,
+    };
+    candidates.iter().map(|candidate| Resolved { candidate, outcome: outcome(candidate) }).collect()
+}
+
+/// Plans the candidates that are ready. Planning starts again without those that turn out to have a problem which no other
+/// plan can solve, so that the others are planned as if they had not been requested.
+pub(super) fn plan<'r>(pod: &PodContext<'r>, candidates: &'r [Candidate<'r>]) -> (Plan<'r>, Vec<Resolved<'r>>) {
+    let mut missing: Vec<Vec<Problem>> = candidates.iter().map(|_| Vec::new()).collect();
+    loop {
+        let mut plan = Plan::of(pod);
+        let mut problems: Vec<Vec<Problem>> = Vec::with_capacity(candidates.len());
+        for (index, candidate) in candidates.iter().enumerate() {
+            problems.push(match &candidate.state {
+                Evaluated::Ready(ready) if missing[index].is_empty() => plan.place(index, ready, pod),
+                _ => Vec::new(),
+            });
+        }
+        let mut again = false;
+        for placed in &plan.placed {
+            missing[placed.index] = plan.missing_volumes(placed, pod);
+            again |= !missing[placed.index].is_empty();
+        }
+        if !again {
+            plan.placed.retain(|placed| !placed.is_empty());
+            plan.finish(pod);
+            let all = problems.into_iter().zip(missing).map(|(mut problems, missing)| {
+                problems.extend(missing);
+                problems
+            });
+            let resolved = resolved(candidates, all, &mut plan);
+            return (plan, resolved);
+        }
+    }
+}
+
+/// What became of each candidate. Takes the placed templates out of the plan.
+fn resolved<'r>(
+    candidates: &'r [Candidate<'r>],
+    problems: impl Iterator<Item = Vec<Problem>>,
+    plan: &mut Plan<'r>,
+) -> Vec<Resolved<'r>> {
+    let mut placed = std::mem::take(&mut plan.placed).into_iter().peekable();
+    let mut outcome = |index: usize, candidate: &Candidate<'r>, problems: Vec<Problem>| match &candidate.state {
+        Evaluated::Present => CandidateOutcome::Present,
+        Evaluated::Settled => CandidateOutcome::Settled,
+        Evaluated::Failed(problems) => CandidateOutcome::Failed(problems.clone()),
+        Evaluated::Ready(_) if !problems.is_empty() && !is_forgiven(candidate, &problems) => {
+            CandidateOutcome::Failed(problems)
+        }
+        Evaluated::Ready(_) => match placed.next_if(|placed| placed.index == index) {
+            Some(placed) => CandidateOutcome::Placed(placed),
+            None => CandidateOutcome::NothingToAdd,
+        },
+    };
+    let each = candidates.iter().enumerate().zip(problems);
+    each.map(|((index, candidate), problems)| Resolved { candidate, outcome: outcome(index, candidate, problems) })
+        .collect()
+}
+
+/// True for a template that the pod did not request by name and that is not made for pods on the host's network, or on
+/// Windows: it does not apply, which is not a problem.
+fn is_forgiven(candidate: &Candidate<'_>, problems: &[Problem]) -> bool {
+    let is_required = candidate.template.is_some_and(|template| template.required);
+    let is_unfit = |problem: &Problem| matches!(problem.reason, Reason::HostNetwork | Reason::WindowsPod);
+    candidate.choice.by != ChosenBy::Pod && !is_required && problems.iter().any(is_unfit)
+}

@@ -1,0 +1,127 @@
+//! An entry of one of a template's lists of items: constant where it can be, with compiled expressions where it cannot.
+
+use std::sync::Arc;
+
+use crate::inject::diagnostic::Span;
+use crate::inject::document::{Node, Value};
+use crate::inject::expr::{Expression, Scope};
+use crate::inject::kube::checker::Checker;
+use crate::inject::template::body::compile::{Compiler, resolve};
+use crate::inject::template::body::item::{Item, ItemKind, TakenNames};
+use crate::inject::template::body::item_read::{self, Place};
+use crate::inject::template::words::position;
+
+/// An item of one of the lists.
+#[derive(Debug)]
+pub(super) struct BodyEntry {
+    pub(super) kind: ItemKind,
+    /// The item's name, unless an expression gives it.
+    pub(super) name: Option<String>,
+    /// The item, without the members that only expressions give.
+    pub(super) item: Arc<Item>,
+    pub(super) condition: Option<Expression>,
+    /// The item with its compiled expressions, if it has some, and its path in messages.
+    dynamic: Option<(Node, String)>,
+}
+
+/// Reads and compiles the list of items at `node`. `files` is the beginning of the keys of annotations that carry files.
+pub(super) fn load_list(
+    compiler: &mut Compiler<'_, '_>,
+    node: Option<&Node>,
+    kind: ItemKind,
+    files: &str,
+    names: &mut TakenNames,
+) -> Vec<BodyEntry> {
+    let items = compiler.checker.items(node, kind.key());
+    let entry = |(index, node)| load(compiler, node, kind, files, format!("{}[{index}]", kind.key()), names);
+    items.iter().enumerate().filter_map(entry).collect()
+}
+
+fn load(
+    compiler: &mut Compiler<'_, '_>,
+    node: &Node,
+    kind: ItemKind,
+    files: &str,
+    path: String,
+    names: &mut TakenNames,
+) -> Option<BodyEntry> {
+    let condition = node.get("if").and_then(|node| compiler.condition(node, "if"));
+    let place = if kind.is_container() { position(compiler.checker, node.get("position")) } else { None };
+    let is_own = |key: &str| key == "if" || key == "position" && kind.is_container();
+    let mut fields = node.clone();
+    if let Value::Map(entries) = &mut fields.value {
+        entries.retain(|(key, _)| !is_own(&key.name));
+    }
+    let (node, is_dynamic) = compiler.strings(&fields);
+    if !node.is_known() {
+        let help = "write the item, with expressions in its values and `if` beside them";
+        compiler.checker.error(node.span, format!("{path} cannot be an expression as a whole"), help);
+    }
+    names.conditional = condition.is_some();
+    let name = node.text("name").map(str::to_owned);
+    let item = item_read::read(compiler.checker, node.clone(), Place { kind, path: &path, files }, names)?;
+    let item = Arc::new(Item { position: place, ..item });
+    Some(BodyEntry { kind, name, item, condition, dynamic: is_dynamic.then_some((node, path)) })
+}
+
+impl BodyEntry {
+    /// The item, if every pod gets the same.
+    pub(super) fn constant(&self) -> Option<&Arc<Item>> {
+        (self.condition.is_none() && self.dynamic.is_none()).then_some(&self.item)
+    }
+
+    /// The item for one pod; `None` if its condition is false or its expressions leave nothing of it.
+    ///
+    /// # Errors
+    /// Expressions that failed or returned a wrong value, each a sentence without full stop.
+    pub(super) fn evaluate(
+        &self,
+        scope: &Scope<'_>,
+        files: &str,
+        names: &mut TakenNames,
+    ) -> Result<Option<Arc<Item>>, Vec<String>> {
+        if let Some(condition) = &self.condition
+            && !scope.holds(condition).map_err(|why| vec![why])?
+        {
+            return Ok(None);
+        }
+        let Some((node, path)) = &self.dynamic else {
+            let twice = || vec![format!("two items of the template called \"{}\" apply to this pod", self.item.name)];
+            return if names.take(&self.item.name) { Ok(Some(Arc::clone(&self.item))) } else { Err(twice()) };
+        };
+        let Some(node) = resolve(node, scope).map_err(|why| vec![why])? else { return Ok(None) };
+        let mut checker = Checker::of_results();
+        let item = item_read::read(&mut checker, node, Place { kind: self.kind, path, files }, names);
+        if checker.errors.is_empty() {
+            Ok(item.map(|item| Arc::new(Item { position: self.item.position.clone(), ..item })))
+        } else {
+            Err(checker.errors.into_iter().map(|error| error.message).collect())
+        }
+    }
+
+    /// The first expression that decides what a pod may do, with the field it is in: image, securityContext, or the source
+    /// of a volume.
+    pub(super) fn sensitive_expression(&self) -> Option<(Span, &'static str)> {
+        let (node, _) = self.dynamic.as_ref()?;
+        node.entries().iter().find_map(|(key, value)| {
+            let field = match (self.kind, key.name.as_str()) {
+                (ItemKind::Volume, "files" | "name") => return None,
+                (ItemKind::Volume, _) => "the source of a volume",
+                (_, "image") => "image",
+                (_, "securityContext") => "securityContext",
+                _ => return None,
+            };
+            Some((first_expression(value)?, field))
+        })
+    }
+}
+
+/// The place of the first expression in a node.
+pub(super) fn first_expression(node: &Node) -> Option<Span> {
+    match &node.value {
+        Value::Interpolated(_) => Some(node.span),
+        Value::List(items) => items.iter().find_map(first_expression),
+        Value::Map(entries) => entries.iter().find_map(|(_, value)| first_expression(value)),
+        _ => None,
+    }
+}
