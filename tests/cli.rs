@@ -193,7 +193,7 @@ fn lint_shows_findings_with_their_rule_and_fails_on_errors() {
     assert_eq!(lint(&[]).code, Some(0), "warnings alone are no failure");
     assert_eq!(lint(&["--fail-on", "warning"]).code, Some(1));
     assert_eq!(lint(&["--budget", "cpu=x"]).code, Some(2));
-    assert!(lint(&["-f", "misplaced.yaml"]).stdout.contains("sidecar.io/inject is a label, which does nothing"));
+    assert!(lint(&["-f", "misplaced.yaml"]).stdout.contains("sidecar.io/inject is a label and has no effect"));
     assert!(lint(&["-f", "slip.yaml"]).stdout.contains("did you mean sidecar.io/inject?"));
     let ran = lint(&["-f", "unknown.yaml"]);
     assert!(

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use sidecar_injector::inject::authoring::lint;
-use sidecar_injector::inject::authoring::lint::{Limits, RULES};
+use sidecar_injector::inject::authoring::lint::{LintLimits, RULES};
 use sidecar_injector::inject::authoring::schema;
 use sidecar_injector::inject::decision::reason::Reason;
 use sidecar_injector::inject::diagnostic::{Severity, Source};
@@ -29,7 +29,7 @@ fn every_template_in_the_docs_loads() {
         for block in text.split("```yaml template\n").skip(1) {
             let template = block.split("```").next().expect("the end of the block");
             let (findings, _) =
-                lint::template(&Source::new(file, template), "example", &Keys::default(), &Limits::default());
+                lint::template(&Source::new(file, template), "example", &Keys::default(), &LintLimits::default());
             let errors: Vec<String> = findings
                 .iter()
                 .filter(|finding| finding.diagnostic.severity == Severity::Error)
@@ -43,8 +43,8 @@ fn every_template_in_the_docs_loads() {
 }
 
 fn lint_reference() -> String {
-    let mut page = "# Lint rules\n\nGenerated from the program; `sidecar-injector lint --explain RULE` prints the same. A rule is silenced in a template with\nits reason: `lint: {RULE: why}`.\n".to_owned();
-    for rule in &RULES {
+    let mut page = "# Lint rules\n\nThis page is generated. `sidecar-injector lint --explain RULE` prints the same text. To silence a rule in a template,\ngive the reason: `lint: {RULE: REASON}`.\n".to_owned();
+    for rule in RULES {
         let severity = if rule.severity == Severity::Error { "error" } else { "warning" };
         let _ = write!(page, "\n## {}\n\n*{severity}* {}\n", rule.id, rule.explanation);
     }

@@ -9,10 +9,10 @@ use libfuzzer_sys::fuzz_target;
 use sidecar_injector::inject::diagnostic::Source;
 use sidecar_injector::inject::settings::keys::Keys;
 use sidecar_injector::inject::authoring::lint;
-use sidecar_injector::inject::authoring::lint::Limits;
+use sidecar_injector::inject::authoring::lint::LintLimits;
 
 fuzz_target!(|text: &str| {
-    let (findings, template) = lint::template(&Source::new("fuzz", text), "fuzz", &Keys::default(), &Limits::default());
+    let (findings, template) = lint::template(&Source::new("fuzz", text), "fuzz", &Keys::default(), &LintLimits::default());
     for finding in &findings {
         let _ = finding.diagnostic.to_string();
     }

@@ -181,7 +181,31 @@ impl fmt::Display for Diagnostic {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        write!(f, "{severity}: {}", self.message)?;
+        self.print(f, severity)
+    }
+}
+
+/// A diagnostic that is printed under a title.
+struct Titled<'d> {
+    diagnostic: &'d Diagnostic,
+    title: &'d str,
+}
+
+impl fmt::Display for Titled<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.diagnostic.print(f, self.title)
+    }
+}
+
+impl Diagnostic {
+    /// Prints like `Display`, but with `title` instead of the severity: `warning[image-tag]`.
+    #[must_use]
+    pub fn titled<'d>(&'d self, title: &'d str) -> impl fmt::Display + 'd {
+        Titled { diagnostic: self, title }
+    }
+
+    fn print(&self, f: &mut fmt::Formatter<'_>, title: &str) -> fmt::Result {
+        write!(f, "{title}: {}", self.message)?;
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());
         if self.line == 0 {
@@ -269,6 +293,9 @@ mod tests {
         assert_eq!(
             diagnostic.to_string(),
             "error: unknown key \"sidecar\"\n --> t.yaml:2:1\n  |\n2 | sidecar: []\n  | ^^^^^^^\n  = help: did you mean \"sidecars\"?"
+        );
+        assert!(
+            diagnostic.titled("error[invalid]").to_string().starts_with("error[invalid]: unknown key \"sidecar\"\n")
         );
         assert_eq!(diagnostic.one_line(), "t.yaml:2:1: unknown key \"sidecar\" (did you mean \"sidecars\"?)");
     }

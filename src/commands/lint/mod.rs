@@ -1,31 +1,31 @@
-//! `lint`: what is wrong, or will hurt, in templates and in manifests that ask for them.
+//! `lint`: checks templates, and manifests that request them.
+
+mod output;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::commands::Failure;
-use crate::commands::common::manifests::{self, Document};
+use crate::commands::common::manifests;
 use crate::commands::common::settings::{KeysArgs, LevelArg};
-use crate::inject::authoring::lint::{self, Finding, Limits, RULES};
+use crate::inject::authoring::lint::{self, Finding, INVALID, LintLimits, ManifestPod, RULES, WRONG_PLACE};
 use crate::inject::catalog::sources::{SourceRules, Sources};
 use crate::inject::diagnostic::{Diagnostic, Severity, nearest};
 use crate::inject::kube::quantity::quantity;
-use crate::inject::review::pod::Pod;
 use crate::inject::settings::keys::Keys;
 use crate::inject::template::Template;
 use crate::inject::template::pod_security::Profile;
 use crate::manifest::template_files;
-use crate::manifest::workload::{PodTemplate, pod_templates};
+use crate::manifest::workload::pod_templates;
 
 /// Arguments of `lint`.
 #[derive(Args, Debug)]
 pub(super) struct LintArgs {
-    /// File or folder of templates (repeatable)
+    /// File or folder with templates (repeatable)
     #[arg(
         long,
         value_name = "PATH",
@@ -34,36 +34,36 @@ pub(super) struct LintArgs {
         required_unless_present = "explain"
     )]
     templates: Vec<PathBuf>,
-    /// Manifests that ask for templates, or - for stdin (repeatable)
+    /// File or folder with manifests that request templates, or - for stdin (repeatable)
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The level of the Pod Security Standards that templates should keep to
+    /// LevelArg of the Pod Security Standards to check templates against
     #[arg(long, value_enum, default_value_t = LevelArg::Baseline)]
     pod_security: LevelArg,
     #[command(flatten)]
     keys: KeysArgs,
-    /// Explain a rule, or all of them
+    /// Explain a rule; without a rule, explain all
     #[arg(long, value_name = "RULE", num_args = 0..=1, default_missing_value = "all")]
     explain: Option<String>,
-    /// How findings are written
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    output: Output,
-    /// The least that makes the command fail
+    /// LintOutput format
+    #[arg(short, long, value_enum, default_value_t = LintOutput::Text)]
+    output: LintOutput,
+    /// Lowest severity that makes the command fail
     #[arg(long, value_enum, default_value_t = FailOn::Error)]
     fail_on: FailOn,
-    /// Most containers that one template may add
+    /// Maximum number of containers that one template can add
     #[arg(long, value_name = "NUMBER", default_value_t = 4)]
     max_sidecars: usize,
-    /// Most that the containers of one template may request together, e.g. cpu=100m,memory=128Mi
+    /// Maximum that the containers of one template can request together, e.g. cpu=100m,memory=128Mi
     #[arg(long, value_name = "RESOURCE=QUANTITY", value_delimiter = ',')]
     budget: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    /// For people, with the place
+enum LintOutput {
+    /// Text with the place of each finding
     Text,
-    /// One JSON document
+    /// A JSON list of findings
     Json,
     /// SARIF 2.1.0, for code scanning
     Sarif,
@@ -83,7 +83,7 @@ pub(super) fn run(args: &LintArgs) -> Result<(), Failure> {
     if let Some(path) = args.templates.iter().find(|path| !path.exists()) {
         return Err(Failure::Io(anyhow!("{}: no such file or folder", path.display())));
     }
-    let limits = Limits {
+    let limits = LintLimits {
         max_sidecars: args.max_sidecars,
         budget: budget(&args.budget)?,
         pod_security: args.pod_security.into(),
@@ -93,9 +93,9 @@ pub(super) fn run(args: &LintArgs) -> Result<(), Failure> {
     findings.extend(manifests_of(&args.files, &files, &args.keys.keys)?);
     findings.sort_by(|one, other| place(one).cmp(&place(other)));
     match args.output {
-        Output::Text => print!("{}", as_text(&findings)),
-        Output::Json => println!("{}", pretty(&Value::Array(findings.iter().map(as_json).collect()))),
-        Output::Sarif => println!("{}", pretty(&as_sarif(&findings))),
+        LintOutput::Text => print!("{}", output::as_text(&findings)),
+        LintOutput::Json => println!("{}", output::as_json(&findings)),
+        LintOutput::Sarif => println!("{}", output::as_sarif(&findings)),
     }
     let of = |severity| findings.iter().filter(|finding| finding.diagnostic.severity == severity).count();
     let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
@@ -108,7 +108,7 @@ pub(super) fn run(args: &LintArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How many templates keep to which level of the Pod Security Standards.
+/// The number of templates at each level of the Pod Security Standards, such as ` (1 restricted, 2 baseline)`.
 fn levels(templates: &[(String, Template)]) -> String {
     let level = |template: &Template| {
         let within = |profile: &Profile| template.beyond(*profile).is_none();
@@ -133,16 +133,9 @@ fn explain(id: &str) -> Result<(), Failure> {
     }
     for (index, rule) in wanted.into_iter().enumerate() {
         let break_before = if index > 0 { "\n" } else { "" };
-        println!("{break_before}{} ({})\n{}", rule.id, severity(rule.severity), rule.explanation);
+        println!("{break_before}{} ({})\n{}", rule.id, output::word(rule.severity), rule.explanation);
     }
     Ok(())
-}
-
-fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    }
 }
 
 fn budget(items: &[String]) -> Result<BTreeMap<String, i128>, Failure> {
@@ -154,18 +147,18 @@ fn budget(items: &[String]) -> Result<BTreeMap<String, i128>, Failure> {
     items.iter().map(|item| pair(item).ok_or_else(|| wrong(item))).collect()
 }
 
-/// The findings of all templates, and the templates with their origins.
+/// Returns the findings in all templates, and the templates that loaded, each with its origin.
 fn templates_of(
     files: &[template_files::TemplateFile],
     keys: &Keys,
-    limits: &Limits,
+    limits: &LintLimits,
 ) -> (Vec<Finding>, Vec<(String, Template)>) {
     let (mut findings, mut templates) = (Vec::new(), Vec::new());
     let of_file = |rule, diagnostic| Finding::new(rule, diagnostic, "");
     for file in files {
         let found = template_files::found(file, keys);
-        findings.extend(found.errors.into_iter().map(|error| of_file("invalid", error)));
-        findings.extend(found.warnings.into_iter().map(|warning| of_file("wrong-place", warning)));
+        findings.extend(found.errors.into_iter().map(|error| of_file(&INVALID, error)));
+        findings.extend(found.warnings.into_iter().map(|warning| of_file(&WRONG_PLACE, warning)));
         for text in found.texts {
             let (of_template, template) = lint::template(&text.source(), &text.default_name, keys, limits);
             findings.extend(of_template);
@@ -177,7 +170,7 @@ fn templates_of(
     (findings, templates)
 }
 
-/// What is wrong with the annotations of manifests.
+/// Returns the findings in the annotations and labels of manifests.
 fn manifests_of(
     paths: &[PathBuf],
     files: &[template_files::TemplateFile],
@@ -192,130 +185,24 @@ fn manifests_of(
         for document in manifests::documents(&file, &mut problems) {
             for pod in pod_templates(&document.value) {
                 let origin = format!("{}: {}", file.name, manifests::describe(&document.value, &pod));
-                let mut find = |rule, message: String| {
-                    findings.push(Finding::new(rule, Diagnostic::of_document(&origin, message), ""));
-                };
-                for message in misplaced(&document, &pod, keys) {
-                    find("wrong-place", message);
-                }
-                let metadata = pod_metadata(&document, &pod);
-                let request = metadata["annotations"][&keys.request].as_str();
-                for message in request.iter().flat_map(|request| lint::request(&keys.request, request, &catalog)) {
-                    find("no-template", message);
-                }
-                let text = json!({"metadata": metadata}).to_string();
-                match Pod::parse(&text).metadata {
-                    Ok(metadata) => {
-                        for message in lint::parameters(&metadata, request, &catalog, keys) {
-                            find("no-parameter", message);
-                        }
-                    }
-                    Err(why) => find("wrong-place", format!("no API server takes this: {why}")),
-                }
+                let elsewhere = manifests::on_the_wrong_object(&document.value, &pod, &keys.request);
+                let elsewhere = elsewhere.map(|message| Diagnostic::of_document(&origin, message));
+                findings.extend(elsewhere.map(|diagnostic| Finding::new(&WRONG_PLACE, diagnostic, "")));
+                let at = |pointer: &str| document.value.pointer(&format!("{pointer}/metadata")).unwrap_or(&Value::Null);
+                findings.extend(lint::manifest(&ManifestPod {
+                    origin: &origin,
+                    metadata: at(&pod.embedding.pointer),
+                    workload: (pod.object != pod.embedding.pointer).then(|| at(&pod.object)),
+                    catalog: &catalog,
+                    keys,
+                }));
             }
         }
     }
     if problems.is_empty() { Ok(findings) } else { Err(Failure::Found(problems)) }
 }
 
-fn pod_metadata(document: &Document<'_>, pod: &PodTemplate) -> Value {
-    document.value.pointer(&format!("{}/metadata", pod.embedding.pointer)).cloned().unwrap_or_default()
-}
-
-/// Our keys where they have no effect: on the workload, as labels, or with a slip.
-fn misplaced(document: &Document<'_>, pod: &PodTemplate, keys: &Keys) -> Vec<String> {
-    let request = keys.request.as_str();
-    let wrong = manifests::on_the_wrong_object(&document.value, pod, request);
-    let mut found: Vec<String> = wrong.into_iter().collect();
-    let written = |metadata: &Value, part: &str| -> Vec<String> {
-        metadata[part].as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
-    };
-    let is_ours = |key: &String| keys.is_own(key) || keys.as_parameter(key).is_some();
-    let metadata = pod_metadata(document, pod);
-    let object = document.value.pointer(&pod.object).map(|object| object["metadata"].clone()).unwrap_or_default();
-    let is_workload = pod.object != pod.embedding.pointer;
-    for key in written(&metadata, "labels").iter().filter(|key| is_ours(key) && keys.template != **key) {
-        found.push(format!("{key} is a label, which does nothing; make it an annotation"));
-    }
-    for key in written(&object, "labels").iter().filter(|key| is_workload && is_ours(key)) {
-        found.push(format!("{key} is a label of the workload; make it an annotation of the pod template"));
-    }
-    for key in written(&object, "annotations").iter().filter(|key| is_workload && keys.as_parameter(key).is_some()) {
-        found.push(format!("{key} has no effect there; move it to the pod template's annotations"));
-    }
-    let known = [&keys.request, &keys.status, &keys.trace];
-    for key in written(&metadata, "annotations") {
-        if known.contains(&&key) || keys.as_parameter(&key).is_some() {
-            continue;
-        }
-        if let Some(hint) = nearest(&key, known.map(String::as_str)) {
-            found.push(format!("the annotation {key} does nothing; did you mean {hint}?"));
-        }
-    }
-    found
-}
-
 fn place(finding: &Finding) -> (String, usize, usize, &'static str) {
     let diagnostic = &finding.diagnostic;
     (diagnostic.origin.clone(), diagnostic.line, diagnostic.column, finding.rule)
-}
-
-fn as_text(findings: &[Finding]) -> String {
-    let mut text = String::new();
-    for finding in findings {
-        let shown = finding.diagnostic.to_string();
-        let kind = severity(finding.diagnostic.severity);
-        let rest = shown.strip_prefix(kind).unwrap_or(&shown);
-        let _ = writeln!(text, "{kind}[{}]{rest}\n", finding.rule);
-    }
-    text
-}
-
-fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default()
-}
-
-fn as_json(finding: &Finding) -> Value {
-    let diagnostic = &finding.diagnostic;
-    json!({
-        "rule": finding.rule,
-        "severity": severity(diagnostic.severity),
-        "template": finding.template,
-        "origin": diagnostic.origin,
-        "line": diagnostic.line,
-        "column": diagnostic.column,
-        "message": diagnostic.message,
-        "help": diagnostic.help,
-    })
-}
-
-fn as_sarif(findings: &[Finding]) -> Value {
-    let rule = |rule: &lint::Rule| {
-        json!({
-            "id": rule.id,
-            "fullDescription": {"text": rule.explanation},
-            "defaultConfiguration": {"level": severity(rule.severity)},
-        })
-    };
-    let result = |finding: &Finding| {
-        let diagnostic = &finding.diagnostic;
-        let region = json!({"startLine": diagnostic.line.max(1), "startColumn": diagnostic.column.max(1)});
-        json!({
-            "ruleId": finding.rule,
-            "level": severity(diagnostic.severity),
-            "message": {"text": diagnostic.message},
-            "locations": [{"physicalLocation": {"artifactLocation": {"uri": diagnostic.origin}, "region": region}}],
-        })
-    };
-    json!({
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{
-            "tool": {"driver": {
-                "name": "sidecar-injector", "version": env!("CARGO_PKG_VERSION"),
-                "rules": RULES.iter().map(rule).collect::<Vec<_>>(),
-            }},
-            "results": findings.iter().map(result).collect::<Vec<_>>(),
-        }],
-    })
 }

@@ -1,27 +1,29 @@
-//! Validation of template ConfigMaps before they are stored: the same loading as for pods, and lint, so that bad text does
-//! not land and whoever applies it sees the caret. It looks at one ConfigMap, not at the catalog.
+//! Validation of template ConfigMaps before the API server stores them. It loads and lints their templates, so that an
+//! invalid template is rejected and its author sees the place of the error. It checks one ConfigMap and does not know
+//! about the catalog.
 
-use crate::inject::authoring::lint::{self, Limits};
-use crate::inject::catalog::sources::{SourceRules, template_name};
+use std::collections::BTreeSet;
+
+use crate::inject::Settings;
+use crate::inject::authoring::lint::{self, LintLimits};
+use crate::inject::catalog::sources::SourceRules;
 use crate::inject::decision::reason::Reason;
 use crate::inject::decision::{Decision, Verdict};
 use crate::inject::diagnostic::{Severity, Source, beginning, shown};
 use crate::inject::expr::paths::Paths;
 use crate::inject::review::{self, Request, ReviewError};
-use crate::inject::settings::Settings;
 use crate::inject::settings::keys::Keys;
-use std::collections::BTreeSet;
 
-/// Longest refusal, in bytes: a few carets.
+/// Maximum length of a denial, in bytes.
 const MAX_MESSAGE: usize = 4_000;
-/// Longest warning, in characters, see the API's `Warning` header.
+/// Maximum length of a warning, in characters; see the `Warning` header of the Kubernetes API.
 const MAX_WARNING: usize = 240;
 
-/// Answers the review of a ConfigMap that is created or updated. `rules` gives those that templates of a namespace must
-/// obey.
+/// Answers the AdmissionReview `body` of a ConfigMap that is created or updated. `rules` returns the rules for
+/// templates of a namespace. Returns the response as JSON, and the decision.
 ///
 /// # Errors
-/// When the body is no review.
+/// If the body is not an AdmissionReview.
 pub fn config_map(
     body: &[u8],
     settings: &Settings,
@@ -42,7 +44,7 @@ fn decide(request: &Request<'_>, keys: &Keys, rules: SourceRules) -> Decision {
     let paths =
         Paths::new(&BTreeSet::from([vec!["data".to_owned()], vec!["metadata".to_owned(), "labels".to_owned()]]));
     let object = paths.read(request.document, request.at).unwrap_or_default();
-    // Whoever takes the label off may write what they like.
+    // Without the label the ConfigMap is not read, so it can contain anything.
     if object["metadata"]["labels"][keys.template.as_str()] != "true" {
         return Decision::unchanged(Reason::NotRequested);
     }
@@ -54,7 +56,7 @@ fn decide(request: &Request<'_>, keys: &Keys, rules: SourceRules) -> Decision {
             continue;
         };
         let origin = format!("key {key}");
-        let (findings, template) = lint::template(&Source::new(&origin, text), name, keys, &Limits::default());
+        let (findings, template) = lint::template(&Source::new(&origin, text), name, keys, &LintLimits::default());
         for finding in findings {
             match finding.diagnostic.severity {
                 Severity::Error => errors.push(finding.diagnostic),
@@ -70,13 +72,18 @@ fn decide(request: &Request<'_>, keys: &Keys, rules: SourceRules) -> Decision {
         return decision;
     }
     let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    let mut message = format!("this ConfigMap holds a template that cannot be used\n{}", text.join("\n"));
+    let mut message = format!("this ConfigMap contains an invalid template\n{}", text.join("\n"));
     if message.len() > MAX_MESSAGE {
         message.truncate(beginning(&message, MAX_MESSAGE).len());
         message.push('…');
     }
     message.push_str(" [InvalidTemplate]");
     Decision { verdict: Verdict::Denied, message, ..Decision::unchanged(Reason::InvalidTemplate) }
+}
+
+/// The default name of the template under `key`; `None` if the key does not contain a template.
+fn template_name(key: &str) -> Option<&str> {
+    key.strip_suffix(".yaml").or_else(|| key.strip_suffix(".yml"))
 }
 
 #[cfg(test)]
@@ -97,15 +104,15 @@ mod tests {
             without_namespaces: true,
             ..SourceRules::default()
         })
-        .expect("a review");
+        .expect("an AdmissionReview");
         serde_json::from_slice::<Json>(&body).expect("JSON")["response"].clone()
     }
 
     #[test]
-    fn bad_text_is_refused_with_its_place() {
+    fn an_invalid_template_is_denied_with_its_place() {
         let answer =
             answer("CREATE", "true", &json!({"a.yaml": "sidecars:\n- name: x\n  imag: i\n", "b.yaml": "sidecar: []"}));
-        let message = answer["status"]["message"].as_str().expect("refused");
+        let message = answer["status"]["message"].as_str().expect("denied");
         for part in [
             "--> key a.yaml:2:3",
             "has no image",
@@ -119,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn good_text_is_let_through_with_its_warnings() {
+    fn a_valid_template_is_allowed_with_its_warnings() {
         let data = json!({"a.yml": "volumes: [{name: a-x, emptyDir: {}, nw: 1}]", "README.md": "x"});
         let answer = answer("UPDATE", "true", &data);
         assert_eq!(answer["allowed"], true);
@@ -128,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_template_is_not_looked_at() {
+    fn other_config_maps_and_deletions_are_not_checked() {
         let broken = json!({"a.yaml": "sidecar: []"});
         assert_eq!(answer("CREATE", "false", &broken)["allowed"], true);
         assert_eq!(answer("DELETE", "true", &broken)["allowed"], true);

@@ -1,5 +1,5 @@
-//! For people who write templates: lint, the JSON Schema, and the validation of template ConfigMaps. Nothing that decides
-//! on pods depends on it.
+//! Tools for template authors: lint, the JSON Schema, and the validation of template ConfigMaps. Decisions on pods do
+//! not depend on this module.
 
 pub mod config_map;
 pub mod lint;

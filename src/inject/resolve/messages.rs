@@ -8,8 +8,8 @@ use crate::inject::diagnostic::{nearest, shown};
 use crate::inject::plan::Plan;
 use crate::inject::resolve::candidate::{CandidateOutcome, Resolved};
 use crate::inject::resolve::case::Case;
-use crate::inject::review::pod::StringMap;
-use crate::inject::select::{Choice, ChosenBy};
+use crate::inject::select::{Choice, ChosenBy, strays};
+use crate::inject::template::reference::TemplateRef;
 
 /// Why a template was not found, as a sentence without full stop. `key` is the annotation that requests it.
 pub(super) fn unknown(catalog: &View<'_>, key: &str, choice: &Choice<'_>, unknown: &NotFound<'_>) -> String {
@@ -79,18 +79,9 @@ fn left_out(resolved: &Resolved<'_>) -> Option<String> {
 
 /// Parameters for templates that are not requested: probably a typo.
 fn stray_parameters(case: &Case<'_>, resolved: &[Resolved<'_>]) -> Vec<String> {
-    let names = || resolved.iter().map(|resolved| resolved.candidate.name());
-    let keys = case.metadata.annotations.iter().flat_map(StringMap::iter).map(|(key, _)| key);
-    let stray = keys.filter_map(|key| {
-        let (template, _) = case.settings.keys.as_parameter(key)?;
-        (!names().any(|name| name == template)).then_some((key, template))
-    });
-    let warning = |(key, template): (&str, &str)| {
-        let hint = nearest(template, names());
-        let hint = hint.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
-        decision::warning(&format!("{key} is for a template that is not asked for{hint}"), Reason::InvalidParameter)
-    };
-    stray.map(warning).collect()
+    let requested: Vec<TemplateRef<'_>> = resolved.iter().map(|resolved| resolved.candidate.choice.wanted).collect();
+    let strays = strays::stray_parameters(case.metadata, &requested, &case.settings.keys);
+    strays.iter().map(|stray| decision::warning(stray, Reason::InvalidParameter)).collect()
 }
 
 /// The decision with what became of each template.

@@ -2,6 +2,7 @@
 //! templates say of themselves (`autoInject`). It must not know what templates add.
 
 pub mod request;
+pub(crate) mod strays;
 
 use crate::inject::catalog::view::View;
 use crate::inject::decision::reason::Reason;

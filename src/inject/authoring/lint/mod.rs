@@ -1,152 +1,193 @@
-//! Lint: what in a template breaks pods or will hurt later, beyond what loading refuses. Each finding has a rule that
-//! explains it and can be silenced in the template with a reason. It reads text and compiled templates and must not
-//! know files or output formats.
+//! Lint: errors and risks in templates, and in manifests that request them, beyond the errors that loading reports.
+//! Each finding belongs to a rule, which explains it. A template can silence a rule with a reason. The module owns the
+//! rules and runs them on documents and compiled templates. It does not know about files or output formats.
 
-mod access;
 mod containers;
+mod expressions;
+mod nodes;
 mod rules;
-mod set;
+mod shell;
+mod volumes;
 
 use std::collections::BTreeMap;
 
-pub use rules::{RULES, Rule, rule};
-pub use set::{across, parameters, request};
+use serde_json::Value as Json;
 
+pub use rules::{INVALID, RULES, Rule, WRONG_PLACE, rule};
+
+use crate::inject::authoring::lint::rules::{RuleCheck, UNKNOWN_FIELD};
+use crate::inject::catalog::Catalog;
 use crate::inject::diagnostic::{Diagnostic, Severity, Source, Span, nearest};
 use crate::inject::document::{Node, Value, yaml};
+use crate::inject::select::request::{self, Dialect, RequestItem, Selection};
 use crate::inject::settings::keys::Keys;
 use crate::inject::template::Template;
 use crate::inject::template::pod_security::Profile;
 
-/// What is found, and by which rule.
+/// A problem that a rule found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The rule's id.
+    /// The id of the rule.
     pub rule: &'static str,
-    /// The place and the text.
+    /// The place, the message and the severity.
     pub diagnostic: Diagnostic,
-    /// The template.
+    /// The name of the template; empty if the finding is about a file or a manifest.
     pub template: String,
 }
 
 impl Finding {
-    /// A finding as severe as its rule is.
+    /// Creates a finding with the severity of `rule`.
     #[must_use]
-    pub fn new(id: &'static str, diagnostic: Diagnostic, template: &str) -> Self {
-        let warns = rule(id).is_some_and(|rule| rule.severity == Severity::Warning);
-        let diagnostic = if warns { diagnostic.warning() } else { diagnostic };
-        Self { rule: id, diagnostic, template: template.to_owned() }
+    pub fn new(rule: &Rule, diagnostic: Diagnostic, template: &str) -> Self {
+        let diagnostic = if rule.severity == Severity::Warning { diagnostic.warning() } else { diagnostic };
+        Self { rule: rule.id, diagnostic, template: template.to_owned() }
     }
 }
 
-/// Limits that installations set.
+/// The limits that templates are checked against.
 #[derive(Clone, Debug)]
-pub struct Limits {
-    /// Most containers that one template may add.
+pub struct LintLimits {
+    /// Maximum number of containers that one template can add.
     pub max_sidecars: usize,
-    /// Most cpu and memory, in 10^-9 units, that its containers may request together.
+    /// Maximum that the containers of one template can request together, by resource, in 10^-9 units.
     pub budget: BTreeMap<String, i128>,
-    /// The level of the Pod Security Standards that templates should keep to.
+    /// The level of the Pod Security Standards.
     pub pod_security: Profile,
 }
 
-impl Default for Limits {
+impl Default for LintLimits {
     fn default() -> Self {
         Self { max_sidecars: 4, budget: BTreeMap::new(), pod_security: Profile::Baseline }
     }
 }
 
-/// The findings of one template document, in an installation with these `keys`. A document that cannot be loaded has only errors of the rule `invalid`.
+/// Checks one template document. `default_name` is the template's name if the document does not set one; `keys` are the
+/// annotation keys of the installation.
+///
+/// Returns the findings in the order of the text, and the template. For a document that cannot be loaded, all findings
+/// are errors of the rule `invalid`, and there is no template.
 #[must_use]
 pub fn template(
     source: &Source<'_>,
     default_name: &str,
     keys: &Keys,
-    limits: &Limits,
+    limits: &LintLimits,
 ) -> (Vec<Finding>, Option<Template>) {
     let loaded = match Template::load(source, default_name, keys) {
         Ok(loaded) => loaded,
         Err(errors) => {
-            let finding = |diagnostic| Finding::new("invalid", diagnostic, default_name);
+            let finding = |diagnostic| Finding::new(&INVALID, diagnostic, default_name);
             return (errors.into_iter().map(finding).collect(), None);
         }
     };
     let Ok(node) = yaml::parse(source) else { return (Vec::new(), Some(loaded.template)) };
-    let mut linter = Linter { source, node: &node, template: &loaded.template, limits, findings: Vec::new() };
-    for warning in loaded.warnings {
-        linter.push("unknown-field", warning);
+    let mut linter =
+        Linter { source, node: &node, template: &loaded.template, limits, rule: &UNKNOWN_FIELD, findings: Vec::new() };
+    loaded.warnings.into_iter().for_each(|warning| linter.push(warning));
+    for rule in RULES {
+        if let RuleCheck::Template(check) = rule.check {
+            linter.rule = rule;
+            check(&mut linter);
+        }
     }
-    containers::check(&mut linter);
-    access::check(&mut linter);
-    pod_security(&mut linter);
-    let findings = linter.silenced();
+    let mut findings = linter.silenced();
+    findings.sort_by_key(|finding| (finding.diagnostic.line, finding.diagnostic.column, finding.rule));
     (findings, Some(loaded.template))
 }
 
-/// What keeps the template out of namespaces that enforce the level asked for. Expressions are left aside.
-fn pod_security(linter: &mut Linter<'_>) {
-    let level = linter.limits.pod_security;
-    if let Some(why) = linter.template.beyond(level) {
-        let message = format!("namespaces that enforce the level {} refuse its pods: {why}", level.as_str());
-        linter.find("pod-security", linter.node.span, message);
+/// Checks several templates together. Each is a pair of its origin and the template.
+#[must_use]
+pub fn across(templates: &[(String, &Template)]) -> Vec<Finding> {
+    let of = |rule: &Rule| match rule.check {
+        RuleCheck::Templates(check) => check(templates),
+        _ => Vec::new(),
+    };
+    RULES.iter().flat_map(of).collect()
+}
+
+/// Checks the annotations and labels of a pod in a manifest.
+#[must_use]
+pub fn manifest(pod: &ManifestPod<'_>) -> Vec<Finding> {
+    let of = |rule: &'static Rule| {
+        let messages = match rule.check {
+            RuleCheck::Manifest(check) => check(pod),
+            _ => Vec::new(),
+        };
+        let finding = |message| Finding::new(rule, Diagnostic::of_document(pod.origin, message), "");
+        messages.into_iter().map(finding)
+    };
+    RULES.iter().flat_map(of).collect()
+}
+
+/// A pod in a manifest: the pod itself, or the pod template of a workload.
+#[derive(Debug)]
+pub struct ManifestPod<'m> {
+    /// The manifest and the object, as shown in findings; see [`Source::origin`].
+    pub origin: &'m str,
+    /// The metadata of the pod.
+    pub metadata: &'m Json,
+    /// The metadata of the workload that contains the pod template; `None` for a plain pod.
+    pub workload: Option<&'m Json>,
+    /// The templates that the pod can request.
+    pub catalog: &'m Catalog,
+    /// The annotation keys of the installation.
+    pub keys: &'m Keys,
+}
+
+impl<'m> ManifestPod<'m> {
+    /// The templates that the pod requests, or the error in its request; `None` if it does not request any.
+    fn requested(&self) -> Option<Result<Vec<RequestItem<'m>>, String>> {
+        let key = self.keys.request.as_str();
+        match request::parse(key, self.metadata["annotations"][key].as_str()?, Dialect::Own) {
+            Ok(Selection::Templates(items)) => Some(Ok(items)),
+            Ok(_) => None,
+            Err(why) => Some(Err(why)),
+        }
     }
 }
 
-/// One template on the way through the rules.
+/// Runs the rules on one template and collects the findings.
 struct Linter<'l> {
     source: &'l Source<'l>,
     node: &'l Node,
     template: &'l Template,
-    limits: &'l Limits,
+    limits: &'l LintLimits,
+    /// The current rule.
+    rule: &'static Rule,
     findings: Vec<Finding>,
 }
 
 impl Linter<'_> {
-    fn find(&mut self, rule: &'static str, span: Span, message: impl Into<String>) {
-        let diagnostic = self.source.error(span, message);
-        self.push(rule, diagnostic);
+    /// Adds a finding of the current rule at `span`.
+    fn find(&mut self, span: Span, message: impl Into<String>) {
+        self.push(self.source.error(span, message));
     }
 
-    fn push(&mut self, id: &'static str, diagnostic: Diagnostic) {
-        self.findings.push(Finding::new(id, diagnostic, &self.template.name));
+    fn push(&mut self, diagnostic: Diagnostic) {
+        self.findings.push(Finding::new(self.rule, diagnostic, &self.template.name));
     }
 
-    /// The findings without those that the template's `lint` silences with a reason.
+    /// The findings, without those of the rules that the template silences. Adds errors in the template's `lint`.
     fn silenced(mut self) -> Vec<Finding> {
         let Some(Value::Map(entries)) = self.node.get("lint").map(|node| &node.value) else { return self.findings };
+        self.rule = &INVALID;
         for (key, reason) in entries {
             let known = RULES.iter().map(|rule| rule.id);
             match (&reason.value, rule(&key.name)) {
-                (_, Some(rule)) if rule.id == "invalid" => {
-                    self.find("invalid", key.span, "what cannot be loaded cannot be silenced");
+                (_, Some(rule)) if rule.id == INVALID.id => {
+                    self.find(key.span, "the rule invalid cannot be silenced");
                 }
                 (Value::String(reason), Some(_)) if !reason.trim().is_empty() => {}
-                (_, Some(_)) => self.find("invalid", key.span, format!("lint.{} needs a reason", key.name)),
+                (_, Some(_)) => self.find(key.span, format!("lint.{} needs a reason", key.name)),
                 (_, None) => {
                     let hint = nearest(&key.name, known).map(|id| format!(", did you mean \"{id}\"?"));
                     let message = format!("there is no rule \"{}\"{}", key.name, hint.unwrap_or_default());
-                    self.find("invalid", key.span, message);
+                    self.find(key.span, message);
                 }
             }
         }
         self.findings.retain(|finding| !self.template.silences(finding.rule));
         self.findings
-    }
-}
-
-/// The items of a list in the document.
-fn items<'n>(node: &'n Node, key: &str) -> &'n [Node] {
-    match node.get(key).map(|node| &node.value) {
-        Some(Value::List(items)) => items,
-        _ => &[],
-    }
-}
-
-/// A string member.
-fn text<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
-    match node.get(key).map(|node| &node.value) {
-        Some(Value::String(text)) => Some(text),
-        _ => None,
     }
 }
 

@@ -1,0 +1,22 @@
+//! Templates that cannot be loaded. Loading reports them; `Linter::silenced` reports errors in `lint`.
+
+use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::diagnostic::Severity;
+
+pub(super) const RULE: Rule = Rule {
+    id: "invalid",
+    severity: Severity::Error,
+    explanation: "The template cannot be loaded: it is not valid YAML, it has an unknown key, a value has the wrong \
+        type, or an expression is invalid. Pods that request it are denied or get its last valid version. The rule \
+        also reports unknown rules and missing reasons in `lint`.",
+    check: RuleCheck::Loading,
+    #[cfg(test)]
+    cases: &[
+        ("sidecars: [{name: a, image: i}]", &[]),
+        ("sidecar: []", &[r#"unknown key "sidecar""#]),
+        ("lint: {image-tag: the mirror pins it}", &[]),
+        ("lint: {image-tag: ''}", &["lint.image-tag needs a reason"]),
+        ("lint: {image-tags: x}", &[r#"there is no rule "image-tags", did you mean "image-tag"?"#]),
+        ("lint: {invalid: x}", &["the rule invalid cannot be silenced"]),
+    ],
+};

@@ -1,0 +1,108 @@
+//! The rules. Each is one file with its id, severity, explanation, check and test cases. `docs/reference/lint.md` is
+//! generated from them. To add a rule, add its file, its `mod` line and its line in [`RULES`].
+
+mod budget;
+mod duplicate_env;
+mod duplicate_name;
+mod free_image;
+mod image_tag;
+mod init_like_sidecar;
+mod invalid;
+mod max_sidecars;
+mod mount_without_volume;
+mod no_parameter;
+mod no_probe;
+mod no_resources;
+mod no_template;
+mod pod_security;
+mod port_clash;
+mod pre_stop_grace;
+mod probe_host;
+mod shell_expression;
+mod startup_waits;
+mod unanchored_pattern;
+mod unguarded_access;
+mod unknown_field;
+mod unused_parameter;
+mod unused_volume;
+mod volume_name;
+mod wrong_place;
+
+use crate::inject::authoring::lint::{Finding, Linter, ManifestPod};
+use crate::inject::diagnostic::Severity;
+use crate::inject::template::Template;
+
+/// The rule `invalid`: templates that cannot be loaded.
+pub const INVALID: Rule = invalid::RULE;
+/// The rule `unknown-field`: warnings of loading.
+pub(super) const UNKNOWN_FIELD: Rule = unknown_field::RULE;
+/// The rule `wrong-place`: annotations and keys that have no effect.
+pub const WRONG_PLACE: Rule = wrong_place::RULE;
+
+/// All rules, sorted by id.
+pub const RULES: &[Rule] = &[
+    budget::RULE,
+    duplicate_env::RULE,
+    duplicate_name::RULE,
+    free_image::RULE,
+    image_tag::RULE,
+    init_like_sidecar::RULE,
+    invalid::RULE,
+    max_sidecars::RULE,
+    mount_without_volume::RULE,
+    no_parameter::RULE,
+    no_probe::RULE,
+    no_resources::RULE,
+    no_template::RULE,
+    pod_security::RULE,
+    port_clash::RULE,
+    pre_stop_grace::RULE,
+    probe_host::RULE,
+    shell_expression::RULE,
+    startup_waits::RULE,
+    unanchored_pattern::RULE,
+    unguarded_access::RULE,
+    unknown_field::RULE,
+    unused_parameter::RULE,
+    unused_volume::RULE,
+    volume_name::RULE,
+    wrong_place::RULE,
+];
+
+/// A rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// The id, in findings and in `lint` of a template: lowercase words with hyphens.
+    pub id: &'static str,
+    /// The severity of its findings.
+    pub severity: Severity,
+    /// One paragraph of Markdown: the problem, its effect and the solution.
+    pub explanation: &'static str,
+    /// The check.
+    pub(super) check: RuleCheck,
+    /// Test cases: a text, and for each expected finding a part of its message. `tests.rs` describes the texts.
+    #[cfg(test)]
+    cases: &'static [(&'static str, &'static [&'static str])],
+}
+
+/// The input of a rule, with the function that checks it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum RuleCheck {
+    /// None: loading the template reports the findings.
+    Loading,
+    /// One template that was loaded. The function adds findings to the linter.
+    Template(fn(&mut Linter<'_>)),
+    /// Several templates, each with its origin. The function returns the findings.
+    Templates(fn(&[(String, &Template)]) -> Vec<Finding>),
+    /// A pod in a manifest. The function returns the messages of the findings.
+    Manifest(fn(&ManifestPod<'_>) -> Vec<String>),
+}
+
+/// Returns the rule with this id.
+#[must_use]
+pub fn rule(id: &str) -> Option<&'static Rule> {
+    RULES.iter().find(|rule| rule.id == id)
+}
+
+#[cfg(test)]
+mod tests;
