@@ -1,4 +1,4 @@
-//! The program: parses arguments, runs one command, turns its outcome into an exit code.
+//! The program: parses the arguments, runs one command, and turns its result into an exit code.
 
 use std::process::ExitCode;
 

@@ -13,13 +13,18 @@ use http_body_util::BodyExt as _;
 use serde_json::Value;
 use sidecar_injector::inject::catalog::Catalog;
 use sidecar_injector::inject::settings::Settings;
-use sidecar_injector::server::{Webhook, router};
+use sidecar_injector::server::{ServerLimits, router};
+use sidecar_injector::state::{Trust, Webhook};
 use tower::ServiceExt as _;
 
 const REVIEW: &str = include_str!("reviews/deployment-pod.json");
 
+fn new(settings: Settings) -> Arc<Webhook> {
+    Arc::new(Webhook::new(settings, Trust::default()))
+}
+
 fn webhook() -> Arc<Webhook> {
-    let webhook = Webhook::new(Settings::default());
+    let webhook = new(Settings::default());
     webhook.catalog.store(Arc::new(Some(Catalog::new([], BTreeMap::new()))));
     webhook
 }
@@ -30,7 +35,8 @@ async fn post_to(
     body: impl Into<Body>,
 ) -> (StatusCode, Bytes, Option<String>) {
     let request = Request::post("/mutate?timeout=5s").header("content-type", content_type).body(body.into());
-    let response = router(webhook).oneshot(request.expect("a request")).await.expect("an answer");
+    let response =
+        router(webhook, ServerLimits::default()).oneshot(request.expect("a request")).await.expect("an answer");
     let retry = response.headers().get("retry-after").map(|value| value.to_str().expect("text").to_owned());
     (response.status(), response.into_body().collect().await.expect("a body").to_bytes(), retry)
 }
@@ -90,8 +96,8 @@ async fn a_pod_that_is_none_is_denied_with_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn before_the_first_sync_the_api_server_is_told_to_come_again() {
-    let (status, _, retry) = post_to(Webhook::new(Settings::default()), "application/json", REVIEW).await;
+async fn before_the_first_sync_the_api_server_is_asked_to_retry() {
+    let (status, _, retry) = post_to(new(Settings::default()), "application/json", REVIEW).await;
     assert_eq!((status, retry.as_deref()), (StatusCode::SERVICE_UNAVAILABLE, Some("1")));
 }
 
@@ -110,11 +116,11 @@ async fn the_uid_is_echoed_and_unknown_templates_are_named() {
 
 /// Sends a body with a method to a path. Returns the status and the body of the answer.
 async fn sent(method: &str, path: &str, body: &str, settings: Settings) -> (StatusCode, String) {
-    let webhook = Webhook::new(settings);
+    let webhook = new(settings);
     webhook.catalog.store(Arc::new(Some(Catalog::new([], BTreeMap::new()))));
     let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
     let request = request.body(Body::from(body.to_owned())).expect("a request");
-    let response = router(Arc::clone(&webhook)).oneshot(request).await.expect("an answer");
+    let response = router(Arc::clone(&webhook), ServerLimits::default()).oneshot(request).await.expect("an answer");
     let status = response.status();
     let bytes = response.into_body().collect().await.expect("a body").to_bytes();
     let page = webhook.metrics.text();

@@ -20,7 +20,8 @@ use sidecar_injector::inject::diagnostic::Source;
 use sidecar_injector::inject::settings::Settings;
 use sidecar_injector::inject::settings::keys::Keys;
 use sidecar_injector::inject::template::Template;
-use sidecar_injector::server::{Webhook, router};
+use sidecar_injector::server::{ServerLimits, router};
+use sidecar_injector::state::{Trust, Webhook};
 use tower::ServiceExt as _;
 
 const TEMPLATE: &str = "
@@ -153,7 +154,7 @@ fn cases() -> Vec<(String, Vec<u8>)> {
 async fn outcome(webhook: &Arc<Webhook>, body: Vec<u8>) -> String {
     let request = Request::post("/mutate?timeout=5s").header("content-type", "application/json");
     let request = request.body(Body::from(body)).expect("a request");
-    let response = router(Arc::clone(webhook)).oneshot(request).await.expect("an answer");
+    let response = router(Arc::clone(webhook), ServerLimits::default()).oneshot(request).await.expect("an answer");
     let status = response.status();
     let body = response.into_body().collect().await.expect("a body").to_bytes();
     assert!(!status.is_server_error(), "{status}");
@@ -174,7 +175,7 @@ async fn outcome(webhook: &Arc<Webhook>, body: Vec<u8>) -> String {
 
 #[tokio::test]
 async fn each_is_answered_as_expected() {
-    let webhook = Webhook::new(Settings::default());
+    let webhook = Arc::new(Webhook::new(Settings::default(), Trust::default()));
     let template = Template::load(&Source::new("t", TEMPLATE), "a", &Keys::default()).expect("a template").template;
     webhook.catalog.store(Arc::new(Some(Catalog::new([Arc::new(template)], BTreeMap::new()))));
     assert_eq!(outcome(&webhook, sound().to_string().into_bytes()).await, "injected");

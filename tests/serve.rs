@@ -17,8 +17,8 @@ use std::time::Duration;
 use sidecar_injector::certs;
 use sidecar_injector::inject::catalog::Catalog;
 use sidecar_injector::inject::settings::Settings;
-use sidecar_injector::server;
-use sidecar_injector::server::accept;
+use sidecar_injector::server::{self, ServerLimits, accept};
+use sidecar_injector::state;
 use support::credentials::Credentials;
 use support::tls_client::TlsClient;
 use support::wait;
@@ -108,7 +108,7 @@ fn a_renewed_certificate_is_served_without_restart() {
     // The files are written one at a time, so in between the key does not match the certificate.
     fs::write(&certificate, &new.certificate).unwrap();
     wait::until("the unfit pair to be noticed", || match webhook.log() {
-        log if log.contains("the old one stays") => Ok(()),
+        log if log.contains("the current one stays in use") => Ok(()),
         log => Err(log),
     });
     assert!(TlsClient::connect(webhook.listen(), &old.authority).is_ok(), "the old one stays");
@@ -268,14 +268,14 @@ fn traces_go_on_from_the_api_servers() {
 fn idle_connections_outlive_those_of_the_api_server() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let webhook = server::Webhook::new(Settings::default());
+        let webhook = Arc::new(state::Webhook::new(Settings::default(), state::Trust::default()));
         webhook.catalog.store(Arc::new(Some(Catalog::new([], std::collections::BTreeMap::new()))));
         let hosts = ["127.0.0.1".to_owned()];
         let (certificate, authority) = certs::self_signed(&hosts, time::OffsetDateTime::now_utc()).unwrap();
-        let tls = certs::server_config(certs::Current::new(certificate)).unwrap();
+        let tls = certs::server_config(certs::CurrentCertificate::new(certificate)).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = server::router(Arc::clone(&webhook));
+        let router = server::router(Arc::clone(&webhook), ServerLimits::default());
         tokio::spawn(accept::serve(listener, tls, router, webhook, std::future::pending()));
         let connect = move || {
             let mut client = TlsClient::connect(address, &authority).expect("connect");

@@ -1,5 +1,6 @@
-//! What the API server trusts: the `caBundle` of every webhook in our configurations. It must not know where authorities
-//! come from.
+//! Reads and writes the authorities that the API server trusts: `caBundle` of every webhook in our configurations.
+//!
+//! This module does not know where authorities come from.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,10 +9,10 @@ use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-/// Kinds of configurations; one of each may have a name.
+/// The kinds of configurations. A mutating and a validating configuration can have the same name.
 const KINDS: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
 
-/// Our webhook configurations.
+/// The webhook configurations with given names.
 #[derive(Clone)]
 pub(super) struct Configurations {
     apis: Vec<(Api<DynamicObject>, ApiResource)>,
@@ -19,6 +20,7 @@ pub(super) struct Configurations {
 }
 
 impl Configurations {
+    /// Returns the mutating and validating configurations with these names.
     pub(super) fn new(client: &Client, names: &[String]) -> Self {
         let api = |kind: &&str| {
             let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind));
@@ -27,12 +29,12 @@ impl Configurations {
         Self { apis: KINDS.iter().map(api).collect(), names: names.to_vec() }
     }
 
-    /// Each kind and name, for watches.
+    /// Returns each kind and name, for watches.
     pub(super) fn each(&self) -> impl Iterator<Item = (&Api<DynamicObject>, &ApiResource, &str)> {
         self.apis.iter().flat_map(|(api, kind)| self.names.iter().map(move |name| (api, kind, name.as_str())))
     }
 
-    /// The bundles of all webhooks in them, PEM.
+    /// Reads the bundles of all webhooks, PEM. A configuration that does not exist has none.
     pub(super) async fn read(&self) -> Result<Vec<String>, kube::Error> {
         let mut bundles = Vec::new();
         for (api, _, name) in self.each() {
@@ -43,7 +45,7 @@ impl Configurations {
         Ok(bundles)
     }
 
-    /// Makes all of them trust `bundle`. Nothing else of them is touched.
+    /// Writes `bundle` (PEM) to `caBundle` of all webhooks. Other fields do not change.
     pub(super) async fn publish(&self, bundle: &str) -> Result<(), kube::Error> {
         let text = STANDARD.encode(bundle);
         for (api, _, name) in self.each() {

@@ -1,76 +1,74 @@
-//! Issues certificates, and decides what to do next about those in the Secret. Pure but for the randomness of keys: state
-//! and time are given, the step comes out. It must not know Kubernetes.
+//! Issues certificates, and decides the next step of their rotation.
+//!
+//! [`step`] is a pure function apart from the random keys: it takes the state and the time, and returns the step. This
+//! module does not depend on Kubernetes or on a clock. [`rotate`](super::rotate) carries the steps out.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::ops::Range;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use time::{Duration, OffsetDateTime};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::FromDer as _;
 
-use crate::certs::{Certificate, CertificateError};
+use crate::certs::error::CertificateError;
+use crate::certs::serving::Certificate;
+use crate::certs::x509;
 
-/// How long a self-signed certificate is valid. It lives no longer than the process.
+/// Validity of a self-signed certificate. It is not stored, so a restart replaces it.
 const VALID: Duration = Duration::days(365);
-/// Clocks of other machines may be behind.
+/// How far `notBefore` is in the past, for machines whose clocks are behind.
 const SKEW: Duration = Duration::hours(1);
 
-/// A certificate with its key, PEM.
+/// A certificate and its private key, PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pair {
+pub struct CertificatePair {
     /// The certificate.
     pub certificate: String,
-    /// Its private key.
+    /// The private key.
     pub key: String,
 }
 
-/// What the Secret holds.
+/// The content of the Secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct State {
-    /// The authority that signs.
-    pub authority: Pair,
-    /// The one that will sign next, once everybody trusts it.
-    pub next: Option<Pair>,
-    /// The certificate of the one that signed before; replicas may still serve under it.
+pub struct CertificateState {
+    /// The authority that signs new leaves.
+    pub authority: CertificatePair,
+    /// The authority that signs next, as soon as every webhook configuration trusts it.
+    pub next: Option<CertificatePair>,
+    /// The certificate of the authority that signed before; replicas may still serve a leaf of it.
     pub previous: Option<String>,
-    /// What is served.
-    pub leaf: Pair,
+    /// The certificate that is served.
+    pub leaf: CertificatePair,
 }
 
-/// For whom and for how long certificates are made.
+/// The hosts and the validity of certificates.
 #[derive(Clone, Debug)]
-pub struct Policy {
-    /// DNS names and addresses of the webhook.
+pub struct CertificatePolicy {
+    /// DNS names and IP addresses of the webhook.
     pub hosts: Vec<String>,
-    /// How long a leaf is valid. It is renewed after two thirds of that.
+    /// Validity of a leaf. It is renewed after two thirds of that time.
     pub leaf: Duration,
-    /// How long an authority is valid. It is renewed after two thirds of that.
+    /// Validity of an authority. It is renewed after two thirds of that time.
     pub authority: Duration,
 }
 
-/// What to do next.
+/// The next step of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Write this to the Secret, if it is still what it was.
-    Write(Box<State>),
-    /// Put this into the webhook configurations.
+pub enum RotationStep {
+    /// Write this state to the Secret, if the Secret has not changed since it was read.
+    Write(Box<CertificateState>),
+    /// Write this bundle (PEM) to `caBundle` of the webhook configurations.
     Publish(String),
-    /// Nothing before then.
+    /// Do nothing until this time.
     Wait(OffsetDateTime),
 }
 
-/// A serving certificate for `hosts` (DNS names and IP addresses) under an authority of its own, ECDSA
-/// P-256, and the authority's certificate as PEM for clients.
+/// Issues a serving certificate (ECDSA P-256) for `hosts` (DNS names and IP addresses), signed by a new authority.
+/// Returns it with the authority's certificate, PEM, for clients to trust.
 ///
 /// # Errors
-/// When a host is no name.
+/// If a host is not a valid DNS name.
 pub fn self_signed(hosts: &[String], now: OffsetDateTime) -> Result<(Certificate, String), CertificateError> {
     let authority = authority(now, VALID)?;
     let leaf = leaf(&authority, hosts, now, VALID)?;
@@ -78,60 +76,64 @@ pub fn self_signed(hosts: &[String], now: OffsetDateTime) -> Result<(Certificate
     Ok((certificate, authority.certificate))
 }
 
-/// What to do about `state`, given what every webhook configuration trusts now.
+/// Returns the next step for `state` at the time `now`. `trusted` has the `caBundle` (PEM) of every webhook in the
+/// configurations. `state` is `None` if the Secret holds none.
+///
+/// An authority is renewed in three steps, so that clients trust it before it signs: add it as `next`, publish the
+/// bundle, sign with it.
 ///
 /// # Errors
-/// When a certificate cannot be made, which is so for hosts that are no names.
+/// If a certificate cannot be issued, for example because a host is not a valid DNS name.
 pub fn step(
-    state: Option<&State>,
+    state: Option<&CertificateState>,
     trusted: &[String],
-    policy: &Policy,
+    policy: &CertificatePolicy,
     now: OffsetDateTime,
-) -> Result<Step, CertificateError> {
+) -> Result<RotationStep, CertificateError> {
     let Some(state) = state.filter(|state| state.is_usable(policy, now)) else {
-        return Ok(Step::Write(Box::new(State::fresh(policy, now)?)));
+        return Ok(RotationStep::Write(Box::new(CertificateState::fresh(policy, now)?)));
     };
     let bundle = state.bundle();
-    if trusted.iter().any(|trusted| certificates(trusted) != certificates(&bundle)) {
-        return Ok(Step::Publish(bundle));
+    if trusted.iter().any(|trusted| x509::sorted(trusted) != x509::sorted(&bundle)) {
+        return Ok(RotationStep::Publish(bundle));
     }
     let mut new = state.clone();
     if let Some(next) = new.next.take() {
-        // Everybody trusts it.
+        // Every webhook configuration trusts it.
         new.previous = Some(std::mem::replace(&mut new.authority, next).certificate);
         new.leaf = leaf(&new.authority, &policy.hosts, now, policy.leaf)?;
-        return Ok(Step::Write(Box::new(new)));
+        return Ok(RotationStep::Write(Box::new(new)));
     }
     let authority_due = due(&state.authority.certificate)?;
     if now >= authority_due {
         new.next = Some(authority(now, policy.authority)?);
-        return Ok(Step::Write(Box::new(new)));
+        return Ok(RotationStep::Write(Box::new(new)));
     }
     let leaf_due = due(&state.leaf.certificate)?;
     if now >= leaf_due {
         new.leaf = leaf(&state.authority, &policy.hosts, now, policy.leaf)?;
-        return Ok(Step::Write(Box::new(new)));
+        return Ok(RotationStep::Write(Box::new(new)));
     }
     let mut until = leaf_due.min(authority_due);
     if let Some(previous) = &state.previous {
-        let (_, end) = validity(previous)?;
+        let end = validity(previous)?.end;
         if now >= end {
             new.previous = None;
-            return Ok(Step::Write(Box::new(new)));
+            return Ok(RotationStep::Write(Box::new(new)));
         }
         until = until.min(end);
     }
-    Ok(Step::Wait(until))
+    Ok(RotationStep::Wait(until))
 }
 
-impl State {
-    fn fresh(policy: &Policy, now: OffsetDateTime) -> Result<Self, CertificateError> {
+impl CertificateState {
+    fn fresh(policy: &CertificatePolicy, now: OffsetDateTime) -> Result<Self, CertificateError> {
         let authority = authority(now, policy.authority)?;
         let leaf = leaf(&authority, &policy.hosts, now, policy.leaf)?;
         Ok(Self { authority, next: None, previous: None, leaf })
     }
 
-    /// Every authority that must be trusted.
+    /// Returns the bundle (PEM) of every authority that must be trusted.
     #[must_use]
     pub fn bundle(&self) -> String {
         let next = self.next.as_ref().map(|next| next.certificate.as_str());
@@ -140,48 +142,55 @@ impl State {
         all.join("\n") + "\n"
     }
 
-    /// Whether everybody trusts the authority that signed the leaf.
+    /// Returns true if every bundle (PEM) contains the authority that signed the leaf.
     #[must_use]
     pub fn is_trusted(&self, bundles: &[String]) -> bool {
-        let own = certificates(&self.authority.certificate);
+        let own = x509::sorted(&self.authority.certificate);
         bundles.iter().all(|bundle| {
-            let trusted = certificates(bundle);
+            let trusted = x509::sorted(bundle);
             own.iter().all(|authority| trusted.contains(authority))
         })
     }
 
-    /// Whether it can be gone on from: a leaf of the authority for the hosts wanted, both valid now, with their keys. What
-    /// is half written, foreign, expired or from the future is not mended but made anew.
-    pub(super) fn is_usable(&self, policy: &Policy, now: OffsetDateTime) -> bool {
-        let valid = |pem: &str| validity(pem).is_ok_and(|(begin, end)| begin <= now && now < end);
-        let has_key = |pair: &Pair| Certificate::from_pem(pair.certificate.as_bytes(), pair.key.as_bytes()).is_ok();
+    /// Returns true if the rotation can continue from this state: the leaf is signed by the authority and is for the
+    /// hosts of the policy, all certificates are valid now, and their keys belong to them. A state that is incomplete,
+    /// foreign, expired or not yet valid is replaced, not repaired.
+    pub(super) fn is_usable(&self, policy: &CertificatePolicy, now: OffsetDateTime) -> bool {
+        let valid = |pem: &str| validity(pem).is_ok_and(|valid| valid.contains(&now));
+        let has_key =
+            |pair: &CertificatePair| Certificate::from_pem(pair.certificate.as_bytes(), pair.key.as_bytes()).is_ok();
         let pairs = [Some(&self.authority), Some(&self.leaf), self.next.as_ref()];
         pairs.into_iter().flatten().all(|pair| valid(&pair.certificate) && has_key(pair))
-            && is_signed(&self.leaf.certificate, &self.authority.certificate)
-            && has_hosts(&self.leaf.certificate, &policy.hosts)
+            && x509::is_signed(&self.leaf.certificate, &self.authority.certificate)
+            && x509::has_hosts(&self.leaf.certificate, &policy.hosts)
             && self.previous.as_ref().is_none_or(|previous| validity(previous).is_ok())
     }
 }
 
-/// A new authority.
-fn authority(now: OffsetDateTime, valid: Duration) -> Result<Pair, CertificateError> {
+/// Issues a new authority.
+fn authority(now: OffsetDateTime, valid: Duration) -> Result<CertificatePair, CertificateError> {
     let mut params = named("sidecar-injector authority", Vec::new(), now, valid)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-    Ok(Pair { certificate: issuer.pem(), key: issuer.key().serialize_pem() })
+    Ok(CertificatePair { certificate: issuer.pem(), key: issuer.key().serialize_pem() })
 }
 
-/// A leaf signed by `authority`. It ends with it at the latest.
-fn leaf(authority: &Pair, hosts: &[String], now: OffsetDateTime, valid: Duration) -> Result<Pair, CertificateError> {
+/// Issues a leaf signed by `authority`. Its validity ends with that of the authority at the latest.
+fn leaf(
+    authority: &CertificatePair,
+    hosts: &[String],
+    now: OffsetDateTime,
+    valid: Duration,
+) -> Result<CertificatePair, CertificateError> {
     let issuer = Issuer::from_ca_cert_pem(&authority.certificate, KeyPair::from_pem(&authority.key)?)?;
     let mut params = named("sidecar-injector", hosts.to_vec(), now, valid)?;
-    params.not_after = params.not_after.min(validity(&authority.certificate)?.1);
+    params.not_after = params.not_after.min(validity(&authority.certificate)?.end);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let key = KeyPair::generate()?;
     let signed = params.signed_by(&key, &issuer)?;
-    Ok(Pair { certificate: signed.pem(), key: key.serialize_pem() })
+    Ok(CertificatePair { certificate: signed.pem(), key: key.serialize_pem() })
 }
 
 fn named(
@@ -198,61 +207,16 @@ fn named(
     Ok(params)
 }
 
-/// The certificates in a PEM text, whatever stands around them, sorted.
-fn certificates(pem: &str) -> Vec<Vec<u8>> {
-    let all = CertificateDer::pem_slice_iter(pem.as_bytes());
-    let mut all: Vec<Vec<u8>> = all.filter_map(|der| der.ok().map(|der| der.to_vec())).collect();
-    all.sort();
-    all
+/// Returns the validity of the first certificate of a PEM text.
+fn validity(pem: &str) -> Result<Range<OffsetDateTime>, CertificateError> {
+    x509::validity(&x509::first(pem)?)
 }
 
-/// Reads the first certificate of a PEM text.
-fn with_certificate<T>(pem: &str, read: impl FnOnce(&X509Certificate<'_>) -> T) -> Result<T, CertificateError> {
-    let broken = |why: String| CertificateError::Parse(why);
-    let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| broken(error.to_string()))?;
-    let (_, certificate) = X509Certificate::from_der(&der).map_err(|error| broken(error.to_string()))?;
-    Ok(read(&certificate))
-}
-
-fn validity(pem: &str) -> Result<(OffsetDateTime, OffsetDateTime), CertificateError> {
-    with_certificate(pem, |certificate| {
-        let validity = certificate.validity();
-        (validity.not_before.to_datetime(), validity.not_after.to_datetime())
-    })
-}
-
-/// When two thirds of its life are over.
+/// Returns the time at which a certificate (PEM) is due for renewal: after two thirds of its validity.
 fn due(pem: &str) -> Result<OffsetDateTime, CertificateError> {
-    let (begin, end) = validity(pem)?;
-    let begin = begin + SKEW;
-    Ok(begin + (end - begin) * 2 / 3)
-}
-
-fn is_signed(leaf: &str, authority: &str) -> bool {
-    let signed = with_certificate(authority, |authority| {
-        with_certificate(leaf, |leaf| leaf.verify_signature(Some(authority.public_key())).is_ok())
-    });
-    matches!(signed, Ok(Ok(true)))
-}
-
-/// Whether a leaf is for exactly these hosts.
-fn has_hosts(leaf: &str, hosts: &[String]) -> bool {
-    let names = with_certificate(leaf, |leaf| {
-        let names = leaf.subject_alternative_name().ok().flatten().map(|names| names.value.general_names.clone());
-        names.unwrap_or_default().iter().filter_map(host).collect::<BTreeSet<String>>()
-    });
-    names.is_ok_and(|names| names == hosts.iter().cloned().collect())
-}
-
-fn host(name: &GeneralName<'_>) -> Option<String> {
-    match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(bytes) => match bytes.len() {
-            4 => <[u8; 4]>::try_from(*bytes).ok().map(|bytes| IpAddr::from(bytes).to_string()),
-            _ => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| IpAddr::from(bytes).to_string()),
-        },
-        _ => None,
-    }
+    let valid = validity(pem)?;
+    let begin = valid.start + SKEW;
+    Ok(begin + (valid.end - begin) * 2 / 3)
 }
 
 #[cfg(test)]
@@ -263,44 +227,44 @@ mod tests {
         OffsetDateTime::from_unix_timestamp(1_800_000_000).expect("a time") + Duration::days(days)
     }
 
-    fn policy() -> Policy {
+    fn policy() -> CertificatePolicy {
         let hosts = vec!["injector.tools.svc".to_owned(), "127.0.0.1".to_owned()];
-        Policy { hosts, leaf: Duration::days(30), authority: Duration::days(300) }
+        CertificatePolicy { hosts, leaf: Duration::days(30), authority: Duration::days(300) }
     }
 
-    fn written(step: Step) -> State {
+    fn written(step: RotationStep) -> CertificateState {
         match step {
-            Step::Write(state) => *state,
+            RotationStep::Write(state) => *state,
             other => panic!("{other:?}"),
         }
     }
 
-    /// The step where everybody trusts what the state says.
-    fn next(state: &State, days: i64) -> Step {
+    /// The next step if every configuration trusts the bundle of the state.
+    fn next(state: &CertificateState, days: i64) -> RotationStep {
         step(Some(state), &[state.bundle()], &policy(), at(days)).expect("a step")
     }
 
-    fn fresh() -> State {
+    fn fresh() -> CertificateState {
         written(step(None, &[], &policy(), at(0)).expect("a step"))
     }
 
     #[test]
     fn issues_for_names_and_addresses() {
         let (certificate, authority) = self_signed(&policy().hosts, at(0)).expect("issued");
-        assert_eq!(certificate.valid.end, (at(0) + VALID).unix_timestamp());
+        assert_eq!(certificate.valid.end, at(0) + VALID);
         assert!(authority.starts_with("-----BEGIN CERTIFICATE-----"));
         assert!(self_signed(&["ä".to_owned()], at(0)).is_err());
     }
 
     #[test]
-    fn from_nothing_to_serving() {
+    fn from_no_state_to_serving() {
         let state = fresh();
         assert_eq!(
             step(Some(&state), &[String::new()], &policy(), at(0)).expect("a step"),
-            Step::Publish(state.bundle())
+            RotationStep::Publish(state.bundle())
         );
-        assert_eq!(next(&state, 0), Step::Wait(at(20)), "two thirds of the leaf's life");
-        assert_eq!(next(&state, 19), Step::Wait(at(20)));
+        assert_eq!(next(&state, 0), RotationStep::Wait(at(20)), "two thirds of the leaf's life");
+        assert_eq!(next(&state, 19), RotationStep::Wait(at(20)));
     }
 
     #[test]
@@ -309,7 +273,7 @@ mod tests {
         let renewed = written(next(&state, 20));
         assert_eq!(renewed.authority, state.authority);
         assert_ne!(renewed.leaf, state.leaf);
-        assert_eq!(next(&renewed, 20), Step::Wait(at(40)));
+        assert_eq!(next(&renewed, 20), RotationStep::Wait(at(40)));
     }
 
     #[test]
@@ -317,60 +281,79 @@ mod tests {
         let mut state = fresh();
         state.leaf = leaf(&state.authority, &policy().hosts, at(199), Duration::days(30)).expect("issued");
         let announced = written(next(&state, 200));
-        assert_eq!((&announced.authority, &announced.leaf), (&state.authority, &state.leaf), "it only announces");
+        assert_eq!(
+            (&announced.authority, &announced.leaf),
+            (&state.authority, &state.leaf),
+            "the first step only adds it"
+        );
         let unpublished = step(Some(&announced), &[state.bundle()], &policy(), at(200)).expect("a step");
-        assert_eq!(unpublished, Step::Publish(announced.bundle()));
+        assert_eq!(unpublished, RotationStep::Publish(announced.bundle()));
         let one_of_two = [announced.bundle(), state.bundle()];
         let step_of_two = step(Some(&announced), &one_of_two, &policy(), at(200)).expect("a step");
-        assert!(matches!(step_of_two, Step::Publish(_)), "every configuration must trust it");
+        assert!(matches!(step_of_two, RotationStep::Publish(_)), "every configuration must trust it");
         let promoted = written(next(&announced, 200));
         assert_eq!(Some(&promoted.authority), announced.next.as_ref());
         assert_eq!(promoted.previous.as_ref(), Some(&state.authority.certificate));
-        assert!(is_signed(&promoted.leaf.certificate, &promoted.authority.certificate));
+        assert!(x509::is_signed(&promoted.leaf.certificate, &promoted.authority.certificate));
         assert_eq!(
-            certificates(&promoted.bundle()),
-            certificates(&announced.bundle()),
+            x509::sorted(&promoted.bundle()),
+            x509::sorted(&announced.bundle()),
             "nothing to publish in between"
         );
         let mut later = promoted.clone();
         later.leaf = leaf(&later.authority, &policy().hosts, at(300), Duration::days(30)).expect("issued");
-        assert_eq!(written(next(&later, 300)).previous, None, "forgotten when it has expired");
+        assert_eq!(written(next(&later, 300)).previous, None, "removed when it has expired");
     }
 
     #[test]
-    fn what_cannot_be_gone_on_from_is_made_anew() {
+    fn a_state_that_cannot_be_continued_is_replaced() {
         let (sound, other) = (fresh(), fresh());
-        let pair = |pair: &Pair| pair.clone();
-        let cases: [(&str, State); 7] = [
-            ("a foreign authority", State { authority: pair(&other.authority), ..sound.clone() }),
-            ("a foreign leaf", State { leaf: pair(&other.leaf), ..sound.clone() }),
-            ("half a leaf", State { leaf: Pair { key: String::new(), ..pair(&sound.leaf) }, ..sound.clone() }),
+        let pair = |pair: &CertificatePair| pair.clone();
+        let cases: [(&str, CertificateState); 7] = [
+            ("a foreign authority", CertificateState { authority: pair(&other.authority), ..sound.clone() }),
+            ("a foreign leaf", CertificateState { leaf: pair(&other.leaf), ..sound.clone() }),
             (
-                "a key of another",
-                State { leaf: Pair { key: other.leaf.key.clone(), ..pair(&sound.leaf) }, ..sound.clone() },
+                "a leaf without its key",
+                CertificateState { leaf: CertificatePair { key: String::new(), ..pair(&sound.leaf) }, ..sound.clone() },
             ),
             (
-                "no PEM",
-                State { authority: Pair { certificate: "x".to_owned(), ..pair(&sound.authority) }, ..sound.clone() },
+                "another key",
+                CertificateState {
+                    leaf: CertificatePair { key: other.leaf.key.clone(), ..pair(&sound.leaf) },
+                    ..sound.clone()
+                },
             ),
             (
-                "half a next one",
-                State { next: Some(Pair { key: "x".to_owned(), ..pair(&other.authority) }), ..sound.clone() },
+                "invalid PEM",
+                CertificateState {
+                    authority: CertificatePair { certificate: "x".to_owned(), ..pair(&sound.authority) },
+                    ..sound.clone()
+                },
             ),
-            ("no PEM as the previous one", State { previous: Some("x".to_owned()), ..sound.clone() }),
+            (
+                "an incomplete next authority",
+                CertificateState {
+                    next: Some(CertificatePair { key: "x".to_owned(), ..pair(&other.authority) }),
+                    ..sound.clone()
+                },
+            ),
+            (
+                "invalid PEM as the previous authority",
+                CertificateState { previous: Some("x".to_owned()), ..sound.clone() },
+            ),
         ];
         for (what, state) in cases {
             let new = written(next(&state, 0));
             assert!(new.is_usable(&policy(), at(0)) && new != state, "{what}");
         }
-        // Clocks: expired while nobody ran, or made by a clock that was ahead.
-        assert!(matches!(next(&sound, 31), Step::Write(_)));
-        assert!(matches!(next(&sound, -1), Step::Write(_)));
-        // Other names than are wanted now.
-        let renamed = Policy { hosts: vec!["other.tools.svc".to_owned()], ..policy() };
+        // Expired while no replica ran, or issued by a clock that was ahead.
+        assert!(matches!(next(&sound, 31), RotationStep::Write(_)));
+        assert!(matches!(next(&sound, -1), RotationStep::Write(_)));
+        // The hosts of the policy have changed.
+        let renamed = CertificatePolicy { hosts: vec!["other.tools.svc".to_owned()], ..policy() };
         let new = written(step(Some(&sound), &[sound.bundle()], &renamed, at(0)).expect("a step"));
-        assert!(has_hosts(&new.leaf.certificate, &renamed.hosts));
-        let wrong = Policy { hosts: vec!["ä".to_owned()], ..policy() };
+        assert!(x509::has_hosts(&new.leaf.certificate, &renamed.hosts));
+        let wrong = CertificatePolicy { hosts: vec!["ä".to_owned()], ..policy() };
         assert!(step(None, &[], &wrong, at(0)).is_err());
     }
 
@@ -378,16 +361,16 @@ mod tests {
     fn a_leaf_does_not_outlive_its_authority() {
         let mut state = fresh();
         state.leaf = leaf(&state.authority, &policy().hosts, at(290), Duration::days(30)).expect("issued");
-        assert_eq!(validity(&state.leaf.certificate).expect("valid").1, at(300));
+        assert_eq!(validity(&state.leaf.certificate).expect("valid").end, at(300));
     }
 
     #[test]
-    fn bundles_are_compared_by_what_they_hold() {
+    fn bundles_are_compared_by_their_certificates() {
         let state = fresh();
-        let dressed = format!("# ours\n\n{}\n", state.bundle());
-        let same = step(Some(&state), &[dressed], &policy(), at(0)).expect("a step");
-        assert!(matches!(same, Step::Wait(_)));
+        let commented = format!("# ours\n\n{}\n", state.bundle());
+        let same = step(Some(&state), &[commented], &policy(), at(0)).expect("a step");
+        assert!(matches!(same, RotationStep::Wait(_)));
         let garbage = step(Some(&state), &["garbage".to_owned()], &policy(), at(0)).expect("a step");
-        assert!(matches!(garbage, Step::Publish(_)));
+        assert!(matches!(garbage, RotationStep::Publish(_)));
     }
 }

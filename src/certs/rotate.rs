@@ -1,5 +1,7 @@
-//! Keeps the Secret, the webhook configurations and what is served in step, on every replica alike: nobody leads, whoever
-//! comes first writes. What to do is decided in [`issue`](super::issue).
+//! Rotates self-managed certificates: keeps the Secret, the webhook configurations and the served certificate in step.
+//!
+//! Every replica runs the same loop. There is no leader: the first replica to write the Secret wins, and the others
+//! read its certificates. [`issue`] decides the steps; this module carries them out, and does not decide.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,47 +15,54 @@ use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
 use crate::certs::bundle::Configurations;
-use crate::certs::issue::{self, Policy, State, Step};
-use crate::certs::store::Store;
-use crate::certs::{Certificate, Current};
+use crate::certs::issue::{self, CertificatePolicy, CertificateState, RotationStep};
+use crate::certs::serving::{Certificate, CurrentCertificate};
+use crate::certs::store::SecretStore;
 
-/// After an error.
+/// Pause after an error.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Longest sleep: clocks are set, and a suspended machine's timer sleeps too.
-const LOOK: Duration = Duration::from_secs(60);
+/// Maximum sleep between two checks. A timer does not notice that a clock was set or that the machine was suspended.
+const MAX_SLEEP: Duration = Duration::from_secs(60);
 
-/// Certificates that the webhook makes and renews itself.
+/// The certificates that the webhook issues and renews itself.
 pub struct SelfManaged {
-    store: Store,
+    store: SecretStore,
     configurations: Configurations,
-    policy: Policy,
+    policy: CertificatePolicy,
 }
 
 impl SelfManaged {
-    /// Certificates in the Secret `name`, trusted by these webhook configurations.
+    /// Returns the rotation of the certificates in the Secret `namespace`/`name`. `configurations` are the names of the
+    /// webhook configurations that must trust them.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, name: &str, configurations: &[String], policy: Policy) -> Self {
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        name: &str,
+        configurations: &[String],
+        policy: CertificatePolicy,
+    ) -> Self {
         let configurations = Configurations::new(&client, configurations);
-        Self { store: Store::new(client, namespace, name), configurations, policy }
+        Self { store: SecretStore::new(client, namespace, name), configurations, policy }
     }
 
-    /// Runs for ever; calls `served` with each certificate that is taken into use.
-    pub async fn run(self, current: Arc<Current>, served: impl Fn(&Certificate)) {
+    /// Runs forever. Each new certificate is put into `current`, after `served` has been called with it.
+    pub async fn run(self, current: Arc<CurrentCertificate>, served: impl Fn(&Certificate)) {
         let mut changes = self.changes();
-        let (mut in_use, mut told) = (String::new(), String::new());
+        let (mut in_use, mut reported) = (String::new(), String::new());
         loop {
             let wait = match self.advance(&current, &mut in_use, &served).await {
                 Ok(Some(wait)) => {
-                    told.clear();
+                    reported.clear();
                     wait
                 }
                 Ok(None) => continue,
                 Err(error) => {
                     let error = format!("{error:#}");
-                    // Said once, not every second.
-                    if error != told {
-                        tracing::warn!(error, "the certificate could not be looked after; trying again every second");
-                        told = error;
+                    // The same error is logged once, not every second.
+                    if error != reported {
+                        tracing::warn!(error, "failed to manage the certificate; retrying every second");
+                        reported = error;
                     }
                     PAUSE
                 }
@@ -65,10 +74,10 @@ impl SelfManaged {
         }
     }
 
-    /// Does the next step; how long there is nothing more to do, if so.
+    /// Carries out the next step. Returns how long to wait; `None` if another step follows at once.
     async fn advance(
         &self,
-        current: &Current,
+        current: &CurrentCertificate,
         in_use: &mut String,
         served: impl Fn(&Certificate),
     ) -> anyhow::Result<Option<Duration>> {
@@ -76,8 +85,8 @@ impl SelfManaged {
         let trusted = self.configurations.read().await?;
         let now = OffsetDateTime::now_utc();
         let step = issue::step(read.state.as_ref(), &trusted, &self.policy, now)?;
-        // Nobody would trust what is not published yet.
-        let is_served = |state: &&State| state.is_usable(&self.policy, now) && state.is_trusted(&trusted);
+        // Clients do not trust a certificate whose authority is not published yet.
+        let is_served = |state: &&CertificateState| state.is_usable(&self.policy, now) && state.is_trusted(&trusted);
         if let Some(state) = read.state.as_ref().filter(is_served)
             && *in_use != state.leaf.certificate
         {
@@ -88,17 +97,17 @@ impl SelfManaged {
             tracing::info!("certificate taken into use");
         }
         match step {
-            Step::Wait(until) => {
+            RotationStep::Wait(until) => {
                 let left = Duration::try_from(until - now).unwrap_or_default();
-                return Ok(Some(left.clamp(Duration::from_millis(100), LOOK)));
+                return Ok(Some(left.clamp(Duration::from_millis(100), MAX_SLEEP)));
             }
-            Step::Publish(bundle) => {
+            RotationStep::Publish(bundle) => {
                 self.configurations.publish(&bundle).await?;
-                tracing::info!("the webhook configurations trust our authorities");
+                tracing::info!("the webhook configurations trust the certificates of the webhook");
             }
-            Step::Write(state) => {
+            RotationStep::Write(state) => {
                 let failed = if read.is_missing() {
-                    "the Secret is missing and cannot be created; helm upgrade brings it back"
+                    "the Secret is missing and cannot be created; run helm upgrade to restore it"
                 } else {
                     "failed to write the Secret"
                 };
@@ -110,7 +119,7 @@ impl SelfManaged {
         Ok(None)
     }
 
-    /// Something happened to the Secret or to a configuration.
+    /// Returns a stream with an item for each change of the Secret or a webhook configuration.
     fn changes(&self) -> BoxStream<'static, ()> {
         let (api, name) = self.store.api();
         let mut all = stream::SelectAll::new();
@@ -122,7 +131,7 @@ impl SelfManaged {
     }
 }
 
-/// Rights to one object by name extend to watches that ask for that name alone.
+/// Returns a watch of one object. RBAC permissions for a named object apply only to watches with this field selector.
 fn named(name: &str) -> watcher::Config {
     watcher::Config::default().fields(&format!("metadata.name={name}"))
 }

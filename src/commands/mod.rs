@@ -1,13 +1,19 @@
-//! The command line: one file per subcommand. Data goes to stdout, everything else to stderr.
+//! The command line: the arguments of the program, and one module per subcommand.
+//!
+//! Data goes to stdout, everything else to stderr. Commands connect the other modules; they do not decide on pods
+//! themselves.
 
 use clap::{Parser, Subcommand};
 
 mod common;
 mod doctor;
+mod failure;
 mod inject;
 mod lint;
 mod serve;
 mod why;
+
+pub use failure::Failure;
 
 /// Adds sidecars to Kubernetes pods.
 #[derive(Debug, Parser)]
@@ -21,40 +27,23 @@ pub struct Arguments {
 enum Command {
     /// Add sidecars to manifests, as the webhook would
     Inject(Box<inject::InjectArgs>),
-    /// Look whether the webhook in a cluster works, and where it does not
+    /// Check that the webhook works in a cluster, and report what is wrong
     Doctor(Box<doctor::DoctorArgs>),
-    /// Check templates, and manifests that ask for them
+    /// Check templates, and manifests that request them
     Lint(Box<lint::LintArgs>),
     /// Print the JSON Schema of templates, for editors
     Schema,
-    /// Tell what is decided on the pods of manifests, and on what evidence
+    /// Print the decision for each pod in manifests, and every check behind it
     Why(Box<why::WhyArgs>),
     /// Run the webhook
     Serve(Box<serve::ServeArgs>),
-}
-
-/// Why a command did not succeed.
-#[derive(Debug)]
-pub enum Failure {
-    /// Arguments that do not make sense: exit code 2.
-    Usage(String),
-    /// Problems in what was given, ready to print: exit code 1.
-    Found(String),
-    /// Files or the cluster: exit code 3.
-    Io(anyhow::Error),
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Io(error)
-    }
 }
 
 impl Arguments {
     /// Runs the command.
     ///
     /// # Errors
-    /// See [`Failure`]; wrong usage ends the program with exit code 2 before.
+    /// See [`Failure`]. Arguments that do not parse have already ended the program with exit code 2.
     pub fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Inject(args) => inject::run(&args),
@@ -67,6 +56,7 @@ impl Arguments {
     }
 }
 
+/// Prints the JSON Schema of templates.
 fn print_schema() -> Result<(), Failure> {
     let text =
         serde_json::to_string_pretty(&crate::inject::authoring::schema::template()).map_err(anyhow::Error::from)?;

@@ -1,5 +1,8 @@
-//! The TLS accept loop: handshakes with a limit and a cap, HTTP/1.1 connections that are kept as long as
-//! the API server keeps them, and a drain that loses no request. It knows nothing of reviews.
+//! The TLS accept loop: accepts connections, completes handshakes, serves HTTP/1.1, and drains without losing a
+//! request.
+//!
+//! Handshakes and connections are limited in number and time. Idle connections stay open longer than the API server
+//! keeps them. This module does not know what requests contain.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,30 +21,32 @@ use tokio_rustls::server::TlsStream;
 use tower_http::normalize_path::NormalizePath;
 use tower_service::Service as _;
 
-use crate::server::Webhook;
+use crate::state::Webhook;
 
-/// A handshake takes milliseconds; the API server itself gives up after 10 s.
+/// Maximum duration of a handshake. It usually takes milliseconds; the API server gives up after 10 s.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Handshakes at once: a bound for memory. Clients that have not sent a byte are not among them.
+/// Maximum number of handshakes at the same time, to bound memory. Clients that have not sent a byte do not count.
 const MAX_HANDSHAKES: usize = 1024;
-/// Also ends idle connections in hyper, and the API server keeps those for 90 s.
+/// Maximum time to receive the headers of a request. hyper also ends idle connections after this time; the API server
+/// keeps them for 90 s.
 const HEADER_READ: Duration = Duration::from_secs(120);
-/// Connections at once: a bound for memory. The API server keeps 25, and opens more for as long as they have something to do.
+/// Maximum number of connections, to bound memory. The API server keeps 25 idle ones, and opens more while requests are
+/// in flight.
 const MAX_CONNECTIONS: usize = 4096;
-/// What one connection may have read ahead: a body comes in many such pieces.
+/// Read buffer of a connection, in bytes. A body arrives in many parts of this size.
 const READ_BUFFER: usize = 64 * 1024;
-/// After an accept error (out of file descriptors) there is no use in trying at once.
+/// Pause after an accept error. If file descriptors have run out, an immediate retry fails too.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How long the same is not said again.
+/// How long a repeated accept error is not logged.
 const QUIET: Duration = Duration::from_secs(10);
-/// How long a new connection may take, once the end is announced, to send the request it was made for.
+/// How long a new connection may take to send its first request after shutdown has begun.
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
-/// How long connections in use are waited for.
+/// How long shutdown waits for connections in use.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// What every connection needs.
+/// The state that all connections share.
 #[derive(Clone)]
-struct Shared {
+struct ConnectionState {
     tls: TlsAcceptor,
     router: NormalizePath<Router>,
     webhook: Arc<Webhook>,
@@ -49,7 +54,7 @@ struct Shared {
     draining: watch::Receiver<bool>,
 }
 
-/// Serves `router` on `listener` until `stop` ends, then lets the open connections finish.
+/// Serves `router` on `listener` until `stop` completes. Then waits for the open connections, for at most 20 s.
 pub async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
@@ -58,11 +63,11 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) {
     let (announce, draining) = watch::channel(false);
-    // Some callers join a base address and a path to `//mutate`.
+    // Some clients join a base address and a path to `//mutate`.
     let router = NormalizePath::trim_trailing_slash(router);
     let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
-    let shared = Shared { tls: TlsAcceptor::from(tls), router, webhook, handshakes, draining };
-    let (mut connections, mut said) = (JoinSet::new(), None::<Instant>);
+    let shared = ConnectionState { tls: TlsAcceptor::from(tls), router, webhook, handshakes, draining };
+    let (mut connections, mut logged) = (JoinSet::new(), None::<Instant>);
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -71,19 +76,19 @@ pub async fn serve(
             () = &mut stop => break,
         };
         match accepted {
-            Ok(_) if connections.len() >= MAX_CONNECTIONS => shared.webhook.metrics.handshake("refused"),
+            Ok(_) if connections.len() >= MAX_CONNECTIONS => shared.webhook.metrics.count_handshake("refused"),
             Ok((stream, _)) => drop(connections.spawn(connection(stream, shared.clone()))),
             Err(error) => {
-                // Out of descriptors it would be said twenty times a second.
-                if said.is_none_or(|said| said.elapsed() > QUIET) {
+                // Without file descriptors, the error repeats twenty times a second.
+                if logged.is_none_or(|logged| logged.elapsed() > QUIET) {
                     tracing::warn!(%error, "failed to accept a connection");
-                    said = Some(Instant::now());
+                    logged = Some(Instant::now());
                 }
                 sleep(PAUSE).await;
             }
         }
     }
-    // Who has connected already is answered: closing the port would reset what waits in its backlog.
+    // Connections in the backlog of the port are served: closing the port would reset them.
     let _ = timeout(PAUSE, async {
         while let Ok((stream, _)) = listener.accept().await {
             connections.spawn(connection(stream, shared.clone()));
@@ -93,12 +98,12 @@ pub async fn serve(
     drop(listener);
     let _ = announce.send(true);
     if timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await.is_err() {
-        tracing::warn!("gave up waiting for open connections");
+        tracing::warn!("shutdown timed out with open connections");
     }
 }
 
-/// One connection, from its handshake to its end.
-async fn connection(stream: TcpStream, shared: Shared) {
+/// Serves one connection, from its handshake to its end.
+async fn connection(stream: TcpStream, shared: ConnectionState) {
     let mut draining = shared.draining.clone();
     let too_late = async {
         let _ = shared.draining.clone().wait_for(|draining| *draining).await;
@@ -109,8 +114,8 @@ async fn connection(stream: TcpStream, shared: Shared) {
         () = too_late => None,
     };
     let Some(stream) = stream else { return };
-    let asked = Arc::new(Notify::new());
-    let (router, first) = (shared.router, Arc::clone(&asked));
+    let requested = Arc::new(Notify::new());
+    let (router, first) = (shared.router, Arc::clone(&requested));
     let service = service_fn(move |request| {
         first.notify_one();
         router.clone().call(request)
@@ -121,26 +126,27 @@ async fn connection(stream: TcpStream, shared: Shared) {
         .max_buf_size(READ_BUFFER)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    // A client that goes away is no event: errors are dropped.
+    // A client that closes the connection is normal, so errors are ignored.
     tokio::select! {
         _ = connection.as_mut() => return,
         _ = draining.wait_for(|draining| *draining) => {}
     }
-    // A request that never came is waited for a little: the client cannot tell that it was not read, and
-    // would not send it again.
+    // Wait a little for the first request. The client cannot detect that its request was not read, and would not send
+    // it again.
     tokio::select! {
         _ = connection.as_mut() => return,
-        _ = timeout(FIRST_REQUEST, asked.notified()) => {}
+        _ = timeout(FIRST_REQUEST, requested.notified()) => {}
     }
     connection.as_mut().graceful_shutdown();
     let _ = connection.await;
 }
 
-async fn handshake(stream: TcpStream, shared: &Shared) -> Option<TlsStream<TcpStream>> {
-    // Nagle's algorithm would add up to 40 ms to an answer.
+/// Completes the TLS handshake; `None` if it fails or takes too long.
+async fn handshake(stream: TcpStream, shared: &ConnectionState) -> Option<TlsStream<TcpStream>> {
+    // Nagle's algorithm can delay a response by up to 40 ms.
     let _ = stream.set_nodelay(true);
     let result = timeout(HANDSHAKE, async {
-        // Whoever says nothing takes nobody's place.
+        // A silent client does not take a permit.
         stream.readable().await.ok()?;
         let _permit = shared.handshakes.acquire().await.ok()?;
         Some(shared.tls.accept(stream).await)
@@ -153,6 +159,6 @@ async fn handshake(stream: TcpStream, shared: &Shared) -> Option<TlsStream<TcpSt
         }
         Ok(None) | Err(_) => ("timeout", None),
     };
-    shared.webhook.metrics.handshake(result);
+    shared.webhook.metrics.count_handshake(result);
     stream
 }

@@ -1,5 +1,6 @@
-//! The plain-HTTP port for kubelet and Prometheus: health, readiness, metrics; and, from the same machine alone, the
-//! level of the log.
+//! The admin port, plain HTTP: health and readiness for the kubelet, metrics for Prometheus, and the log level.
+//!
+//! The log level can only be set from the same machine. This module does not depend on the webhook port.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,36 +12,35 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, put};
 
-use crate::server::Webhook;
+use crate::state::Webhook;
+use crate::telemetry::log::SetLogLevel;
 
-/// What readiness depends on.
+/// The state of the admin port, which readiness depends on.
 pub struct Admin {
     webhook: Arc<Webhook>,
-    /// Set when the webhook port listens.
+    /// True as soon as the webhook port listens.
     pub listening: AtomicBool,
-    /// Set when a certificate is served that the API server may trust.
+    /// True as soon as the served certificate is one that the API server can trust.
     pub certified: AtomicBool,
-    /// Set when the process was told to end.
+    /// True as soon as the process shuts down.
     pub draining: AtomicBool,
     set_log_level: SetLogLevel,
 }
 
-/// Changes the level of the log.
-pub type SetLogLevel = Box<dyn Fn(tracing::Level) + Send + Sync>;
-
 impl Admin {
-    /// Not ready yet.
+    /// Returns the state of a process that is not ready yet.
     #[must_use]
     pub fn new(webhook: Arc<Webhook>, set_log_level: SetLogLevel) -> Arc<Self> {
         let [listening, certified, draining] = [const { AtomicBool::new(false) }; 3];
         Arc::new(Self { webhook, listening, certified, draining, set_log_level })
     }
 
+    /// Returns why the process is not ready; `None` if it is ready.
     fn unready(&self) -> Option<&'static str> {
         if self.draining.load(Ordering::Relaxed) {
             Some("shutting down")
         } else if self.webhook.catalog.load().is_none() {
-            Some("the templates are not read yet")
+            Some("the templates are not loaded yet")
         } else if !self.certified.load(Ordering::Relaxed) {
             Some("there is no certificate yet")
         } else if !self.listening.load(Ordering::Relaxed) {
@@ -51,7 +51,7 @@ impl Admin {
     }
 }
 
-/// The routes of the admin port.
+/// Returns the routes of the admin port.
 pub fn router(admin: Arc<Admin>) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
@@ -63,26 +63,24 @@ pub fn router(admin: Arc<Admin>) -> Router {
 
 async fn ready(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     match admin.unready() {
-        // Still ready: answers from the last catalog are better than none.
+        // Still ready: decisions from the last catalog are better than none.
         None => match admin.webhook.stale_since.load(Ordering::Relaxed) {
             0 => (StatusCode::OK, "ok\n".to_owned()),
-            since => {
-                (StatusCode::OK, format!("ok, but the cluster cannot be watched since {since} (seconds since 1970)\n"))
-            }
+            since => (StatusCode::OK, format!("ok, but the cluster cannot be watched since {since} (Unix time)\n")),
         },
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 
-/// Sets the level, e.g. `curl -X PUT -d debug localhost:8080/log-level`. Debug lines name every pod, so whoever may
-/// switch them on must be inside.
+/// Sets the log level, for example `curl -X PUT -d debug localhost:8080/log-level`. Debug lines contain the name of
+/// every pod, so only processes on the same machine can enable them.
 async fn log_level(
     State(admin): State<Arc<Admin>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     body: String,
 ) -> impl IntoResponse {
     if !peer.ip().to_canonical().is_loopback() {
-        return (StatusCode::FORBIDDEN, "the level can be set from the same machine alone\n".to_owned());
+        return (StatusCode::FORBIDDEN, "the log level can only be set from the same machine\n".to_owned());
     }
     match body.trim().parse::<tracing::Level>() {
         Ok(level) => {
@@ -90,7 +88,7 @@ async fn log_level(
             tracing::info!(%level, "log level set");
             (StatusCode::OK, format!("{level}\n"))
         }
-        Err(_) => (StatusCode::BAD_REQUEST, "the levels are error, warn, info, debug and trace\n".to_owned()),
+        Err(_) => (StatusCode::BAD_REQUEST, "unknown log level; use error, warn, info, debug or trace\n".to_owned()),
     }
 }
 

@@ -1,199 +1,105 @@
-//! The webhook's HTTP side: bytes of a review in, bytes of its answer out, with limits around it. What
-//! is decided is the core's business; it holds one snapshot of the catalog per request and no lock.
+//! The HTTPS server of the webhook: receives admission reviews, and answers them within limits.
+//!
+//! This folder owns the routes, the limits for requests and bodies, the TLS accept loop and the admin port. Decisions
+//! are made by the [`Engine`]; each request uses one snapshot of the catalog and takes no lock. It does not know how the
+//! catalog is kept current or where certificates come from.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime};
 
-use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::inject::authoring::config_map;
-use crate::inject::catalog::Catalog;
-use crate::inject::catalog::sources::SourceRules;
-use crate::inject::decision::Verdict;
-use crate::inject::decision::reason::Reason;
-use crate::inject::diagnostic::shown;
 use crate::inject::kube::quantity::duration;
-use crate::inject::settings::{EntryPoint, Settings};
-use crate::inject::{Answer, Engine, Refused};
-use crate::server::body::{Places, Received};
-use crate::telemetry::Traces;
-use crate::telemetry::events::Events;
-use crate::telemetry::metrics::Metrics;
+use crate::inject::settings::EntryPoint;
+use crate::inject::{Engine, Refused};
+use crate::server::body::{BodyReader, ReceivedBody};
+use crate::server::error::HttpError;
+use crate::state::Webhook;
+use crate::telemetry::log::log_decision;
 
 pub mod accept;
 pub mod admin;
 mod body;
+mod error;
 
-/// What requests are answered from.
-#[derive(Debug)]
-pub struct Webhook {
-    /// The catalog in use; `None` before the first sync.
-    pub catalog: ArcSwap<Option<Catalog>>,
-    /// Settings that do not change.
-    pub settings: Settings,
-    /// What templates must obey.
-    pub trust: Trust,
-    /// The metrics.
-    pub metrics: Metrics,
-    /// Where Kubernetes Events go, if they are wanted.
-    pub events: Option<Events>,
-    /// Where OpenTelemetry traces go, if they are wanted.
-    pub traces: Option<Traces>,
-    /// When the cluster could no longer be watched, in seconds since 1970; 0 while it can.
-    pub stale_since: AtomicU64,
-    limits: Limits,
-    places: Places,
-    /// One permit for each KiB of bodies.
-    bodies: Semaphore,
-}
-
-/// How much is done at once, and for how long.
+/// Limits for requests.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Requests at once. Who comes when there are more is told to come again, which the API server does.
+pub struct ServerLimits {
+    /// Maximum number of requests that wait for a body. Further requests get a 503, which the API server retries.
     pub requests: usize,
-    /// Memory for all bodies together, in MiB.
+    /// Memory for the bodies of all requests together, in MiB.
     pub body_memory: usize,
-    /// How long a request may take, unless whoever sent it waits for less.
+    /// Maximum duration of a request. A shorter timeout sent by the client takes precedence.
     pub timeout: Duration,
 }
 
-impl Default for Limits {
+impl Default for ServerLimits {
     fn default() -> Self {
         Self { requests: 1024, body_memory: 64, timeout: Duration::from_secs(10) }
     }
 }
 
-/// Why a request is not answered with a review.
-#[derive(Debug)]
-struct Refusal {
-    status: StatusCode,
-    why: String,
-    /// Whether the API server is asked to come again, which it does within its timeout where Retry-After is an integer
-    /// (client-go, `rest/with_retry.go`).
-    again: bool,
+/// The state of the handlers.
+struct Server {
+    webhook: Arc<Webhook>,
+    timeout: Duration,
+    bodies: BodyReader,
 }
 
-impl Refusal {
-    fn new(status: StatusCode, why: impl Into<String>) -> Self {
-        Self { status, why: why.into(), again: false }
-    }
-
-    fn later(why: &str) -> Self {
-        Self { again: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, why) }
+impl Server {
+    fn new(webhook: Arc<Webhook>, limits: ServerLimits) -> Arc<Self> {
+        let bodies = BodyReader::new(limits.requests, limits.body_memory);
+        Arc::new(Self { webhook, timeout: limits.timeout, bodies })
     }
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        tracing::debug!(status = self.status.as_u16(), why = self.why, "refused a request");
-        let mut response = (self.status, format!("{}\n", self.why)).into_response();
-        if self.again {
-            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
-        }
-        response
-    }
-}
-
-/// What templates must obey, by where they come from.
-#[derive(Clone, Debug, Default)]
-pub struct Trust {
-    /// Central templates.
-    pub central: SourceRules,
-    /// Templates of the pods' own namespaces, where there may be such.
-    pub namespaces: Option<SourceRules>,
-    /// Whether those win over central ones.
-    pub prefers_namespaces: bool,
-    /// The namespace of the central ConfigMaps.
-    pub home: Option<String>,
-}
-
-impl Trust {
-    /// What the templates of a namespace must obey.
-    #[must_use]
-    pub fn rules_of(&self, namespace: &str) -> SourceRules {
-        let is_home = self.home.as_deref().is_none_or(|home| home == namespace);
-        if is_home { self.central } else { self.namespaces.unwrap_or(self.central) }
-    }
-}
-
-impl Webhook {
-    /// A webhook without a catalog yet.
-    #[must_use]
-    pub fn new(settings: Settings) -> Arc<Self> {
-        Self::with(settings, Trust::default(), Limits::default())
-    }
-
-    /// The same with rules for templates, and limits.
-    #[must_use]
-    pub fn with(settings: Settings, trust: Trust, limits: Limits) -> Arc<Self> {
-        Arc::new(Self::build(settings, trust, limits))
-    }
-
-    /// The same, to be completed.
-    #[must_use]
-    pub fn build(settings: Settings, trust: Trust, limits: Limits) -> Self {
-        Self {
-            catalog: ArcSwap::from_pointee(None),
-            settings,
-            trust,
-            metrics: Metrics::default(),
-            limits,
-            places: Places::new(limits.requests),
-            bodies: Semaphore::new(limits.body_memory * 1024),
-            events: None,
-            traces: None,
-            stale_since: AtomicU64::new(0),
-        }
-    }
-}
-
-/// The routes of the TLS port. Needs no socket, so tests can call it.
-pub fn router(webhook: Arc<Webhook>) -> Router {
+/// Returns the routes of the TLS port. They need no socket, so tests can call them.
+pub fn router(webhook: Arc<Webhook>, limits: ServerLimits) -> Router {
     let routes = Router::new()
         .route("/mutate", post(requests))
         .route("/mutate/policy", post(policy))
         .route("/validate/templates", post(validate))
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_path);
-    guarded(routes, webhook)
+    with_panic_guard(routes, Server::new(webhook, limits))
 }
 
-/// `routes` of which a panic takes down one request: the webhook's failurePolicy decides on it.
-fn guarded(routes: Router<Arc<Webhook>>, webhook: Arc<Webhook>) -> Router {
-    let counted = Arc::clone(&webhook);
-    let panicked = move |_: Box<dyn std::any::Any + Send>| {
-        // What it says may hold a piece of a pod; the panic hook tells the place.
-        counted.metrics.refused(StatusCode::INTERNAL_SERVER_ERROR.as_u16());
-        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "a bug of the injector; see its log").into_response()
+/// Adds a layer that turns a panic into a 500 for that request. The webhook's `failurePolicy` then decides on the pod.
+fn with_panic_guard(routes: Router<Arc<Server>>, server: Arc<Server>) -> Router {
+    let webhook = Arc::clone(&server.webhook);
+    let on_panic = move |_: Box<dyn std::any::Any + Send>| {
+        // The panic message is not sent, since it can contain a part of a pod. The panic hook logs the place.
+        reject(
+            &webhook,
+            HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error; see the log of the injector"),
+        )
     };
-    routes.layer(CatchPanicLayer::custom(panicked)).with_state(webhook)
+    routes.layer(CatchPanicLayer::custom(on_panic)).with_state(server)
 }
 
-async fn requests(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
-    respond(&webhook, request, |headers, body| answer(&webhook, EntryPoint::Requests, headers, body)).await
+async fn requests(State(server): State<Arc<Server>>, request: Request) -> Response {
+    respond(&server, request, |headers, body| answer(&server.webhook, EntryPoint::Requests, headers, body)).await
 }
 
-async fn policy(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
-    respond(&webhook, request, |headers, body| answer(&webhook, EntryPoint::Policy, headers, body)).await
+async fn policy(State(server): State<Arc<Server>>, request: Request) -> Response {
+    respond(&server, request, |headers, body| answer(&server.webhook, EntryPoint::Policy, headers, body)).await
 }
 
-async fn validate(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
-    respond(&webhook, request, |_, body| {
+async fn validate(State(server): State<Arc<Server>>, request: Request) -> Response {
+    let webhook = &server.webhook;
+    respond(&server, request, |_, body| {
         let rules = |namespace: &str| webhook.trust.rules_of(namespace);
         match config_map::config_map(body, &webhook.settings, rules) {
-            Err(error) => Err(Refusal::new(StatusCode::BAD_REQUEST, error.to_string())),
+            Err(error) => Err(HttpError::new(StatusCode::BAD_REQUEST, error.to_string())),
             Ok((answer, decision)) => {
-                webhook.metrics.validated(&decision);
+                webhook.metrics.count_validation(&decision);
                 Ok(answer)
             }
         }
@@ -201,61 +107,63 @@ async fn validate(State(webhook): State<Arc<Webhook>>, request: Request) -> Resp
     .await
 }
 
-async fn unknown_path(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
+async fn unknown_path(State(server): State<Arc<Server>>, request: Request) -> Response {
     body::discard(request.into_body()).await;
-    let why = "there is nothing here; reviews are answered at /mutate, /mutate/policy and /validate/templates";
-    refused(&webhook, Refusal::new(StatusCode::NOT_FOUND, why))
+    let why = "unknown path; send reviews to /mutate, /mutate/policy or /validate/templates";
+    reject(&server.webhook, HttpError::new(StatusCode::NOT_FOUND, why))
 }
 
-async fn wrong_method(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
+async fn wrong_method(State(server): State<Arc<Server>>, request: Request) -> Response {
     body::discard(request.into_body()).await;
-    refused(&webhook, Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "send an AdmissionReview with POST"))
+    reject(&server.webhook, HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "send an AdmissionReview with POST"))
 }
 
-fn refused(webhook: &Webhook, refusal: Refusal) -> Response {
-    webhook.metrics.refused(refusal.status.as_u16());
-    refusal.into_response()
+/// Counts an error and turns it into a response.
+fn reject(webhook: &Webhook, error: HttpError) -> Response {
+    webhook.metrics.count_http_error(error.status.as_u16());
+    error.into_response()
 }
 
-/// Reads a review within the limits and answers it.
+/// Reads the body of a request within the limits, and responds with what `answer` returns for its headers and body.
 async fn respond(
-    webhook: &Webhook,
+    server: &Server,
     request: Request,
-    answer: impl FnOnce(&HeaderMap, &[u8]) -> Result<Vec<u8>, Refusal>,
+    answer: impl FnOnce(&HeaderMap, &[u8]) -> Result<Vec<u8>, HttpError>,
 ) -> Response {
-    let _in_flight = webhook.metrics.in_flight();
-    let deadline = tokio::time::Instant::now() + webhook.limits.timeout.min(timeout_of(request.uri()));
+    let _in_flight = server.webhook.metrics.in_flight();
+    let deadline = tokio::time::Instant::now() + server.timeout.min(client_timeout(request.uri()));
     let result = async {
         let (parts, body) = request.into_parts();
-        let body = read(webhook, &parts.headers, body, deadline).await?;
+        let body = read(server, &parts.headers, body, deadline).await?;
         if tokio::time::Instant::now() >= deadline {
-            return Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, "whoever asked does not wait any longer"));
+            return Err(HttpError::new(StatusCode::GATEWAY_TIMEOUT, "the timeout of the client has expired"));
         }
         answer(&parts.headers, &body.bytes)
     };
     match result.await {
         Ok(answer) => ([(header::CONTENT_TYPE, "application/json")], answer).into_response(),
-        Err(refusal) => refused(webhook, refusal),
+        Err(error) => reject(&server.webhook, error),
     }
 }
 
-async fn read<'w>(
-    webhook: &'w Webhook,
+async fn read<'s>(
+    server: &'s Server,
     headers: &HeaderMap,
     body: Body,
     deadline: tokio::time::Instant,
-) -> Result<Received<'w>, Refusal> {
+) -> Result<ReceivedBody<'s>, HttpError> {
     if !is_json(headers) {
         let why = "send an AdmissionReview as application/json";
         body::discard(body).await;
-        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+        return Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
     }
     let length = text(headers, header::CONTENT_LENGTH).parse().ok();
-    webhook.places.read(body, length, &webhook.bodies, deadline).await
+    server.bodies.read(body, length, deadline).await
 }
 
-/// How long whoever sends the request waits: the API server says so in `?timeout=5s`.
-fn timeout_of(uri: &Uri) -> Duration {
+/// Returns the timeout of the client, which the API server sends in the query (`?timeout=5s`). Without a valid positive
+/// timeout, it is unlimited.
+fn client_timeout(uri: &Uri) -> Duration {
     let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     let nanos = pairs.filter(|(key, _)| *key == "timeout").find_map(|(_, text)| duration(text));
     nanos
@@ -272,78 +180,48 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
 }
 
-fn answer(webhook: &Webhook, entry: EntryPoint, headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+/// Answers a review of a pod, and reports the decision. Returns the AdmissionReview with the response, as JSON.
+fn answer(webhook: &Webhook, entry: EntryPoint, headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, HttpError> {
     let catalog = webhook.catalog.load();
-    let Some(catalog) = catalog.as_ref() else { return Err(Refusal::later("the templates are not read yet")) };
+    let Some(catalog) = catalog.as_ref() else { return Err(HttpError::retry("the templates are not loaded yet")) };
     let (clock, started) = (SystemTime::now(), Instant::now());
     match Engine::new(catalog, &webhook.settings, entry).answer(body) {
-        Err(Refused::NamespacePending(_)) => Err(Refusal::later("the namespace is not known yet")),
-        Err(error) => Err(Refusal::new(StatusCode::BAD_REQUEST, error.to_string())),
+        Err(Refused::NamespacePending(_)) => Err(HttpError::retry("the namespace of the pod is not known yet")),
+        Err(error) => Err(HttpError::new(StatusCode::BAD_REQUEST, error.to_string())),
         Ok(answer) => {
             let took = started.elapsed();
             let uid = answer.request.as_ref().map(|request| request.uid.as_str());
-            webhook.metrics.decided(&answer.decision, took, uid);
+            webhook.metrics.count_decision(&answer.decision, took, uid);
             if let Some(events) = webhook.events.as_ref().filter(|_| !webhook.settings.observe) {
-                events.of(&answer, &webhook.metrics);
+                events.report(&answer, &webhook.metrics);
             }
             if let Some(traces) = &webhook.traces {
                 traces.record(headers, clock, &answer);
             }
-            log(&answer, took, webhook.settings.observe);
+            log_decision(&answer, took, webhook.settings.observe);
             Ok(answer.body)
         }
     }
 }
 
-/// One line per decision that matters; never the pod. What users wrote is cut: reviews come before it is validated.
-fn log(answer: &Answer<'_>, took: Duration, observed: bool) {
-    let decision = &answer.decision;
-    let Some(request) = &answer.request else { return };
-    if decision.verdict == Verdict::Unchanged && !tracing::enabled!(tracing::Level::DEBUG) {
-        return;
-    }
-    let metadata = request.pod.as_ref().and_then(|pod| pod.metadata.as_ref().ok());
-    let name = shown(metadata.map_or("", |metadata| metadata.display_name()), MAX_NAME);
-    let owner = metadata.and_then(|metadata| metadata.owner_references.as_ref()?.first());
-    let owner = owner.map(|owner| shown(&format!("{}/{}", owner.kind.as_str(), owner.name.as_str()), MAX_NAME));
-    let (owner, namespace) = (owner.unwrap_or_default(), shown(request.namespace.as_str(), MAX_NAME));
-    let templates: Vec<&str> = decision.templates.iter().map(|template| template.name.as_str()).collect();
-    let (reason, templates) = (decision.reason.as_str(), templates.join(","));
-    let (micros, dry_run) = (u64::try_from(took.as_micros()).unwrap_or(u64::MAX), request.dry_run);
-    let left_out = decision.templates.iter().filter(|template| template.reason != Reason::Injected && !template.denied);
-    let left_out: Vec<String> = left_out.map(|template| format!("{} [{}]", template.name, template.reason)).collect();
-    match decision.verdict {
-        Verdict::Injected if !left_out.is_empty() => {
-            let left_out = left_out.join(", ");
-            tracing::info!(namespace, name, owner, templates, left_out, micros, dry_run, observed, "injected in part");
-        }
-        Verdict::Injected => tracing::info!(namespace, name, owner, templates, micros, dry_run, observed, "injected"),
-        Verdict::Denied => {
-            tracing::info!(namespace, name, owner, templates, reason, micros, dry_run, observed, "denied");
-        }
-        Verdict::Unchanged => {
-            tracing::debug!(namespace, name, owner, templates, reason, micros, dry_run, observed, "unchanged");
-        }
-    }
-}
-
-/// Longest name of an object.
-const MAX_NAME: usize = 253;
-
 #[cfg(test)]
 mod tests {
+    use crate::inject::settings::Settings;
+    use crate::state::Trust;
+
     use super::*;
     use tower::ServiceExt as _;
 
-    async fn bug(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
-        respond(&webhook, request, |_, _| panic!("a piece of a pod")).await
+    async fn bug(State(server): State<Arc<Server>>, request: Request) -> Response {
+        respond(&server, request, |_, _| panic!("a part of a pod")).await
     }
 
     #[tokio::test]
     async fn a_panic_takes_down_one_request() {
-        let webhook = Webhook::new(Settings::default());
+        let limits = ServerLimits::default();
+        let state = Server::new(Arc::new(Webhook::new(Settings::default(), Trust::default())), limits);
         let routes = Router::new().route("/bug", post(bug)).route("/mutate", post(requests));
-        let server = guarded(routes, Arc::clone(&webhook));
+        let server = with_panic_guard(routes, Arc::clone(&state));
         let post = |path: &str| {
             let request = Request::post(path).header("content-type", "application/json").body(Body::from("{}"));
             server.clone().oneshot(request.expect("a request"))
@@ -353,14 +231,14 @@ mod tests {
             assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         }
         assert_eq!(post("/mutate").await.expect("an answer").status(), StatusCode::SERVICE_UNAVAILABLE);
-        let page = webhook.metrics.text();
+        let page = state.webhook.metrics.text();
         assert!(page.contains("http_refusals_total{code=\"500\"} 3"), "{page}");
         assert!(page.contains("in_flight_requests 0"), "{page}");
-        assert_eq!(webhook.places.available(), webhook.limits.requests, "places are given back");
+        assert_eq!(state.bodies.available(), limits.requests, "permits are returned");
     }
 
     #[test]
-    fn the_callers_patience_is_read_from_the_query() {
+    fn the_timeout_of_the_client_is_read_from_the_query() {
         for (query, expected) in [
             ("timeout=5s", Duration::from_secs(5)),
             ("a=b&timeout=1m30s", Duration::from_secs(90)),
@@ -371,7 +249,7 @@ mod tests {
             ("", Duration::MAX),
         ] {
             let uri = format!("/mutate?{query}").parse().expect("an address");
-            assert_eq!(timeout_of(&uri), expected, "{query}");
+            assert_eq!(client_timeout(&uri), expected, "{query}");
         }
     }
 }

@@ -1,5 +1,8 @@
-//! Kubernetes Events: what people who look at a workload, or at a template's ConfigMap, see there. Off the path of
-//! requests: telling never waits, and what is too much is dropped and counted. It must not know how decisions are made.
+//! Kubernetes Events for denied pods, templates left out of pods, and templates that do not load.
+//!
+//! An event is attached to the owner of the pod, or to the template's ConfigMap. Events are sent in the background: a
+//! request never waits for one, and events over the limit are dropped and counted. This module does not know how
+//! decisions are made.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -19,63 +22,64 @@ use crate::inject::Answer;
 use crate::inject::decision::Verdict;
 use crate::inject::decision::reason::Reason;
 use crate::inject::diagnostic::beginning;
+use crate::telemetry::MAX_NAME;
 use crate::telemetry::metrics::Metrics;
 
-/// Most that waits to be sent.
+/// Maximum number of events that wait to be sent.
 const QUEUE: usize = 256;
-/// The same is not said again within this time; the API server drops events after an hour anyway.
-const AGAIN: Duration = Duration::from_secs(300);
-/// Events at once, and how many each second beyond that. Pods and templates have a budget each: a storm of refusals must
-/// not hide the broken template that it comes from.
+/// How long an identical event is not sent again. By default, the API server deletes events after an hour.
+const REPEAT_AFTER: Duration = Duration::from_secs(300);
+/// Number of events that can be sent at once, and how many per second after that. Pods and templates have separate
+/// budgets: many denials must not hide the broken template that causes them.
 const BURST: f64 = 25.0;
 const PER_SECOND: f64 = 1.0;
-/// Longest text of an event (`events.k8s.io`, validation).
+/// Maximum length of the text of an event, in bytes (validation of `events.k8s.io/v1`).
 const MAX_NOTE: usize = 1_024;
-/// Longest name of an object, and longest kind or version that is passed on. Reviews come before names are validated.
-const MAX_NAME: usize = 253;
 
-/// Something to tell.
+/// One event to send.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Note {
-    /// The object it is about.
+pub struct EventNote {
+    /// The object that the event is attached to.
     pub regarding: ObjectReference,
-    /// Why, in the words of logs and metrics.
+    /// The reason, the same as in logs and metrics.
     pub reason: Reason,
-    /// What, for people.
+    /// The message.
     pub text: String,
 }
 
-/// Takes what is to be told.
+/// The sender of events. Clones share the queue and the limits.
 #[derive(Clone, Debug)]
 pub struct Events {
-    queue: mpsc::Sender<Note>,
-    limiters: Arc<Mutex<[Limiter; 2]>>,
+    queue: mpsc::Sender<EventNote>,
+    limiters: Arc<Mutex<[EventLimiter; 2]>>,
 }
 
 impl Events {
-    /// Sends events to the cluster for as long as the result lives.
+    /// Starts sending events to the cluster. Sending stops when the last clone is dropped.
     #[must_use]
     pub fn start(client: Client, metrics: &Metrics) -> Self {
         let (queue, notes) = mpsc::channel(QUEUE);
-        tokio::spawn(send(client, notes, metrics.events_counter()));
+        tokio::spawn(send_all(client, notes, metrics.events_counter()));
         let now = Instant::now();
-        Self { queue, limiters: Arc::new(Mutex::new([Limiter::new(now), Limiter::new(now)])) }
+        Self { queue, limiters: Arc::new(Mutex::new([EventLimiter::new(now), EventLimiter::new(now)])) }
     }
 
-    /// Tells what an answer left out or refused. Dry runs have no effects, so they are not told.
-    pub fn of(&self, answer: &Answer<'_>, metrics: &Metrics) {
+    /// Sends an event if the answer denies the pod or leaves templates out. A dry run sends none, since it must not
+    /// have effects.
+    pub fn report(&self, answer: &Answer<'_>, metrics: &Metrics) {
         if let Some(note) = note(answer) {
-            self.tell(note, metrics);
+            self.send(note, metrics);
         }
     }
 
-    /// Queues a note, or drops it where it was said a moment ago or too much is said at once.
-    pub fn tell(&self, note: Note, metrics: &Metrics) {
-        let of_template = usize::from(note.reason == Reason::InvalidTemplate);
-        let note = note.cut();
+    /// Queues an event. Drops and counts it if an identical event was sent in the last five minutes, or if a limit is
+    /// reached.
+    pub fn send(&self, note: EventNote, metrics: &Metrics) {
+        let budget = usize::from(note.reason == Reason::InvalidTemplate);
+        let note = note.truncated();
         let allowed = {
             let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
-            limiters[of_template].allows(&note, Instant::now())
+            limiters[budget].allows(&note, Instant::now())
         };
         if !allowed || self.queue.try_send(note).is_err() {
             metrics.events_counter()("dropped");
@@ -83,28 +87,28 @@ impl Events {
     }
 }
 
-impl Note {
-    /// With everything as long as an event takes it.
-    fn cut(mut self) -> Self {
+impl EventNote {
+    /// Truncates every text to the length that an event allows.
+    fn truncated(mut self) -> Self {
         let reference = &mut self.regarding;
         for part in [&mut reference.api_version, &mut reference.kind, &mut reference.name, &mut reference.uid] {
-            *part = part.take().map(|text| cut(&text, MAX_NAME));
+            *part = part.take().map(|text| truncate(&text, MAX_NAME));
         }
-        self.text = cut(&self.text, MAX_NOTE);
+        self.text = truncate(&self.text, MAX_NOTE);
         self
     }
 }
 
-/// `text` of at most `max` bytes.
-fn cut(text: &str, max: usize) -> String {
+/// Truncates `text` to at most `max` bytes.
+fn truncate(text: &str, max: usize) -> String {
     if text.len() <= max {
         return text.to_owned();
     }
     format!("{}…", beginning(text, max - '…'.len_utf8()))
 }
 
-/// What is to be told of an answer, if anything.
-fn note(answer: &Answer<'_>) -> Option<Note> {
+/// Returns the event for an answer; `None` if there is nothing to report.
+fn note(answer: &Answer<'_>) -> Option<EventNote> {
     let request = answer.request.as_ref().filter(|request| !request.dry_run)?;
     let metadata = request.pod.as_ref()?.metadata.as_ref().ok()?;
     let decision = &answer.decision;
@@ -113,12 +117,12 @@ fn note(answer: &Answer<'_>) -> Option<Note> {
     let (reason, text) = match decision.verdict {
         Verdict::Denied => (decision.reason, decision.message.clone()),
         _ => {
-            let said = decision.warnings.iter().filter(|warning| warning.contains(" left out: "));
-            (left_out.into_iter().next()?, said.cloned().collect::<Vec<_>>().join("; "))
+            let messages = decision.warnings.iter().filter(|warning| warning.contains(" left out: "));
+            (left_out.into_iter().next()?, messages.cloned().collect::<Vec<_>>().join("; "))
         }
     };
     let namespace = Some(request.namespace.as_str().to_owned());
-    // The owner lives on where a pod that was refused never does.
+    // A denied pod is never created, so the event is attached to its owner.
     let regarding = match metadata.owner_references.iter().flatten().next() {
         Some(owner) => ObjectReference {
             api_version: Some(owner.api_version.as_str().to_owned()),
@@ -136,11 +140,11 @@ fn note(answer: &Answer<'_>) -> Option<Note> {
             ..ObjectReference::default()
         },
     };
-    Some(Note { regarding, reason, text })
+    Some(EventNote { regarding, reason, text })
 }
 
-/// Sends what comes. Each is an event of its own: what differs in its text must not be counted as the same.
-async fn send(client: Client, mut notes: mpsc::Receiver<Note>, count: impl Fn(&'static str)) {
+/// Sends the queued events. Each becomes a separate Event object: events with different texts are not repetitions of one.
+async fn send_all(client: Client, mut notes: mpsc::Receiver<EventNote>, count: impl Fn(&'static str)) {
     let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "sidecar-injector".to_owned());
     while let Some(note) = notes.recv().await {
         let namespace = note.regarding.namespace.clone().unwrap_or_else(|| "default".to_owned());
@@ -152,46 +156,48 @@ async fn send(client: Client, mut notes: mpsc::Receiver<Note>, count: impl Fn(&'
             reason: Some(note.reason.as_str().to_owned()),
             regarding: Some(note.regarding),
             reporting_controller: Some("sidecar-injector".to_owned()),
-            reporting_instance: Some(cut(&instance, 128)),
+            reporting_instance: Some(truncate(&instance, 128)),
             type_: Some("Warning".to_owned()),
             ..Event::default()
         };
         match Api::<Event>::namespaced(client.clone(), &namespace).create(&PostParams::default(), &event).await {
             Ok(_) => count("sent"),
             Err(error) => {
-                tracing::warn!(%error, "an event could not be sent");
+                tracing::warn!(%error, "failed to send an event");
                 count("failed");
             }
         }
     }
 }
 
-/// What has been said, and how much may be said now. At most as much is remembered as could be said meanwhile.
+/// Limits the rate of events, and detects repetitions. It remembers at most as many events as the rate allows in five
+/// minutes.
 #[derive(Debug)]
-struct Limiter {
-    /// By hash: texts are the users'.
-    said: HashMap<u64, Instant>,
+struct EventLimiter {
+    /// When each event was sent, by the hash of the event, to save memory.
+    sent: HashMap<u64, Instant>,
     tokens: f64,
     filled: Instant,
 }
 
-impl Limiter {
+impl EventLimiter {
     fn new(now: Instant) -> Self {
-        Self { said: HashMap::new(), tokens: BURST, filled: now }
+        Self { sent: HashMap::new(), tokens: BURST, filled: now }
     }
 
-    fn allows(&mut self, note: &Note, now: Instant) -> bool {
-        self.said.retain(|_, at| now < *at + AGAIN);
+    /// Returns true if the event can be sent at the time `now`, and counts it.
+    fn allows(&mut self, note: &EventNote, now: Instant) -> bool {
+        self.sent.retain(|_, at| now < *at + REPEAT_AFTER);
         let mut hasher = DefaultHasher::new();
         format!("{:?} {} {}", note.regarding, note.reason, note.text).hash(&mut hasher);
         let key = hasher.finish();
         self.tokens = (self.tokens + (now - self.filled).as_secs_f64() * PER_SECOND).min(BURST);
         self.filled = now;
-        if self.said.contains_key(&key) || self.tokens < 1.0 {
+        if self.sent.contains_key(&key) || self.tokens < 1.0 {
             return false;
         }
         self.tokens -= 1.0;
-        self.said.insert(key, now);
+        self.sent.insert(key, now);
         true
     }
 }
@@ -200,30 +206,33 @@ impl Limiter {
 mod tests {
     use super::*;
 
-    fn note(text: &str) -> Note {
-        Note { regarding: ObjectReference::default(), reason: Reason::Conflict, text: text.to_owned() }
+    fn note(text: &str) -> EventNote {
+        EventNote { regarding: ObjectReference::default(), reason: Reason::Conflict, text: text.to_owned() }
     }
 
     #[test]
-    fn the_same_is_not_said_again_and_not_too_much_at_once() {
+    fn repetitions_and_bursts_are_limited() {
         let start = Instant::now();
-        let mut limiter = Limiter::new(start);
+        let mut limiter = EventLimiter::new(start);
         assert!(limiter.allows(&note("a"), start));
-        assert!(!limiter.allows(&note("a"), start), "just said");
+        assert!(!limiter.allows(&note("a"), start), "a repetition");
         let allowed = (0..100).filter(|n| limiter.allows(&note(&n.to_string()), start)).count();
         assert_eq!(allowed, 24, "a burst of 25");
         assert!(!limiter.allows(&note("later"), start));
         assert!(limiter.allows(&note("later"), start + Duration::from_secs(2)), "one a second");
-        assert!(limiter.allows(&note("a"), start + AGAIN + Duration::from_secs(1)), "forgotten");
-        assert!(limiter.said.len() <= 3, "what is forgotten takes no memory");
+        assert!(
+            limiter.allows(&note("a"), start + REPEAT_AFTER + Duration::from_secs(1)),
+            "after five minutes it is sent again"
+        );
+        assert!(limiter.sent.len() <= 3, "old events take no memory");
     }
 
     #[test]
-    fn what_users_wrote_is_cut() {
+    fn long_texts_are_truncated() {
         let long = "ä".repeat(1 << 20);
         let regarding =
             ObjectReference { name: Some(long.clone()), kind: Some(long.clone()), ..ObjectReference::default() };
-        let note = Note { regarding, reason: Reason::Conflict, text: long }.cut();
+        let note = EventNote { regarding, reason: Reason::Conflict, text: long }.truncated();
         let name = note.regarding.name.expect("a name");
         assert!(name.len() <= MAX_NAME && note.text.len() <= MAX_NOTE && name.ends_with('…'), "{}", name.len());
     }

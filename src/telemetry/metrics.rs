@@ -1,5 +1,7 @@
-//! Every metric of the process with its labels and help text. Labels are bounded: verdicts, reasons and
-//! names of templates that exist.
+//! The metrics of the process, with their labels and help texts.
+//!
+//! The reference documentation is generated from [`DESCRIPTIONS`]. The values of labels are bounded: verdicts, reasons
+//! and names of existing templates, never text that users choose. This module does not know when a metric changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -15,52 +17,53 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use time::OffsetDateTime;
 
 use crate::inject::decision::reason::Reason;
 use crate::inject::decision::{Decision, TemplateOrigin, Verdict};
 
-/// What a metric is called, and what it means. The reference in the docs is made of these.
+/// The name, kind, labels and help text of a metric.
 #[derive(Clone, Copy, Debug)]
-pub struct Description {
-    /// Its name without prefix and ending.
+pub struct MetricDescription {
+    /// The name without the prefix `sidecar_injector_` and without a suffix such as `_total`.
     pub name: &'static str,
-    /// Counter, gauge, histogram or info.
+    /// `counter`, `gauge`, `histogram` or `info`.
     pub kind: &'static str,
-    /// Its labels.
+    /// The names of the labels.
     pub labels: &'static [&'static str],
-    /// What it says, without full stop.
+    /// The help text, without a final period.
     pub help: &'static str,
 }
 
 macro_rules! descriptions {
     ($($id:ident: $kind:literal $name:literal $labels:expr => $help:literal;)+) => {
-        $(const $id: Description = Description { name: $name, kind: $kind, labels: &$labels, help: $help };)+
+        $(const $id: MetricDescription = MetricDescription { name: $name, kind: $kind, labels: &$labels, help: $help };)+
 
         /// Every metric.
-        pub const DESCRIPTIONS: &[Description] = &[$($id),+];
+        pub const DESCRIPTIONS: &[MetricDescription] = &[$($id),+];
     };
 }
 
 descriptions! {
-    REQUESTS: "counter" "admission_requests" ["decision", "reason"] => "Reviews answered, by decision and reason";
-    DURATION: "histogram" "admission_duration_seconds" [] => "Time from the last byte of a review to its answer, with review uids as exemplars";
-    OUTCOMES: "counter" "template_outcomes" ["template", "version", "outcome", "reason"] => "What became of each template asked for: injected, skipped or denied; templates of namespaces are (namespace), names that nothing has are (unknown)";
-    VALID: "gauge" "template_valid" ["template"] => "1 if the newest text of the template is in use, else 0";
-    LOAD_FAILURES: "counter" "template_load_failures" ["template"] => "Loads that found the template broken";
-    GENERATION: "gauge" "catalog_generation" [] => "Counts every change of the catalog";
-    LAST_SYNC: "gauge" "catalog_last_sync_timestamp_seconds" [] => "When the catalog was last changed";
-    IN_SYNC: "gauge" "catalog_in_sync" [] => "1 while the cluster can be watched, 0 while answers come from the last catalog seen";
-    WATCH_FAILURES: "counter" "watch_failures" [] => "Failures to list or watch";
-    CERTIFICATE_START: "gauge" "certificate_start_timestamp_seconds" [] => "Start of validity of the serving certificate";
-    CERTIFICATE_EXPIRY: "gauge" "certificate_expiry_timestamp_seconds" [] => "End of validity of the serving certificate";
-    HANDSHAKES: "counter" "tls_handshakes" ["result"] => "TLS handshakes by result: ok, failed, timeout, or refused where there are too many connections";
-    REFUSALS: "counter" "http_refusals" ["code"] => "Requests that were no decision, by HTTP status";
-    IN_FLIGHT: "gauge" "in_flight_requests" [] => "Reviews being answered";
-    EVENTS: "counter" "events" ["result"] => "Kubernetes Events: sent, failed or dropped since there were too many";
-    BUILD: "info" "build" ["version"] => "The running version";
+    REQUESTS: "counter" "admission_requests" ["decision", "reason"] => "Answered reviews, by decision and reason";
+    DURATION: "histogram" "admission_duration_seconds" [] => "Time from receiving a complete review to its answer, with the uid of the review as exemplar";
+    OUTCOMES: "counter" "template_outcomes" ["template", "version", "outcome", "reason"] => "Outcome for each requested template: injected, skipped or denied; the label template is (namespace) for templates of namespaces and (unknown) for templates that do not exist";
+    VALID: "gauge" "template_valid" ["template"] => "1 if the newest version of the template's text is in use, else 0";
+    LOAD_FAILURES: "counter" "template_load_failures" ["template"] => "Failed attempts to load the template";
+    GENERATION: "gauge" "catalog_generation" [] => "Number of catalogs published since the start of the process";
+    LAST_SYNC: "gauge" "catalog_last_sync_timestamp_seconds" [] => "Time of the last change of the catalog";
+    IN_SYNC: "gauge" "catalog_in_sync" [] => "1 while the cluster can be watched, 0 while the last known catalog is in use";
+    WATCH_FAILURES: "counter" "watch_failures" [] => "Failed lists and watches of the cluster";
+    CERTIFICATE_START: "gauge" "certificate_start_timestamp_seconds" [] => "Start of the validity of the serving certificate";
+    CERTIFICATE_EXPIRY: "gauge" "certificate_expiry_timestamp_seconds" [] => "End of the validity of the serving certificate";
+    HANDSHAKES: "counter" "tls_handshakes" ["result"] => "TLS handshakes, by result: ok, failed, timeout, or refused if there are too many connections";
+    REFUSALS: "counter" "http_refusals" ["code"] => "Requests answered with an HTTP error instead of a decision, by HTTP status";
+    IN_FLIGHT: "gauge" "in_flight_requests" [] => "Reviews in progress";
+    EVENTS: "counter" "events" ["result"] => "Kubernetes Events, by result: sent, failed, or dropped if repeated or over the rate limit";
+    BUILD: "info" "build" ["version"] => "Version of the running program";
 }
 
-/// Upper bounds of the duration histogram in seconds: the API server's own begin at 5 ms.
+/// Upper bounds of the duration histogram, in seconds. The buckets of the API server's own histogram begin at 5 ms.
 const BUCKETS: [f64; 10] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0];
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -92,7 +95,7 @@ struct ByCode {
     code: u16,
 }
 
-/// The metrics.
+/// The metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -162,12 +165,12 @@ impl Metrics {
         self.in_sync.set(1);
     }
 
-    /// Counts a decision.
-    pub fn decided(&self, decision: &Decision, took: Duration, uid: Option<&str>) {
+    /// Counts a decision that took `took`. `uid` is the uid of the review.
+    pub fn count_decision(&self, decision: &Decision, took: Duration, uid: Option<&str>) {
         let by = ByDecision { decision: decision.verdict.as_str(), reason: decision.reason.as_str() };
         self.requests.get_or_create(&by).inc();
-        // Exemplars lead from a slow bucket to the API server's audit log and trace. The uid is not ours: any
-        // but a plain one could break the page.
+        // An exemplar leads from a slow bucket to the audit log and the trace of the API server. The uid comes from the
+        // client: unusual characters could break the format of the page.
         let plain =
             |uid: &&str| uid.len() <= 36 && uid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         let label = uid.filter(plain).map(|uid| vec![("uid".to_owned(), uid.to_owned())]);
@@ -179,7 +182,7 @@ impl Metrics {
                 _ if decision.verdict == Verdict::Denied => continue,
                 _ => "skipped",
             };
-            // Names that no template has are the users' and unbounded.
+            // Users choose the names of templates that do not exist, so there is no limit to them.
             self.outcomes
                 .get_or_create(&ByOutcome {
                     template: match template.origin {
@@ -199,14 +202,14 @@ impl Metrics {
     }
 
     /// Counts the validation of a template ConfigMap.
-    pub fn validated(&self, decision: &Decision) {
+    pub fn count_validation(&self, decision: &Decision) {
         let by = ByDecision { decision: decision.verdict.as_str(), reason: decision.reason.as_str() };
         self.requests.get_or_create(&by).inc();
     }
 
-    /// Records a change of the catalog: name -> whether its newest text is in use, and the names of texts that
-    /// were found broken in the course of it.
-    pub fn published(&self, valid: &BTreeMap<String, bool>, failed: &[String], now: f64) {
+    /// Records a published catalog. `valid` has, for each template by name, true if its newest text is in use; `failed`
+    /// has the names of the templates that failed to load; `now` is the time in seconds since 1970.
+    pub fn record_catalog(&self, valid: &BTreeMap<String, bool>, failed: &[String], now: f64) {
         self.generation.inc();
         self.last_sync.set(now);
         let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -224,16 +227,16 @@ impl Metrics {
     }
 
     /// Records whether the cluster can be watched.
-    pub fn in_sync(&self, in_sync: bool) {
+    pub fn set_in_sync(&self, in_sync: bool) {
         self.in_sync.set(i64::from(in_sync));
     }
 
-    /// Counts a failure to list or watch.
-    pub fn watch_failed(&self) {
+    /// Counts a failed list or watch.
+    pub fn count_watch_failure(&self) {
         self.watch_failures.inc();
     }
 
-    /// What counts events, by what became of them.
+    /// Returns a function that counts an event by its result: `sent`, `failed` or `dropped`.
     pub fn events_counter(&self) -> impl Fn(&'static str) + Send + 'static {
         let events = self.events.clone();
         move |result| {
@@ -241,30 +244,30 @@ impl Metrics {
         }
     }
 
-    /// Records from when to when the certificate in use is valid, seconds since 1970.
-    pub fn certificate(&self, valid: &Range<i64>) {
-        self.certificate_start.set(valid.start);
-        self.certificate_expiry.set(valid.end);
+    /// Records the time during which the certificate in use is valid.
+    pub fn set_certificate_validity(&self, valid: &Range<OffsetDateTime>) {
+        self.certificate_start.set(valid.start.unix_timestamp());
+        self.certificate_expiry.set(valid.end.unix_timestamp());
     }
 
-    /// Counts a handshake.
-    pub fn handshake(&self, result: &'static str) {
+    /// Counts a TLS handshake by its result: `ok`, `failed`, `timeout` or `refused`.
+    pub fn count_handshake(&self, result: &'static str) {
         self.handshakes.get_or_create(&ByResult { result }).inc();
     }
 
-    /// Counts a request that was no decision.
-    pub fn refused(&self, code: u16) {
+    /// Counts a request that was answered with an HTTP error, by status.
+    pub fn count_http_error(&self, code: u16) {
         self.refused.get_or_create(&ByCode { code }).inc();
     }
 
-    /// Counts a request while the returned guard lives.
+    /// Counts a request as in flight until the returned guard is dropped.
     #[must_use]
     pub fn in_flight(&self) -> InFlight<'_> {
         self.in_flight.inc();
         InFlight(&self.in_flight)
     }
 
-    /// The metrics in the OpenMetrics text format.
+    /// Returns the metrics in the OpenMetrics text format.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -274,7 +277,7 @@ impl Metrics {
     }
 }
 
-/// See [`Metrics::in_flight`].
+/// Counts a request as in flight; see [`Metrics::in_flight`].
 #[derive(Debug)]
 pub struct InFlight<'m>(&'m Gauge);
 
@@ -289,13 +292,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exemplars_lead_to_the_review() {
+    fn exemplars_have_the_uid_of_the_review() {
         let metrics = Metrics::default();
-        metrics.decided(&Decision::unchanged(Reason::NotRequested), Duration::from_micros(60), Some("u-1"));
+        metrics.count_decision(&Decision::unchanged(Reason::NotRequested), Duration::from_micros(60), Some("u-1"));
         let page = metrics.text();
         assert!(page.contains("admission_duration_seconds_bucket{le=\"0.0001\"} 1 # {uid=\"u-1\"} 0.00006"), "{page}");
         assert!(page.ends_with("# EOF\n"), "{page}");
-        metrics.decided(&Decision::unchanged(Reason::NotRequested), Duration::from_micros(60), Some("\0\n\"}"));
+        metrics.count_decision(&Decision::unchanged(Reason::NotRequested), Duration::from_micros(60), Some("\0\n\"}"));
         assert!(!metrics.text().contains('\0'));
     }
 

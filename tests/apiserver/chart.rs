@@ -98,7 +98,7 @@ fn look(release: &Release<'_>) {
     let (code, told) = release.doctor(&["--canary", "-n", &release.apps, "--template", "fluent-bti"]);
     assert!(code == Some(1) && told.contains("Did you mean \"fluent-bit\"?"), "{told}");
     let (code, told) = release.doctor(&["--canary", "-n", "kube-system"]);
-    assert!(code == Some(1) && told.contains("is kube-system excluded"), "{told}");
+    assert!(code == Some(1) && told.contains("namespaceSelector of the webhook matches kube-system"), "{told}");
 }
 
 /// Nothing of the release is left.

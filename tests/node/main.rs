@@ -133,7 +133,10 @@ impl Bed {
         let told = String::from_utf8_lossy(&doctor.stdout).into_owned() + &String::from_utf8_lossy(&doctor.stderr);
         println!("{told}");
         let wrong = told.lines().find(|line| !line.starts_with("ok ") && !line.is_empty());
-        assert!(doctor.status.success() && wrong.is_none() && told.contains("may do what its flags need"), "{wrong:?}");
+        assert!(
+            doctor.status.success() && wrong.is_none() && told.contains("has the permissions that its flags need"),
+            "{wrong:?}"
+        );
     }
 
     /// Creates a pod that requests the sidecar, as a dry run. Returns true if the pod has the sidecar.

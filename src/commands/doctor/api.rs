@@ -1,4 +1,6 @@
-//! The API server as plain JSON: a doctor reads a few fields of many kinds, of any version.
+//! A client of the API server that uses plain JSON, since `doctor` reads only a few fields of many kinds.
+//!
+//! It does not depend on the types or the versions of objects.
 
 use std::fmt;
 
@@ -9,47 +11,53 @@ use serde_json::Value;
 /// A client of the API server.
 pub(super) struct Api(Client);
 
-/// An answer other than success.
+/// A response other than success.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    /// HTTP status; 0 if there was no answer.
+pub(super) struct ApiError {
+    /// The HTTP status; 0 if there was no response.
     pub(super) code: u16,
     pub(super) message: String,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
 impl Api {
-    /// Connects as kubectl would, or as the pod's account.
+    /// Connects with the kubeconfig, or inside a cluster with the account of the pod. It does not send a request.
+    ///
+    /// # Errors
+    /// If there is no valid configuration.
     pub(super) async fn connect() -> anyhow::Result<Self> {
         let mut config = kube::Config::infer().await.context("failed to find a cluster (KUBECONFIG or in-cluster)")?;
-        // What is told is the first answer, not the outcome of retries.
+        // Report the first response, not the result of retries.
         config.default_retry = false;
         Ok(Self(Client::try_from(config).context("failed to make a client for the cluster")?))
     }
 
+    /// Returns the namespace of the kubeconfig or the pod.
     pub(super) fn default_namespace(&self) -> &str {
         self.0.default_namespace()
     }
 
-    pub(super) async fn get(&self, path: &str) -> Result<Value, Refusal> {
+    /// Reads the object or list at a path.
+    pub(super) async fn get(&self, path: &str) -> Result<Value, ApiError> {
         self.send("GET", path, Vec::new()).await
     }
 
-    pub(super) async fn create(&self, path: &str, object: &Value) -> Result<Value, Refusal> {
+    /// Creates an object at a path, and returns it as the API server responds with it.
+    pub(super) async fn create(&self, path: &str, object: &Value) -> Result<Value, ApiError> {
         self.send("POST", path, object.to_string().into_bytes()).await
     }
 
-    async fn send(&self, method: &str, path: &str, body: Vec<u8>) -> Result<Value, Refusal> {
+    async fn send(&self, method: &str, path: &str, body: Vec<u8>) -> Result<Value, ApiError> {
         let request = hyper::Request::builder().method(method).uri(path).header("content-type", "application/json");
-        let request = request.body(body).map_err(|error| Refusal { code: 0, message: error.to_string() })?;
+        let request = request.body(body).map_err(|error| ApiError { code: 0, message: error.to_string() })?;
         self.0.request(request).await.map_err(|error| match error {
-            kube::Error::Api(status) => Refusal { code: status.code, message: status.message },
-            other => Refusal { code: 0, message: format!("{method} {path}: {other}") },
+            kube::Error::Api(status) => ApiError { code: status.code, message: status.message },
+            other => ApiError { code: 0, message: format!("{method} {path}: {other}") },
         })
     }
 }

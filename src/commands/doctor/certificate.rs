@@ -1,63 +1,69 @@
-//! Whether the API server trusts the certificate that is served.
+//! Checks that the API server trusts the certificate in the webhook's Secret.
+//!
+//! It reads the Secret; it does not connect to the webhook.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::certs;
-use crate::commands::doctor::Check;
+use crate::certs::x509;
 use crate::commands::doctor::api::Api;
+use crate::commands::doctor::check::DoctorCheck;
 use crate::commands::doctor::installation::bundles;
 use crate::commands::doctor::replica::Replica;
 
-/// Compares the Secret that the replica's certificate comes from with what webhook configurations trust.
-/// The API server calls it by the name `host`.
-pub(super) async fn check(api: &Api, replica: &Replica, configurations: &[&Value], host: &str) -> Option<Check> {
+/// Compares the certificate in the replica's Secret with `caBundle` of the webhook configurations. `host` is the name
+/// by which the API server calls the webhook. `None` if the certificate does not come from a Secret.
+pub(super) async fn check(api: &Api, replica: &Replica, configurations: &[&Value], host: &str) -> Option<DoctorCheck> {
     let (namespace, name) = (&replica.namespace, replica.secret()?);
     let secret = match api.get(&format!("/api/v1/namespaces/{namespace}/secrets/{name}")).await {
         Ok(secret) => secret,
-        Err(refusal) if refusal.code == 404 => {
-            let check = Check::failed(
+        Err(error) if error.code == 404 => {
+            let check = DoctorCheck::failed(
                 "served",
                 format!("Secret {namespace}/{name} is missing: new replicas have no certificate"),
             );
-            return Some(check.remedy("helm upgrade brings it back; in cert-manager mode, the Certificate does"));
+            return Some(check.remedy(
+                "run helm upgrade to restore it; in cert-manager mode, cert-manager restores it from the Certificate",
+            ));
         }
-        Err(refusal) => return Some(Check::refused("served", &refusal)),
+        Err(error) => return Some(DoctorCheck::unknown("served", &error)),
     };
     let chain = STANDARD.decode(secret["data"]["tls.crt"].as_str().unwrap_or_default()).unwrap_or_default();
-    let now = OffsetDateTime::now_utc().unix_timestamp();
-    Some(judge(&chain, &bundles(configurations), host, now, &format!("{namespace}/{name}")))
+    let now = OffsetDateTime::now_utc();
+    Some(compare(&chain, &bundles(configurations), host, now, &format!("{namespace}/{name}")))
 }
 
-fn judge(chain: &[u8], bundles: &[Vec<u8>], host: &str, now: i64, name: &str) -> Check {
+/// Compares a certificate chain (PEM) with the bundles (PEM) that must trust it. `name` is that of its Secret.
+fn compare(chain: &[u8], bundles: &[Vec<u8>], host: &str, now: OffsetDateTime, name: &str) -> DoctorCheck {
     if chain.is_empty() {
-        return Check::failed("served", format!("Secret {name} holds no certificate"))
-            .remedy("self-managed: the webhook's log says why it makes none; else look at who fills it");
+        return DoctorCheck::failed("served", format!("Secret {name} holds no certificate")).remedy(
+            "self-managed: see the log of the webhook; other modes: check the component that writes the Secret",
+        );
     }
-    if !certs::is_for(chain, host).unwrap_or(false) {
-        return Check::failed(
+    if !x509::is_for(chain, host).unwrap_or(false) {
+        return DoctorCheck::failed(
             "served",
             format!("the certificate in Secret {name} is not for {host}, which the API server calls"),
         )
-        .remedy("it needs that name as a DNS subject alternative name");
+        .remedy("issue a certificate with that name as a DNS subject alternative name");
     }
-    if !certs::validities(chain).is_ok_and(|valid| valid[0].contains(&now)) {
-        return Check::failed("served", format!("the certificate in Secret {name} is not valid now"))
-            .remedy("renew it, and look at the clocks");
+    if !x509::validities(chain).is_ok_and(|valid| valid[0].contains(&now)) {
+        return DoctorCheck::failed("served", format!("the certificate in Secret {name} is not valid now"))
+            .remedy("renew the certificate, and check the clocks of the nodes");
     }
-    let untrusted = |bundle: &&Vec<u8>| !certs::is_trusted(chain, bundle).unwrap_or(false);
+    let untrusted = |bundle: &&Vec<u8>| !x509::is_trusted(chain, bundle).unwrap_or(false);
     if bundles.iter().any(|bundle| untrusted(&bundle)) {
-        return Check::failed(
+        return DoctorCheck::failed(
             "served",
             format!("the certificate in Secret {name} is not signed by an authority in caBundle"),
         )
         .remedy(
-            "write its authority into caBundle (tls.caBundle), or let the webhook or cert-manager do it (tls.mode)",
+            "write its authority to caBundle (tls.caBundle), or let the webhook or cert-manager write it (tls.mode)",
         );
     }
-    Check::ok("served", format!("the certificate in Secret {name} is trusted"))
+    DoctorCheck::ok("served", format!("the certificate in Secret {name} is trusted"))
 }
 
 #[cfg(test)]
@@ -66,7 +72,7 @@ mod tests {
 
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-    use super::super::Health;
+    use super::super::check::Health;
     use super::*;
 
     #[test]
@@ -77,18 +83,19 @@ mod tests {
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
         };
-        // Of one name, so that only the signature tells them apart.
+        // Both have the same name, so only the signature is different.
         let (ours, theirs) = (authority("a"), authority("a"));
         let params = CertificateParams::new(["x.y.svc".to_owned()]).unwrap();
         let leaf = params.signed_by(&KeyPair::generate().unwrap(), &ours).unwrap().pem();
-        let now = OffsetDateTime::now_utc().unix_timestamp();
+        let now = OffsetDateTime::now_utc();
         let pem = |text: &str| text.as_bytes().to_vec();
-        let health = |chain: &str, bundles: &[Vec<u8>]| judge(chain.as_bytes(), bundles, "x.y.svc", now, "n/s").health;
+        let health =
+            |chain: &str, bundles: &[Vec<u8>]| compare(chain.as_bytes(), bundles, "x.y.svc", now, "n/s").health;
         assert_eq!(health(&leaf, &[pem(&ours.pem())]), Health::Ok);
         assert_eq!(health(&leaf, &[pem(&(theirs.pem() + &ours.pem()))]), Health::Ok, "one of several");
-        let judged = |host: &str, now| judge(leaf.as_bytes(), &[pem(&ours.pem())], host, now, "n/s").health;
-        assert_eq!(judged("other.y.svc", now), Health::Failed, "another name");
-        assert_eq!(judged("x.y.svc", 0), Health::Failed, "not yet valid");
+        let health_at = |host: &str, now| compare(leaf.as_bytes(), &[pem(&ours.pem())], host, now, "n/s").health;
+        assert_eq!(health_at("other.y.svc", now), Health::Failed, "another name");
+        assert_eq!(health_at("x.y.svc", OffsetDateTime::UNIX_EPOCH), Health::Failed, "not yet valid");
         assert_eq!(health(&leaf, &[pem(&theirs.pem())]), Health::Failed);
         assert_eq!(health(&leaf, &[pem(&ours.pem()), pem(&theirs.pem())]), Health::Failed, "one webhook of two");
         assert_eq!(health(&leaf, &[Vec::new()]), Health::Failed);

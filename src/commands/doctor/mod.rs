@@ -1,117 +1,63 @@
-//! `doctor`: whether an installation in a cluster works, and where it does not. It only reads, and creates a pod as a dry
-//! run if asked to. What it must not know: how pods are decided on, which it asks the running webhook.
+//! `doctor`: checks that the installations in a cluster work, and reports what is wrong.
+//!
+//! It reads objects, and with `--canary` creates a pod as a dry run; nothing is stored. It does not decide on pods
+//! itself: the running webhook does.
 
 mod api;
 mod canary;
 mod certificate;
+mod check;
 mod installation;
 mod replica;
 mod rights;
 mod templates;
 
-use std::fmt;
 use std::io::Write as _;
 
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::Value;
 
-use crate::commands::Failure;
 use crate::commands::common::settings::KeysArgs;
 use crate::commands::doctor::api::Api;
+use crate::commands::doctor::check::{DoctorCheck, Health};
+use crate::commands::doctor::installation::Installation;
 use crate::commands::doctor::replica::Replica;
+use crate::commands::failure::Failure;
 use crate::inject::settings::keys::Keys;
 
 /// Arguments of `doctor`.
 #[derive(Args, Debug)]
 pub(super) struct DoctorArgs {
-    /// Name of the webhook configuration; else all of this program's are looked for
+    /// Name of the webhook configuration [default: all webhook configurations of this program]
     #[arg(long, value_name = "NAME")]
     webhook_configuration: Option<String>,
-    /// Have the API server create a pod that asks for a template, as a dry run: nothing is stored
+    /// Create a pod that requests a template, as a dry run; nothing is stored
     #[arg(long)]
     canary: bool,
-    /// Namespace of that pod; else that of the kubeconfig
+    /// Namespace of the canary pod [default: the namespace of the kubeconfig]
     #[arg(short, long, value_name = "NAMESPACE", requires = "canary")]
     namespace: Option<String>,
-    /// Template it asks for; else all are tried until one is injected
+    /// Template that the canary pod requests [default: try the templates until one is injected]
     #[arg(long, value_name = "NAME[@VERSION]", requires = "canary")]
     template: Option<String>,
     #[command(flatten)]
     keys: KeysArgs,
 }
 
-/// How something was found to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
-    Ok,
-    Warning,
-    Failed,
-    /// It could not be looked at.
-    Unknown,
-}
-
-/// One thing that was looked at.
-#[derive(Debug)]
-struct Check {
-    what: &'static str,
-    health: Health,
-    /// What was found, one line.
-    text: String,
-    /// What to do about it; empty if nothing is to be done.
-    remedy: String,
-}
-
-impl Check {
-    fn new(what: &'static str, health: Health, text: impl Into<String>) -> Self {
-        Self { what, health, text: text.into(), remedy: String::new() }
-    }
-
-    fn ok(what: &'static str, text: impl Into<String>) -> Self {
-        Self::new(what, Health::Ok, text)
-    }
-
-    fn failed(what: &'static str, text: impl Into<String>) -> Self {
-        Self::new(what, Health::Failed, text)
-    }
-
-    fn warning(what: &'static str, text: impl Into<String>) -> Self {
-        Self::new(what, Health::Warning, text)
-    }
-
-    /// A check that the API server did not let us make.
-    fn refused(what: &'static str, refusal: &api::Refusal) -> Self {
-        Self::new(what, Health::Unknown, refusal.to_string())
-    }
-
-    fn remedy(self, remedy: impl Into<String>) -> Self {
-        Self { remedy: remedy.into(), ..self }
-    }
-}
-
-impl fmt::Display for Check {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let health = match self.health {
-            Health::Ok => "ok",
-            Health::Warning => "warning",
-            Health::Failed => "FAILED",
-            Health::Unknown => "unknown",
-        };
-        write!(f, "{health:<8} {:<10} {}", self.what, self.text.replace('\n', "\n                    "))?;
-        if self.remedy.is_empty() { Ok(()) } else { write!(f, "\n                    -> {}", self.remedy) }
-    }
-}
-
-/// Runs the command: exit code 1 when something has failed. What could not be looked at is told, and is no failure but for the
-/// canary, which somebody has asked for: exit code 3.
+/// Runs the command and prints the checks.
+///
+/// # Errors
+/// [`Failure::Found`] if a check has failed. [`Failure::Io`] if the cluster cannot be reached, or if the canary, which
+/// the user requested, could not be sent. Other checks that were not possible are printed, but are not an error.
 pub(super) fn run(args: &DoctorArgs) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("failed to start")?;
-    let checks = runtime.block_on(look(args))?;
+    let checks = runtime.block_on(run_checks(args))?;
     let text: String = checks.iter().map(|check| format!("{check}\n")).collect();
     std::io::stdout().write_all(text.as_bytes()).context("failed to write to stdout")?;
     match checks.iter().filter(|check| check.health == Health::Failed).count() {
         0 if checks.iter().any(|check| check.what == "canary" && check.health == Health::Unknown) => {
-            Err(Failure::Io(anyhow::anyhow!("the canary could not be sent")))
+            Err(Failure::Io(anyhow::anyhow!("failed to send the canary")))
         }
         0 => Ok(()),
         1 => Err(Failure::Found("1 check failed".to_owned())),
@@ -119,14 +65,14 @@ pub(super) fn run(args: &DoctorArgs) -> Result<(), Failure> {
     }
 }
 
-async fn look(args: &DoctorArgs) -> anyhow::Result<Vec<Check>> {
+async fn run_checks(args: &DoctorArgs) -> anyhow::Result<Vec<DoctorCheck>> {
     let api = Api::connect().await?;
     let version = api.get("/version").await;
-    let version = version.map_err(|refusal| anyhow::anyhow!("failed to reach the cluster: {refusal}"))?;
+    let version = version.map_err(|error| anyhow::anyhow!("failed to reach the cluster: {error}"))?;
     let mut checks = vec![installation::version(version["gitVersion"].as_str().unwrap_or_default())];
     let configurations = match installation::find(&api, args.webhook_configuration.as_deref()).await {
         Ok(configurations) => configurations,
-        // Nothing more can be found out where nothing is; where it may not be read, the rest goes on.
+        // Without an installation there is nothing more to check. If it may not be read, the other checks continue.
         Err(check) if check.health == Health::Failed => {
             checks.push(check);
             return Ok(checks);
@@ -136,37 +82,34 @@ async fn look(args: &DoctorArgs) -> anyhow::Result<Vec<Check>> {
             Vec::new()
         }
     };
-    let mut founds = Vec::new();
+    let mut installations = Vec::new();
     for configuration in &configurations {
-        founds.push(installed(&api, configuration, &args.keys.keys, &mut checks).await);
+        installations.push(check_installation(&api, configuration, &args.keys.keys, &mut checks).await);
     }
-    checks.extend(installation::twice(&configurations));
-    checks.push(installation::others(&api, &configurations).await);
+    checks.extend(installation::shared_service(&configurations));
+    checks.push(installation::other_webhooks(&api, &configurations).await);
     if args.canary {
-        if founds.is_empty() {
-            founds.push(Found { templates: Vec::new(), keys: args.keys.keys.clone(), observes: false });
+        if installations.is_empty() {
+            installations.push(Installation { templates: Vec::new(), keys: args.keys.keys.clone(), observes: false });
         }
         let namespace = args.namespace.clone().unwrap_or_else(|| api.default_namespace().to_owned());
-        for found in &founds {
-            let request = canary::Canary { api: &api, namespace: &namespace, found };
+        for installation in &installations {
+            let request = canary::Canary { api: &api, namespace: &namespace, installation };
             checks.push(request.check(args.template.as_deref()).await);
         }
     }
     Ok(checks)
 }
 
-/// What is known of one installation when its canary is sent.
-struct Found {
-    /// Names of templates that load.
-    templates: Vec<String>,
-    keys: Keys,
-    /// Whether the webhook changes nothing on purpose.
-    observes: bool,
-}
-
-/// Everything behind one webhook configuration, whose keys begin with what its replicas say, else with `keys`.
-async fn installed(api: &Api, configuration: &Value, keys: &Keys, checks: &mut Vec<Check>) -> Found {
-    let mut found = Found { templates: Vec::new(), keys: keys.clone(), observes: false };
+/// Checks the installation behind one webhook configuration, and adds the results to `checks`. Its keys come from the
+/// flags of its replicas; `keys` are used if the flags do not set them.
+async fn check_installation(
+    api: &Api,
+    configuration: &Value,
+    keys: &Keys,
+    checks: &mut Vec<DoctorCheck>,
+) -> Installation {
+    let mut found = Installation { templates: Vec::new(), keys: keys.clone(), observes: false };
     let validating = installation::validating(api, configuration).await.unwrap_or_else(|check| {
         checks.push(check);
         None
@@ -179,22 +122,22 @@ async fn installed(api: &Api, configuration: &Value, keys: &Keys, checks: &mut V
             Ok(Some(replica)) => {
                 checks.extend(certificate::check(api, &replica, &both, &format!("{service}.{namespace}.svc")).await);
                 checks.push(rights::check(api, &replica).await);
-                checks.extend(version_of(&replica));
+                checks.extend(compare_version(&replica));
                 found.keys = replica.keys().unwrap_or_else(|| found.keys.clone());
                 if replica.has_flag("observe") {
                     found.observes = true;
                     checks.push(
-                        Check::warning(
+                        DoctorCheck::warning(
                             "observe",
-                            "the webhook only observes: it decides and counts, and changes nothing",
+                            "the webhook only observes: it decides, logs and counts, but changes no pod",
                         )
-                        .remedy("settings.observe: false in the chart's values"),
+                        .remedy("set settings.observe: false in the chart's values"),
                     );
                 }
             }
-            // That there is none is told of the Service.
+            // The check of the Service reports that there are no replicas.
             Ok(None) => {}
-            Err(refusal) => checks.push(Check::refused("replica", &refusal)),
+            Err(error) => checks.push(DoctorCheck::unknown("replica", &error)),
         }
         let (names, check) = templates::check(api, &namespace, &found.keys).await;
         found.templates.extend(names);
@@ -203,13 +146,13 @@ async fn installed(api: &Api, configuration: &Value, keys: &Keys, checks: &mut V
     found
 }
 
-/// Whether the replica runs this version, if its labels say which it runs.
-fn version_of(replica: &Replica) -> Option<Check> {
+/// Compares the version of the replica with this program. `None` if the labels of the replica do not have its version.
+fn compare_version(replica: &Replica) -> Option<DoctorCheck> {
     let (running, own) = (replica.version()?, env!("CARGO_PKG_VERSION"));
     Some(if running == own {
-        Check::ok("version", format!("the webhook and this program are {own}"))
+        DoctorCheck::ok("version", format!("the webhook and this program have version {own}"))
     } else {
-        Check::warning("version", format!("the webhook is {running}, this program {own}"))
-            .remedy("what they decide may differ; use the same version")
+        DoctorCheck::warning("version", format!("the webhook has version {running}, this program {own}"))
+            .remedy("their decisions can differ; use the same version")
     })
 }

@@ -1,13 +1,15 @@
-//! Whether the account of a replica may do what its flags need.
+//! Checks that the account of a replica has the permissions that its flags need.
+//!
+//! Each permission is checked with a SubjectAccessReview, so it does not depend on how it is granted.
 
 use serde_json::json;
 
-use crate::commands::doctor::Check;
-use crate::commands::doctor::api::{Api, Refusal};
+use crate::commands::doctor::api::{Api, ApiError};
+use crate::commands::doctor::check::DoctorCheck;
 use crate::commands::doctor::replica::Replica;
 
-/// One thing that the webhook needs to be allowed.
-struct Right {
+/// A permission that the webhook needs.
+struct Permission {
     verb: &'static str,
     group: &'static str,
     resource: &'static str,
@@ -15,30 +17,30 @@ struct Right {
     name: String,
 }
 
-/// Asks about each right.
-pub(super) async fn check(api: &Api, replica: &Replica) -> Check {
+/// Checks the permissions of the replica's account.
+pub(super) async fn check(api: &Api, replica: &Replica) -> DoctorCheck {
     let missing = match missing(api, replica).await {
         Ok(missing) => missing,
-        Err(refusal) => return Check::refused("rights", &refusal),
+        Err(error) => return DoctorCheck::unknown("rights", &error),
     };
     let account = replica.account();
     if missing.is_empty() {
-        return Check::ok("rights", format!("account {account} may do what its flags need"));
+        return DoctorCheck::ok("rights", format!("account {account} has the permissions that its flags need"));
     }
-    let told: Vec<String> = missing
+    let listed: Vec<String> = missing
         .iter()
         .map(|right| {
             format!("{} {}{}{}", right.verb, right.resource, if right.name.is_empty() { "" } else { " " }, right.name)
         })
         .collect();
-    Check::failed("rights", format!("account {account} may not: {}", told.join(", ")))
-        .remedy("rbac.create: true in the chart's values, or grant it")
+    DoctorCheck::failed("rights", format!("account {account} lacks permissions: {}", listed.join(", ")))
+        .remedy("set rbac.create: true in the chart's values, or grant the permissions")
 }
 
-/// What the flags of the replica need.
-fn needed(replica: &Replica) -> Vec<Right> {
+/// Returns the permissions that the flags of the replica need.
+fn needed(replica: &Replica) -> Vec<Permission> {
     let home = replica.namespace.as_str();
-    let right = |verb, group, resource, namespace: &str, name: &str| Right {
+    let permission = |verb, group, resource, namespace: &str, name: &str| Permission {
         verb,
         group,
         resource,
@@ -46,8 +48,8 @@ fn needed(replica: &Replica) -> Vec<Right> {
         name: name.to_owned(),
     };
     let mut rights = Vec::new();
-    let watched = |rights: &mut Vec<Right>, resource, namespace: &str| {
-        rights.extend(["list", "watch"].map(|verb| right(verb, "", resource, namespace, "")));
+    let watched = |rights: &mut Vec<Permission>, resource, namespace: &str| {
+        rights.extend(["list", "watch"].map(|verb| permission(verb, "", resource, namespace, "")));
     };
     watched(&mut rights, "configmaps", replica.flag("namespace").unwrap_or(home));
     if replica.has_flag("watch-namespaces") {
@@ -57,23 +59,23 @@ fn needed(replica: &Replica) -> Vec<Right> {
         watched(&mut rights, "configmaps", "");
     }
     if replica.has_flag("events") {
-        rights.push(right("create", "events.k8s.io", "events", "", ""));
+        rights.push(permission("create", "events.k8s.io", "events", "", ""));
     }
     if let Some(secret) = replica.flag("tls-secret") {
-        rights.extend(["get", "watch", "update"].map(|verb| right(verb, "", "secrets", home, secret)));
+        rights.extend(["get", "watch", "update"].map(|verb| permission(verb, "", "secrets", home, secret)));
     }
     let configurations = replica.flag("webhook-configuration").into_iter().flat_map(|names| names.split(','));
     for name in configurations {
         for kind in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
             let group = "admissionregistration.k8s.io";
-            rights.extend(["get", "watch", "patch"].map(|verb| right(verb, group, kind, "", name)));
+            rights.extend(["get", "watch", "patch"].map(|verb| permission(verb, group, kind, "", name)));
         }
     }
     rights
 }
 
-/// The rights that the account lacks.
-async fn missing(api: &Api, replica: &Replica) -> Result<Vec<Right>, Refusal> {
+/// Returns the permissions that the account lacks.
+async fn missing(api: &Api, replica: &Replica) -> Result<Vec<Permission>, ApiError> {
     let (namespace, account) = (&replica.namespace, replica.account());
     let groups =
         json!(["system:serviceaccounts", format!("system:serviceaccounts:{namespace}"), "system:authenticated"]);
@@ -101,16 +103,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_say_which_rights_are_needed() {
-        let told = |args: &[&str]| {
+    fn flags_determine_the_permissions() {
+        let described = |args: &[&str]| {
             let rights = needed(&Replica::with_args(args));
-            let told = |right: &Right| format!("{} {}/{} {}", right.verb, right.namespace, right.resource, right.name);
-            rights.iter().map(told).collect::<Vec<_>>()
+            let describe =
+                |right: &Permission| format!("{} {}/{} {}", right.verb, right.namespace, right.resource, right.name);
+            rights.iter().map(describe).collect::<Vec<_>>()
         };
-        let plain = told(&["serve", "--namespace=t", "--tls-cert=f"]);
+        let plain = described(&["serve", "--namespace=t", "--tls-cert=f"]);
         assert_eq!(plain, ["list t/configmaps ", "watch t/configmaps "]);
         let flags = ["--watch-namespaces", "--namespace-templates=allow", "--events", "--tls-secret=s"];
-        let all = told(&[&["serve"], &flags[..], &["--webhook-configuration=a,b"]].concat());
+        let all = described(&[&["serve"], &flags[..], &["--webhook-configuration=a,b"]].concat());
         assert_eq!(all.len(), 22, "{all:?}");
         for right in ["update tools/secrets s", "patch /validatingwebhookconfigurations b"] {
             assert!(all.contains(&right.to_owned()), "{all:?}");
