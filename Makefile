@@ -32,8 +32,29 @@ bench: toolchain ## Measure instructions, allocations and times of the engine
 	benches/instructions.sh
 	cargo bench --locked --no-default-features --bench inject
 
-.PHONY: golden
-golden: ## Update the expected files in tests/golden
+.PHONY: bench-check bench-baseline valgrind
+bench-check: toolchain valgrind ## Fail if a review costs over 3 % more instructions or allocations than benches/baseline.txt
+	benches/check.sh
+bench-baseline: toolchain valgrind ## Write benches/baseline.txt (give the reason in the commit)
+	benches/check.sh --update
+
+# Debian: installs valgrind if it is missing.
+valgrind:
+	@command -v valgrind >/dev/null || { apt-get update -qq && apt-get install -qq -y --no-install-recommends valgrind >/dev/null; } \
+	  || { echo 'valgrind is required (Debian: apt-get install valgrind)' >&2; exit 1; }
+
+.PHONY: wasm
+wasm: toolchain ## Build the core for wasm32-unknown-unknown
+	rustup target add wasm32-unknown-unknown
+	cargo build --locked --lib --no-default-features --target wasm32-unknown-unknown
+
+.PHONY: generate golden
+# Tests check that every generated file is current, so CI fails when one is not.
+generate: golden ## Write every generated file: references, chart README, golden corpus, manifests, table of Pod fields
+	UPDATE_DOCS=1 cargo test --locked --test docs
+	$(MAKE) --no-print-directory manifests
+	UPDATE_POD_TYPES=1 cargo test --locked --test apiserver -- pod_types_are_current
+golden: toolchain ## Update the expected files in tests/golden
 	UPDATE_GOLDEN=1 cargo test --locked --no-default-features --test golden
 
 .PHONY: fuzz
@@ -48,7 +69,8 @@ fuzz: toolchain ## Fuzz templates, reviews, annotations, expressions, FUZZ_SECON
 	cargo +nightly fuzz run expression fuzz/corpus/expression -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 -max_len=512
 
 .PHONY: manifests
-HELM ?= helm
+# Helm 4: on PATH, or the one that the API-server tests build.
+HELM ?= $(or $(shell command -v helm 2>/dev/null),$(lastword $(sort $(wildcard $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sidecar-injector/helm/4.*/helm))))
 manifests: ## Render manifests/ from the chart (needs Helm 4: HELM=...)
 	for name in base cert-manager policy ha; do \
 	  $(HELM) template sidecar-injector charts/sidecar-injector --namespace sidecar-injector --no-hooks \

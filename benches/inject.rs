@@ -1,4 +1,5 @@
-//! The engine's time per review, beside the conventional way in the same run: compare the two, not runs.
+//! The time of the engine per review, and the time of the conventional way in the same run. Compare the two times of
+//! one run, not the times of different runs.
 
 #![allow(missing_docs, clippy::expect_used, clippy::semicolon_if_nothing_returned, unreachable_pub)]
 #![allow(dead_code, reason = "both benchmarks share the corpus")]

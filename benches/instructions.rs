@@ -1,6 +1,6 @@
-//! Instructions and allocations per review. Run without arguments it counts allocations; with a case's
-//! number and a count it only answers reviews, for `valgrind --tool=callgrind` (`benches/instructions.sh`
-//! takes the difference of two counts, which leaves out start-up).
+//! Answers reviews under valgrind, which counts instructions and allocations (`benches/instructions.sh`). Without
+//! arguments, it lists the cases. With the number of a case and a count, it answers that review count times. The script
+//! subtracts the results of two counts, which removes the cost of the start.
 
 #![allow(missing_docs, clippy::expect_used, clippy::semicolon_if_nothing_returned, unreachable_pub)]
 #![allow(dead_code, reason = "both benchmarks share the corpus")]

@@ -1,5 +1,5 @@
-//! The command line as its users meet it: what stands on stdout and stderr, and the exit codes 0 (done),
-//! 1 (problems found or refused), 2 (usage) and 3 (files).
+//! Tests the command line: the output on stdout and stderr, and the exit codes 0 (success), 1 (problems found or pods
+//! denied), 2 (usage) and 3 (files).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(feature = "cluster")]
@@ -22,7 +22,7 @@ struct Ran {
     stderr: String,
 }
 
-/// A folder with the template `helper` in `templates/` and these files.
+/// Creates a folder with the template `helper` in `templates/` and with `files`.
 fn folder(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("templates")).unwrap();
@@ -42,7 +42,7 @@ fn run(folder: &Path, arguments: &[&str], stdin: &str) -> Ran {
         .stderr(Stdio::piped())
         .spawn()
         .expect("start");
-    // A command that refuses its arguments does not read.
+    // A command that rejects its arguments does not read stdin.
     let _ = child.stdin.take().expect("piped").write_all(stdin.as_bytes());
     let output = child.wait_with_output().expect("ends");
     let text = |bytes| String::from_utf8(bytes).expect("text");
@@ -230,7 +230,7 @@ fn expressions_see_what_the_api_server_would_have_put_in() {
     assert!(!ran.stdout.contains("restartPolicy: Always\n  serviceAccountName"), "the document has no defaults in it");
 }
 
-/// Annotations that stand where they do nothing, or say what they cannot.
+/// Annotations in places where they have no effect, or with values that are not valid.
 #[test]
 fn lint_finds_what_is_wrong_with_manifests() {
     let folder = folder(&[
@@ -252,7 +252,7 @@ fn lint_finds_what_is_wrong_with_manifests() {
     };
     for (manifest, part) in [
         (pod("sidecar.io/inject: p, p.sidecar.io/m: x"), "it is a map"),
-        (pod("sidecar.io/inject: p, p.sidecar.io/l.k: x"), "l is no map"),
+        (pod("sidecar.io/inject: p, p.sidecar.io/l.k: x"), "l is not a map"),
         (pod("sidecar.io/inject: p, p.sidecar.io/l: b"), "it must be one of a"),
         (pod("sidecar.io/inject: true"), "expected a string"),
         (pod("sidecar.io/inject: p, sidecar.io/statsu: x"), "did you mean sidecar.io/status?"),
@@ -275,7 +275,7 @@ fn pull_secrets_in_a_manifest_are_warned_about() {
     let asks = ASKS.replace("helper", "p");
     let ran = inject(&folder, &["-f", "-"], &asks);
     assert!(
-        ran.stdout.contains("name: registry") && ran.stderr.contains("those of the ServiceAccount"),
+        ran.stdout.contains("name: registry") && ran.stderr.contains("the ServiceAccount's imagePullSecrets"),
         "{}",
         ran.stderr
     );
@@ -301,7 +301,7 @@ fn why_tells_every_row_and_fails_where_a_pod_is_refused() {
         "stdin: pod/a",
         "  MirrorPod          no   annotation kubernetes.io/config.mirror: absent",
         "  InvalidRequest     no   sidecar.io/inject is \"helper\"",
-        "template helper (the pod asks for it)",
+        "template helper (the pod requests it)",
         "  Conflict           no",
         "  Injected           yes  init containers helper",
         "=> Injected [Injected]",
@@ -309,13 +309,24 @@ fn why_tells_every_row_and_fails_where_a_pod_is_refused() {
         assert!(ran.stdout.lines().any(|found| found == line), "{line}\n{}", ran.stdout);
     }
     let ran = why(&ASKS.replace("helper", "other, helper"));
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), "pods refused: 1\n"));
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), "pods denied: 1\n"));
     for part in [
         "  Conflict           yes  it adds a container \"app\"",
-        "  Injected           no   another template's problem refuses the pod; it would add init containers helper",
+        "  Injected           no   another template denies the pod; this one would add init containers helper",
     ] {
         assert!(ran.stdout.contains(part), "{}", ran.stdout);
     }
     let ran = why(PLAIN);
     assert!(ran.code == Some(1) && ran.stderr.contains("there is no pod"), "{}", ran.stderr);
+}
+
+/// The reason of such a problem is one of the pod, not of a template.
+#[test]
+fn why_shows_a_container_whose_lists_cannot_be_read() {
+    let folder = folder(&[("templates/env.yaml", "appContainers: [{env: [{name: A, value: b}]}]\n")]);
+    let manifest = ASKS.replace("helper", "env").replace("    image: app:1\n", "    image: app:1\n    env: 5\n");
+    let ran = run(folder.path(), &["why", "--templates", "templates", "-f", "-"], &manifest);
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    let row = ran.stdout.lines().find(|line| line.contains("env of the container \"app\"")).expect(&ran.stdout);
+    assert!(row.trim_start().starts_with("InvalidPod         yes"), "{row}");
 }

@@ -1,5 +1,5 @@
-//! The documentation is true: every template in it loads without errors, and generated references are current
-//! (`UPDATE_DOCS=1` writes them anew).
+//! Tests the documentation: every template in it loads without errors, and the generated references are current
+//! (`UPDATE_DOCS=1` writes them again).
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(feature = "cluster")]
@@ -90,7 +90,7 @@ fn template_reference() -> String {
 }
 
 fn reason_reference() -> String {
-    let mut page = "# Reasons\n\nGenerated from the program. The same word stands in messages, warnings, events, logs, metrics and the trace.\n\n| reason | means | do |\n|---|---|---|\n".to_owned();
+    let mut page = "# Reasons\n\nGenerated from the program. The same names are used in messages, warnings, events, logs, metrics and the trace.\n\n| reason | meaning | what to do |\n|---|---|---|\n".to_owned();
     for reason in Reason::ALL {
         let (means, remedy) = reason.explanation();
         let _ = writeln!(page, "| `{reason}` | {means} | {remedy} |");
@@ -99,7 +99,7 @@ fn reason_reference() -> String {
 }
 
 fn metric_reference() -> String {
-    let mut page = "# Metrics\n\nGenerated from the program. `/metrics` of the admin port, OpenMetrics; what to do about them: [operations](../operations.md).\n\n| metric | type | labels | |\n|---|---|---|---|\n".to_owned();
+    let mut page = "# Metrics\n\nGenerated from the program. The admin port serves these metrics at `/metrics` in the OpenMetrics format. For their meaning in operation, see\n[operations](../operations.md).\n\n| metric | type | labels | |\n|---|---|---|---|\n".to_owned();
     for metric in DESCRIPTIONS {
         let ending = match metric.kind {
             "counter" => "_total",
@@ -120,7 +120,7 @@ fn chart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/sidecar-injector")
 }
 
-/// The values of the chart with their comments, from values.yaml.
+/// The reference of the chart: its values and their comments, from values.yaml.
 fn chart_reference() -> String {
     let values = fs::read_to_string(chart().join("values.yaml")).expect("the values");
     let mut page = "# sidecar-injector\n\nThe Helm chart of [sidecar-injector](../../README.md). Generated from values.yaml.\n\n```console\n$ helm install sidecar-injector charts/sidecar-injector --namespace sidecar-injector --create-namespace\n```\n\n| value | default | |\n|---|---|---|\n".to_owned();
@@ -128,7 +128,7 @@ fn chart_reference() -> String {
     for line in values.lines() {
         let text = line.trim_start();
         let depth = line.len() - text.len();
-        // Two blanks: an example, not a comment.
+        // Two spaces mark an example, not a comment.
         if text.starts_with("#  ") {
             continue;
         }
@@ -153,7 +153,8 @@ fn chart_reference() -> String {
     page
 }
 
-/// The schema knows every value and nothing else; wrong ones are refused when the chart is rendered.
+/// The schema of the chart has exactly the values of the chart. Values that are not valid are rejected when the chart
+/// is rendered.
 #[test]
 fn the_charts_schema_has_every_value() {
     let read = |file: &str| fs::read_to_string(chart().join(file)).expect("a file of the chart");
@@ -174,7 +175,7 @@ fn the_charts_schema_has_every_value() {
     assert!(read("Chart.yaml").contains(&format!("appVersion: \"{}\"", env!("CARGO_PKG_VERSION"))), "one version");
 }
 
-/// Every metric and every alert's metric is explained where operators look.
+/// `docs/operations.md` explains every metric and every metric of an alert.
 #[test]
 fn operations_explain_every_metric() {
     let text = fs::read_to_string(docs().join("operations.md")).expect("the page");
@@ -183,7 +184,7 @@ fn operations_explain_every_metric() {
     }
 }
 
-/// Workflows run what anybody can run: make targets that exist, and actions that nobody can change behind our back.
+/// Workflows run only make targets that exist, and actions that are pinned to a commit.
 #[test]
 fn workflows_are_pinned_and_call_what_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -213,7 +214,8 @@ fn workflows_are_pinned_and_call_what_exists() {
     assert!(actions >= 8 && targets >= 5, "{actions} {targets}");
 }
 
-/// Alerts and the dashboard ask for metrics that exist, and every alert has its section, and no section is without one.
+/// Alerts and the dashboard use metrics that exist. Every alert has a runbook section, and every runbook section has an
+/// alert.
 #[test]
 fn alerts_have_runbooks_and_ask_for_what_exists() {
     let read = |file: &str| fs::read_to_string(chart().join("files").join(file)).expect("a file of the chart");
@@ -256,7 +258,7 @@ fn generated_references_are_current() {
         if std::env::var_os("UPDATE_DOCS").is_some() {
             fs::write(&path, text).expect("write the page");
         } else if fs::read_to_string(&path).unwrap_or_default() != text {
-            panic!("docs/{file} is stale; UPDATE_DOCS=1 make test writes it anew");
+            panic!("docs/{file} is stale; UPDATE_DOCS=1 make test writes it again");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The golden corpus: every case under `tests/golden` is decided by the engine and compared with the
-//! files beside it. `UPDATE_GOLDEN=1` writes them anew; files that no longer belong fail.
+//! The golden corpus: the engine decides every case under `tests/golden`, and the results are compared with the files
+//! of the case. `UPDATE_GOLDEN=1` writes the files again. A file that is not expected fails the test.
 //!
 //! A case: `input.yaml` (its second line says what to expect) and `templates/`. Expected: `patch.json`
 //! (one entry per pod), `output.json` (the documents after the patch), `denied.txt`, `warnings.txt`.
@@ -62,8 +62,8 @@ impl Decider {
             review_of(&pod.pod).replace("\"namespace\":\"default\"", &format!("\"namespace\":\"{namespace}\""));
         let request = Request::parse(review.as_bytes()).expect("a review");
         let decision = self.engine().decide(&request, &pod.embedding);
-        // The server's path, which may stop at the front of the review, must agree. It knows no embedding,
-        // so it is compared where there is none.
+        // The path of the server, which can stop at the beginning of the review, must agree. It has no embedding, so
+        // only pods without one are compared.
         if pod.embedding.pointer.is_empty() {
             let answer = self.engine().answer(review.as_bytes()).expect("a review");
             assert_eq!(answer.body, review::response(review::Version::V1, "golden", &decision));
@@ -71,7 +71,7 @@ impl Decider {
         decision
     }
 
-    /// Applies `decision` and checks what must hold of every patch.
+    /// Applies `decision` and checks the invariant of every patch.
     fn apply(&self, document: &mut Value, pod: &PodTemplate, decision: &Decision) {
         let Some(patch) = &decision.patch else { return };
         let parsed: json_patch::Patch = serde_json::from_slice(patch).expect("a JSON patch");
@@ -85,7 +85,7 @@ impl Decider {
     }
 }
 
-/// What the case comes to: the line it is to be compared with, and its files.
+/// The results of a case: the line of its expectation, and its files.
 fn run(case: &Path) -> (String, Files) {
     let settings = CaseSettings::of(case);
     let input = fs::read_to_string(case.join("input.yaml")).expect("input.yaml");
@@ -165,7 +165,7 @@ fn check(case: &Path, update: bool) -> Vec<String> {
                 if update {
                     fs::write(&path, new).expect("writable");
                 } else {
-                    problems.push(format!("{name} differs; UPDATE_GOLDEN=1 writes it anew\n{new}"));
+                    problems.push(format!("{name} differs; UPDATE_GOLDEN=1 writes it again\n{new}"));
                 }
             }
             (None, Some(_)) => {

@@ -108,12 +108,12 @@ fn absolute(path: &str, module: &[String]) -> Option<Vec<String>> {
     let steps: Vec<&str> = path.split("::").collect();
     let supers = steps.iter().take_while(|step| **step == "super").count();
     let rest = |steps: &[&str]| steps.iter().map(ToString::to_string).collect::<Vec<_>>();
-    match steps.first()? {
-        &"super" if supers <= module.len() => {
+    match *steps.first()? {
+        "super" if supers <= module.len() => {
             Some([module[..module.len() - supers].to_vec(), rest(&steps[supers..])].concat())
         }
-        &"self" => Some([module.to_vec(), rest(&steps[1..])].concat()),
-        &"crate" => Some(rest(&steps[1..])),
+        "self" => Some([module.to_vec(), rest(&steps[1..])].concat()),
+        "crate" => Some(rest(&steps[1..])),
         _ => None,
     }
 }
@@ -179,10 +179,15 @@ fn the_core_imports_downwards_only() {
 fn no_file_imports_itself_by_way_of_others() {
     let sources = sources();
     let modules: BTreeSet<&[String]> = sources.iter().map(|source| source.module.as_slice()).collect();
-    let module_of = |path: &[String]| (0..=path.len()).rev().map(|end| &path[..end]).find(|path| modules.contains(path));
     let mut uses: BTreeMap<&[String], BTreeSet<Vec<String>>> = BTreeMap::new();
     for source in &sources {
-        let targets = imports(source).into_iter().filter_map(|path| Some(module_of(&path)?.to_vec()));
+        let targets = imports(source).into_iter().filter_map(|mut path| {
+            // The path of an item becomes the path of its module.
+            while !modules.contains(path.as_slice()) {
+                path.pop()?;
+            }
+            Some(path)
+        });
         uses.insert(&source.module, targets.filter(|target| *target != source.module).collect());
     }
     let mut wrong = Vec::new();

@@ -1,5 +1,5 @@
-//! The webhook under load and under clients that mean no good, as a process on loopback. Traffic is bounded; times are
-//! printed and only generous bounds hold them.
+//! Tests the webhook under load and with malicious clients, as a process on loopback. The traffic is limited. Times are
+//! printed, and only generous limits are asserted.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "the support module serves several test programs")]
@@ -34,7 +34,7 @@ impl Bench {
         fs::create_dir(&templates).unwrap();
         fs::write(templates.join("fluent-bit.yaml"), TEMPLATE).unwrap();
         let webhook = Webhook::start_self_signed(folder.path(), "serve", |command| {
-            // As musl does: large blocks go back at once, so that what is measured is ours.
+            // Returns large blocks to the system immediately, as musl does, so that only memory in use is measured.
             command.env("MALLOC_MMAP_THRESHOLD_", "131072");
             command.args(["--shutdown-delay", "0", "--templates"]).arg(&templates).args(more);
         });
@@ -45,7 +45,7 @@ impl Bench {
         TlsClient::connect(self.webhook.listen(), &self.webhook.authority).expect("connect")
     }
 
-    /// A client that has sent half of its review.
+    /// Connects a client that has sent half of its review.
     fn half_way(&self) -> TlsClient {
         let mut client = self.connect();
         client.send(TlsClient::head(REVIEW.len()).as_bytes()).unwrap();
@@ -69,7 +69,7 @@ fn slow_clients_starve_nobody() {
     let mut garbled = Vec::new();
     for _ in 0..100 {
         let mut stream = TcpStream::connect(bench.webhook.listen()).unwrap();
-        // The front of a ClientHello that never comes whole.
+        // The beginning of a ClientHello that is never completed.
         stream.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]).unwrap();
         garbled.push(stream);
     }
@@ -78,7 +78,7 @@ fn slow_clients_starve_nobody() {
     for _ in 0..100 {
         assert_eq!(good.post(REVIEW).expect("an answer").status, 200, "the slow have no place of the quick");
     }
-    // They are answered all the same once they finish, if they still had a place.
+    // A slow client that still has a place is answered when it completes its request.
     let mut last = slow.pop().expect("a slow client");
     last.send(&REVIEW.as_bytes()[REVIEW.len() / 2..]).unwrap();
     assert!([200, 503].contains(&last.answer().expect("an answer").status));
@@ -88,11 +88,11 @@ fn slow_clients_starve_nobody() {
 #[test]
 fn who_finds_no_place_is_told_to_come_again() {
     let bench = Bench::start(&["--max-requests", "1"]);
-    wait::until("a slow request to be told to come again", || {
+    wait::until("a slow request to get a 503", || {
         let mut slow: Vec<TlsClient> = (0..4).map(|_| bench.half_way()).collect();
         let answer = slow.last_mut().expect("a client").answer().map_err(|error| error.to_string())?;
         let again = answer.status == 503 && answer.headers.lines().any(|line| line == "retry-after: 1");
-        assert_eq!(bench.connect().post(REVIEW).expect("an answer").status, 200, "who sends at once needs no place");
+        assert_eq!(bench.connect().post(REVIEW).expect("an answer").status, 200, "complete requests need no place");
         if again { Ok(()) } else { Err(answer.headers) }
     });
     bench.is_normal();
@@ -125,7 +125,7 @@ fn a_burst_of_new_connections_is_answered() {
     assert_eq!(good.into_inner(), 500);
 }
 
-/// Many more clients than there are places, each with its next request at once, for 20 s.
+/// Many more clients than there are places, for 20 s. Each client sends its next request immediately.
 #[test]
 fn an_overload_passes() {
     let bench = Bench::start(&["--max-requests", "4"]);
@@ -137,7 +137,7 @@ fn an_overload_passes() {
             scope.spawn(move || {
                 let mut client = bench.connect();
                 while Instant::now() < end {
-                    // A quarter takes a new connection for each request, as the API server does beyond 25.
+                    // A quarter of the clients opens a connection for each request, as the API server does above 25.
                     if number % 4 == 0 {
                         client = bench.connect();
                     }
@@ -160,7 +160,7 @@ fn an_overload_passes() {
     bench.is_normal();
 }
 
-/// The most memory that a process has had resident, in MiB.
+/// The peak resident memory of a process, in MiB.
 fn peak(pid: u32) -> u64 {
     let status = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).expect("of Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
@@ -173,13 +173,13 @@ fn large_bodies_take_bounded_memory() {
     let mut review: serde_json::Value = serde_json::from_str(REVIEW).unwrap();
     review["request"]["object"]["spec"]["containers"][0]["command"] = serde_json::json!(["x".repeat(6 << 20)]);
     let review = review.to_string();
-    let (refused, told, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let (refused, busy, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
         for _ in 0..200 {
             scope.spawn(|| {
                 let counter = match bench.connect().post(&review) {
                     Ok(answer) if answer.body.contains("[TooLarge]") => &refused,
-                    Ok(answer) if answer.status == 503 => &told,
+                    Ok(answer) if answer.status == 503 => &busy,
                     _ => &failed,
                 };
                 counter.fetch_add(1, Ordering::Relaxed);
@@ -187,7 +187,7 @@ fn large_bodies_take_bounded_memory() {
         }
     });
     let peak = peak(bench.webhook.pid());
-    println!("peak {peak} MiB; {refused:?} answered, {told:?} told to come again, {failed:?} cut off");
+    println!("peak {peak} MiB; {refused:?} answered, {busy:?} got a 503, {failed:?} cut off");
     assert!(refused.into_inner() >= 8, "as many as fit are answered");
     assert!(peak < 192, "200 bodies of 6 MiB took {peak} MiB");
     bench.is_normal();

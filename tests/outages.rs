@@ -1,5 +1,5 @@
-//! The webhook while the API server it watches is away, slow, forgetful or busy: it goes on answering from what it last
-//! saw, says so, and catches up. Times are printed; none is asserted.
+//! Tests the webhook while the API server that it watches is down, slow, busy or loses its history. The webhook
+//! continues with the last state that it has seen, reports this, and catches up. Times are printed and not asserted.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "the support module serves several test programs")]
@@ -38,7 +38,7 @@ impl Bench {
         Self { folder, stub, webhook }
     }
 
-    /// The answer to a pod that asks for fluent-bit.
+    /// The answer to a pod that requests fluent-bit.
     fn answer(&self) -> String {
         let mut client = TlsClient::connect(self.webhook.listen(), &self.webhook.authority).expect("connect");
         let body = client.post(REVIEW).expect("an answer").body;
@@ -70,7 +70,7 @@ impl Bench {
         line.expect("the metric").parse().expect("a number")
     }
 
-    /// Processor time so far, in clock ticks of 10 ms.
+    /// The processor time of the webhook so far, in clock ticks of 10 ms.
     fn ticks(&self) -> u64 {
         let stat = fs::read_to_string(Path::new("/proc").join(self.webhook.pid().to_string()).join("stat")).unwrap();
         let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();

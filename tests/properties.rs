@@ -1,6 +1,6 @@
-//! The promises of a patch on generated pods and templates: it applies, only adds, keeps everything of
-//! the user's in order, a second run adds nothing, equal inputs give equal bytes, and the early exit
-//! agrees with the full reading.
+//! Tests the properties of patches on generated pods and templates. A patch applies, only adds, and keeps all values of
+//! the user in order. A second round adds nothing. Equal inputs result in equal bytes. The early exit agrees with the
+//! complete reading.
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -37,7 +37,7 @@ fn text() -> impl Strategy<Value = String> {
 const VARIABLES: [&str; 3] = ["A", "B", "OPTS"];
 const PATHS: [&str; 3] = ["/a", "/b", "/c"];
 
-/// Lists of an application's container: absent, null, empty or filled.
+/// The lists of an application's container: absent, null, empty or with items.
 fn lists() -> impl Strategy<Value = Map<String, Value>> {
     let of = |items: &'static [&'static str], item: fn(&str, bool) -> Value| {
         let filled = vec((prop::sample::select(items), any::<bool>()), 0..3)
@@ -58,7 +58,7 @@ fn lists() -> impl Strategy<Value = Map<String, Value>> {
     })
 }
 
-/// Containers or volumes with distinct names and a field nobody knows.
+/// Containers or volumes with distinct names and an unknown field.
 fn items() -> impl Strategy<Value = Vec<Value>> {
     prop::sample::subsequence(&NAMES[..], 0..4)
         .prop_flat_map(|names| {
@@ -80,7 +80,7 @@ fn pairs() -> impl Strategy<Value = Map<String, Value>> {
         .prop_map(|pairs| pairs.into_iter().map(|(k, v)| (k, v.into())).collect())
 }
 
-/// Labels or annotations as a template may have them.
+/// Labels or annotations that are valid in a template.
 fn legal_pairs(value: &'static str) -> impl Strategy<Value = Map<String, Value>> {
     vec(("[a-z][a-z_.]{0,3}[a-z](/[a-z]{1,4})?", value), 0..4)
         .prop_map(|pairs| pairs.into_iter().map(|(k, v)| (k.replace(['_', '.'], "-"), v.into())).collect())
@@ -211,7 +211,7 @@ proptest! {
         let mut after = pod.clone();
         json_patch::patch(&mut after, &patch).expect("applies");
         prop_assert!(contains(&pod, &after), "{} in {}", pod, after);
-        // What the API server does to it before the second round.
+        // The API server makes these changes before the second round.
         for list in ["/spec/containers", "/spec/initContainers"] {
             for container in after.pointer_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
                 container["terminationMessagePath"] = "/dev/termination-log".into();

@@ -1,4 +1,5 @@
-//! The schema of templates accepts every template of the examples and the corpus, and refuses what loading refuses.
+//! Tests the schema of templates. It accepts every template of the examples and the corpus, and rejects texts that
+//! loading rejects.
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 

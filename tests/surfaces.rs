@@ -1,5 +1,5 @@
-//! The golden corpus through the two surfaces people use: the `inject` command and the webhook over
-//! HTTPS. What the engine gives stands in the corpus (`tests/golden.rs`); here both must agree with it.
+//! Tests the two interfaces for users with the golden corpus: the command `inject`, and the webhook over HTTPS. The
+//! corpus contains the results of the engine (`tests/golden.rs`), and both interfaces must agree with it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::semicolon_if_nothing_returned)]
@@ -33,7 +33,7 @@ fn expected(case: &Path, file: &str) -> Option<String> {
     fs::read_to_string(case.join(file)).ok()
 }
 
-/// The documents of an input or output.
+/// The documents of an input or an output.
 fn documents(text: &str) -> Vec<(String, Value)> {
     let read =
         |(lines, text): (usize, &str)| (text.to_owned(), template_files::manifest("text", lines, text).expect("YAML"));
@@ -76,7 +76,7 @@ fn the_command_agrees_with_the_corpus() {
     }
 }
 
-/// Unchanged documents byte for byte, changed ones as the corpus says.
+/// Compares the output with the corpus. Unchanged documents must be equal byte for byte.
 fn compare_yaml(case: &Path, stdout: &str) {
     let input = documents(&expected(case, "input.yaml").expect("input"));
     let output = documents(stdout);
@@ -130,7 +130,7 @@ fn start(case: &Path, settings: &CaseSettings, folder: &Path, name: &str) -> Web
 fn the_webhook_agrees_with_the_corpus() {
     let folder = tempfile::tempdir().expect("a folder");
     for (number, case) in cases().iter().enumerate() {
-        // Without a cluster the webhook knows no namespaces; those cases are run against a real one.
+        // Without a cluster, the webhook has no namespaces. Tests with a real API server run these cases.
         if expected(case, "input.yaml").expect("input").contains("kind: Namespace") {
             continue;
         }
@@ -164,7 +164,7 @@ fn the_webhook_agrees_with_the_corpus() {
     }
 }
 
-/// As many calls at once as the API server keeps connections for, and more: everybody's answer is their own.
+/// Sends as many calls at the same time as the API server keeps connections, and more. Each call gets its own answer.
 #[test]
 fn twenty_five_connections_are_kept() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -190,8 +190,8 @@ fn twenty_five_connections_are_kept() {
     assert_eq!(caller.kept(), 25);
 }
 
-/// What the webhook makes of the pod is what stands in the corpus. Not compared: documents whose
-/// corpus is a refusal, and pods with claims, which the manifest does not list as volumes.
+/// Compares the pod that the webhook returns with the corpus. Documents that the corpus denies are not compared.
+/// Neither are pods with claims, which the manifest does not list as volumes.
 fn compare_pod(case: &Path, pod: &PodTemplate, after: &Value, output: &Value) {
     if expected(case, "denied.txt").is_some() || !pod.embedding.claims.is_empty() {
         return;
@@ -199,7 +199,7 @@ fn compare_pod(case: &Path, pod: &PodTemplate, after: &Value, output: &Value) {
     let wanted = output.pointer(&pod.embedding.pointer).expect("the pod");
     for part in ["metadata", "spec"] {
         let (after, wanted) = (&after[part], &wanted[part]);
-        // A template without metadata is a pod without any.
+        // A pod template without metadata results in a pod with empty metadata.
         let same = after == wanted || wanted.is_null() && after.as_object().is_some_and(serde_json::Map::is_empty);
         assert!(same, "{}: {part}\n{after}\n{wanted}", case.display());
     }

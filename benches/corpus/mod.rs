@@ -1,5 +1,5 @@
-//! Reviews of three sizes, in the key order of the API server and with the managed fields it sends, and
-//! the conventional way to answer them.
+//! Reviews of three sizes, in the key order of the API server and with the managed fields that it sends, and the
+//! conventional way to answer them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,19 +29,19 @@ volumes:
 - {name: app-logs, emptyDir: {}}
 ";
 
-/// The catalog with one template.
+/// Returns a catalog with one template.
 pub fn catalog() -> Catalog {
     let loaded = Template::load(&Source::new("bench", TEMPLATE), "fluent-bit", &Keys::default()).expect("a template");
     Catalog::new([Arc::new(loaded.template)], BTreeMap::new())
 }
 
-/// A named review.
+/// A review with its name; `body` is an AdmissionReview as JSON.
 pub struct Case {
     pub name: &'static str,
     pub body: Vec<u8>,
 }
 
-/// All reviews.
+/// Returns all reviews.
 pub fn cases() -> Vec<Case> {
     let case = |name, pod: Value| Case { name, body: review(&pod).to_string().into_bytes() };
     let typical = || pod(2, 26, Some("fluent-bit"));
@@ -119,7 +119,7 @@ fn review(pod: &Value) -> Value {
     })
 }
 
-/// The same additions on a tree.
+/// Makes the same additions in a JSON tree.
 fn conventional(pod: &Value) -> Value {
     let mut after = pod.clone();
     let container = |name: &str| json!({"name": name, "image": "fluent/fluent-bit:4.1.0", "env": [{"name": "LOG_DIR", "value": "/logs"}], "volumeMounts": [{"name": "app-logs", "mountPath": "/logs"}]});
@@ -131,7 +131,8 @@ fn conventional(pod: &Value) -> Value {
     after
 }
 
-/// What is usually done: parse into a tree, clone, change, diff, serialise.
+/// Answers a review in the conventional way: parse it into a tree, clone, change, compute the difference, serialize.
+/// Returns the length of the response in bytes.
 pub fn answer_conventionally(body: &[u8]) -> usize {
     let review: Value = serde_json::from_slice(body).expect("JSON");
     let pod = &review["request"]["object"];

@@ -1,5 +1,5 @@
-//! What `make demo` shows: the webhook on loopback answers the admission review that a real API server sent
-//! for a Deployment's pod, and the command does the same to a manifest.
+//! The program behind `make demo`. The webhook on loopback answers an admission review that a real API server sent for
+//! the pod of a Deployment. Then the command `inject` makes the same changes in a manifest.
 
 #![allow(missing_docs, unreachable_pub, reason = "an example")]
 #![allow(dead_code, clippy::expect_used, reason = "it shares a client with the tests")]
@@ -29,7 +29,7 @@ fn main() -> anyhow::Result<()> {
     command(&program)
 }
 
-/// Ends the child with the demo.
+/// Stops the child process when the demo ends.
 struct Running(Child);
 
 impl Drop for Running {
@@ -81,7 +81,7 @@ fn webhook(program: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The address of the webhook, once it is known.
+/// Waits for the address of the webhook.
 fn listening(path: &Path) -> anyhow::Result<std::net::SocketAddr> {
     for _ in 0..500 {
         if let Ok(text) = std::fs::read_to_string(path) {
@@ -103,7 +103,7 @@ fn command(program: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The pod as people read it, without the field manager's notes.
+/// Returns the pod as YAML, without `managedFields`.
 fn text(pod: &Value) -> anyhow::Result<String> {
     let mut pod = pod.clone();
     if let Some(metadata) = pod["metadata"].as_object_mut() {

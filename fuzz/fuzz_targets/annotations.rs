@@ -1,4 +1,4 @@
-//! What pod authors can write: request, status, parameters. Whatever they say, the patch applies, loses nothing, and a
+//! The annotations of a pod: request, status and parameters. For any text, the patch applies and removes nothing, and a
 //! second round adds nothing.
 #![no_main]
 
@@ -57,7 +57,7 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
     Catalog::new(TEMPLATES.iter().map(load), BTreeMap::new())
 });
 
-// Lines: the request, the status, then pairs of a key and a value.
+// The input is lines: the request, the status, and then pairs of a key and a value.
 fuzz_target!(|text: &str| {
     let mut lines = text.split('\n');
     let (request, status) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());

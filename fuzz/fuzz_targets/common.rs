@@ -6,7 +6,7 @@ use sidecar_injector::inject::catalog::Catalog;
 use sidecar_injector::inject::template::Template;
 use sidecar_injector::inject::{Engine, settings::{EntryPoint, Settings}};
 
-/// Adds the template to a pod, twice.
+/// Adds the template to a pod, and checks that a second round adds nothing.
 pub fn inject(template: Template) {
     let name = template.name.clone();
     let catalog = Catalog::new([Arc::new(template)], BTreeMap::new());
@@ -19,7 +19,7 @@ pub fn inject(template: Template) {
     assert!(patch_of(&pod, &catalog).is_none(), "a second run adds something");
 }
 
-/// The patch for the pod, if it gets one.
+/// Returns the patch for the pod; `None` if the pod is not changed.
 pub fn patch_of(pod: &Value, catalog: &Catalog) -> Option<json_patch::Patch> {
     let review = json!({
         "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",

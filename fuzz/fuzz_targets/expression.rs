@@ -1,4 +1,4 @@
-//! A CEL expression in a template: compiling and evaluating it must neither panic, overflow nor take long.
+//! A CEL expression in a template: compiling and evaluating it must not panic, overflow the stack or take long.
 #![no_main]
 
 #[path = "common.rs"]

@@ -1,4 +1,4 @@
-//! The bytes of a review: never a panic, and every patch is for the pod that came.
+//! The bytes of a review: the engine must not panic, and every patch must apply to the pod in the review.
 #![no_main]
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! The text of a template: loading and lint must not panic, and what loads must give a patch that applies and adds
-//! nothing the second time.
+//! The text of a template: loading and lint must not panic. The patch of a template that loads must apply, and a second
+//! round must add nothing.
 #![no_main]
 
 #[path = "common.rs"]

@@ -1,5 +1,5 @@
-//! `inject`: manifests in, manifests with sidecars out. Documents without a change come out byte for
-//! byte; if anything is refused, nothing is written.
+//! `inject`: reads manifests and writes them with sidecars. Unchanged documents are written byte for byte. If a pod is
+//! denied or a document is not valid, nothing is written. The module does not know how decisions are made.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -8,9 +8,9 @@ use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::commands::Failure;
 use crate::commands::common::decider::{DecideArgs, Decider, ReadManifests};
 use crate::commands::common::manifests::{self, Document};
+use crate::commands::failure::Failure;
 use crate::inject::decision::Verdict;
 use crate::inject::document::yaml;
 use crate::manifest::workload::{PodTemplate, pod_templates};
@@ -20,30 +20,34 @@ use crate::manifest::workload::{PodTemplate, pod_templates};
 pub(super) struct InjectArgs {
     #[command(flatten)]
     decide: DecideArgs,
-    /// What to write
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = InjectOutput::Yaml)]
     output: InjectOutput,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum InjectOutput {
-    /// The manifests
+    /// The manifests as YAML
     Yaml,
-    /// The manifests as JSON, several as a List
+    /// The manifests as JSON; several become a List
     Json,
-    /// One line per changed document with its JSON Patch
+    /// One line with a JSON Patch for each changed document
     Patch,
 }
 
-/// What decides on the pods of all documents.
+/// Decides on the pods of all documents and applies the patches.
 struct Injector<'a> {
     decider: Decider<'a>,
-    /// What stands in the way, and what is worth knowing.
+    /// Errors. If there are any, nothing is written.
     problems: String,
+    /// Warnings.
     notes: String,
 }
 
 /// Runs the command.
+///
+/// # Errors
+/// Invalid flags, files that cannot be read, invalid manifests or templates, and denied pods.
 pub(super) fn run(args: &InjectArgs) -> Result<(), Failure> {
     let settings = args.decide.settings()?;
     let ReadManifests { files, unread } = args.decide.read()?;
@@ -59,7 +63,7 @@ pub(super) fn run(args: &InjectArgs) -> Result<(), Failure> {
         match args.output {
             InjectOutput::Yaml => write_yaml(&mut out, &documents)?,
             InjectOutput::Json => {
-                values.extend(documents.into_iter().map(Document::value).filter(|value| !value.is_null()))
+                values.extend(documents.into_iter().map(Document::value).filter(|value| !value.is_null()));
             }
             InjectOutput::Patch => write_patches(&mut out, &documents),
         }
@@ -84,6 +88,7 @@ pub(super) fn run(args: &InjectArgs) -> Result<(), Failure> {
 }
 
 impl Injector<'_> {
+    /// Decides on the pods of a document of `file`, and stores the patched document in it.
     fn inject(&mut self, document: &mut Document<'_>, file: &str) -> Result<(), Failure> {
         for pod in pod_templates(&document.value) {
             let decision = self.decider.decide(&pod);
@@ -99,9 +104,10 @@ impl Injector<'_> {
             if decision.verdict == Verdict::Denied {
                 let _ = writeln!(self.problems, "error: {place}: {}", decision.message);
             } else if let Some(patch) = &decision.patch {
-                let patch: json_patch::Patch = serde_json::from_slice(patch).context("failed to read our own patch")?;
+                let patch: json_patch::Patch =
+                    serde_json::from_slice(patch).context("failed to parse the generated patch")?;
                 let changed = document.changed.get_or_insert_with(|| document.value.clone());
-                json_patch::patch(changed, &patch).context("failed to apply our own patch")?;
+                json_patch::patch(changed, &patch).context("failed to apply the generated patch")?;
                 let notes = [
                     brings_pull_secrets(&document.value, changed, &pod).then_some(PULL_SECRETS),
                     has_limits_alone(&document.value, &pod).then_some(LIMITS_ALONE),
@@ -117,20 +123,22 @@ impl Injector<'_> {
     }
 }
 
-/// The service account plugin adds its pull secrets only to pods that have none.
+/// The `ServiceAccount` admission plugin adds its pull secrets only to pods that have none.
 const PULL_SECRETS: &str =
-    "with imagePullSecrets in the manifest those of the ServiceAccount are not added; list them too if they are needed";
+    "the ServiceAccount's imagePullSecrets are not added to a pod that has its own; list them too if needed";
 
-/// `SetDefaults_PodResources`: what a pod requests as a whole is its limit, or, where containers request something, their
-/// sum. The webhook sees the pod after that.
-const LIMITS_ALONE: &str = "the pod's own resources have limits without requests, and added containers change what they become; write requests";
+/// `SetDefaults_PodResources`: a missing request of the whole pod becomes the sum of its containers' requests, or its
+/// limit if no container has a request. The webhook is called after that.
+const LIMITS_ALONE: &str =
+    "the pod's own resources have limits without requests, and added containers change the defaults; set requests";
 
+/// Returns true if the pod-level resources of the pod have a limit without a request.
 fn has_limits_alone(before: &Value, pod: &PodTemplate) -> bool {
     let resources = before.pointer(&format!("{}/spec/resources", pod.embedding.pointer)).unwrap_or(&Value::Null);
     resources["limits"].as_object().into_iter().flatten().any(|(name, _)| resources["requests"][name].is_null())
 }
 
-/// Whether the pod has pull secrets now and had none before.
+/// Returns true if only the changed pod has pull secrets.
 fn brings_pull_secrets(before: &Value, after: &Value, pod: &PodTemplate) -> bool {
     let pointer = format!("{}/spec/imagePullSecrets", pod.embedding.pointer);
     let has = |document: &Value| document.pointer(&pointer).and_then(Value::as_array).is_some_and(|l| !l.is_empty());
@@ -138,6 +146,7 @@ fn brings_pull_secrets(before: &Value, after: &Value, pod: &PodTemplate) -> bool
 }
 
 impl Document<'_> {
+    /// The document as it is written.
     fn value(self) -> Value {
         self.changed.unwrap_or(self.value)
     }

@@ -1,4 +1,5 @@
-//! `why`: what is decided on the pods of manifests, row by row, and on what evidence.
+//! `why`: prints each check behind the decisions on the pods of manifests, with its evidence. The module does not know
+//! how decisions are made.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -6,9 +7,9 @@ use std::io::Write as _;
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::commands::Failure;
 use crate::commands::common::decider::DecideArgs;
 use crate::commands::common::manifests::{self, Document};
+use crate::commands::failure::Failure;
 use crate::inject::decision::Verdict;
 use crate::inject::decision::trace::Conclusion;
 use crate::manifest::workload::pod_templates;
@@ -20,7 +21,10 @@ pub(super) struct WhyArgs {
     decide: DecideArgs,
 }
 
-/// Runs the command: exit code 1 when a pod would be refused.
+/// Runs the command.
+///
+/// # Errors
+/// Invalid flags, files that cannot be read, invalid manifests or templates, denied pods, and input without pods.
 pub(super) fn run(args: &WhyArgs) -> Result<(), Failure> {
     let settings = args.decide.settings()?;
     let read = args.decide.read()?;
@@ -28,12 +32,12 @@ pub(super) fn run(args: &WhyArgs) -> Result<(), Failure> {
     let parsed: Vec<Vec<Document<'_>>> =
         read.files.iter().map(|file| manifests::documents(file, &mut problems)).collect();
     let decider = args.decide.decider(settings, &parsed)?;
-    let (mut out, mut refused) = (String::new(), 0);
+    let (mut out, mut denied) = (String::new(), 0);
     for (file, documents) in read.files.iter().zip(&parsed) {
         for document in documents {
             for pod in pod_templates(&document.value) {
                 let (decision, trace) = decider.trace(&pod);
-                refused += usize::from(decision.verdict == Verdict::Denied);
+                denied += usize::from(decision.verdict == Verdict::Denied);
                 let blank = if out.is_empty() { "" } else { "\n" };
                 let what = manifests::describe(&document.value, &pod);
                 // Writing to a String cannot fail.
@@ -47,11 +51,11 @@ pub(super) fn run(args: &WhyArgs) -> Result<(), Failure> {
         return Err(Failure::Io(error));
     }
     if out.is_empty() && problems.is_empty() {
-        problems.push_str("there is no pod, and nothing that makes pods, in what was given");
+        problems.push_str("the input contains no pods and no workloads with pod templates");
     }
-    match refused {
+    match denied {
         0 if problems.is_empty() => Ok(()),
         0 => Err(Failure::Found(problems)),
-        count => Err(Failure::Found(format!("{problems}pods refused: {count}"))),
+        count => Err(Failure::Found(format!("{problems}pods denied: {count}"))),
     }
 }

@@ -1,37 +1,37 @@
-//! One problem in a document: where it is (origin, line, column), what is wrong and how to mend it.
-//! Printed the way compilers do, with the offending line and a caret. It knows text positions only,
-//! neither YAML nor templates.
+//! One problem in a document: its place (origin, line, column), a message and a help text that says how to fix it. It
+//! is printed in the style of a compiler, with the offending line and a caret. The module works on text positions only.
+//! It does not know about YAML or templates.
 
 use std::fmt;
 
 /// A document that diagnostics can point into.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
-    /// What people call the document: a path, or `ConfigMap NAMESPACE/NAME key KEY`.
+    /// The name of the document in messages: a path, or `ConfigMap NAMESPACE/NAME key KEY`.
     pub origin: &'a str,
     /// The document's text.
     pub text: &'a str,
-    /// Lines that stand before the text in `origin` (a template inside a ConfigMap manifest).
+    /// Number of lines in `origin` before the text (for a template inside a ConfigMap manifest).
     pub lines_before: usize,
-    /// Columns that stand before each line of the text in `origin` (block scalar indentation).
+    /// Number of columns in `origin` before each line of the text (the indentation of a block scalar).
     pub columns_before: usize,
 }
 
 impl<'a> Source<'a> {
-    /// A document that is all of its origin.
+    /// Creates a source whose text is the whole of `origin`.
     #[must_use]
     pub fn new(origin: &'a str, text: &'a str) -> Self {
         Self { origin, text, lines_before: 0, columns_before: 0 }
     }
 
-    /// The diagnostic for an error in this document.
+    /// Converts an error in this document to a diagnostic.
     #[must_use]
     pub fn diagnostic(&self, error: LocatedError) -> Diagnostic {
         let help = (!error.help.is_empty()).then_some(error.help);
         Diagnostic { help, ..self.error(error.span, error.message) }
     }
 
-    /// A diagnostic at `span` of this document.
+    /// Creates an error diagnostic at `span` of this document. The message is cut to 400 characters.
     #[must_use]
     pub fn error(&self, span: Span, message: impl Into<String>) -> Diagnostic {
         let line = self.text.lines().nth(span.line.saturating_sub(1));
@@ -47,46 +47,46 @@ impl<'a> Source<'a> {
     }
 }
 
-/// An error at a place of a document that is not at hand. [`Source::diagnostic`] makes a [`Diagnostic`] of it.
+/// An error at a place of a document, without the document. [`Source::diagnostic`] converts it to a [`Diagnostic`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocatedError {
     /// The place.
     pub span: Span,
-    /// What is wrong, without a full stop.
+    /// The problem, without a full stop.
     pub message: String,
-    /// What to do about it; empty if there is nothing to say.
+    /// How to fix it; empty if there is no advice.
     pub help: String,
 }
 
 impl LocatedError {
-    /// An error whose message and help are cut to what is shown.
+    /// Creates an error. The message and the help are cut to 400 characters each.
     #[must_use]
     pub fn new(span: Span, message: impl Into<String>, help: impl Into<String>) -> Self {
         Self { span, message: shown(&message.into(), MAX_MESSAGE), help: shown(&help.into(), MAX_MESSAGE) }
     }
 }
 
-/// A place in a text: 1-based line and column in characters, and how many characters it covers.
+/// A place in a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     /// 1-based line.
     pub line: usize,
     /// 1-based column, in characters.
     pub column: usize,
-    /// Characters covered, at least 1 when shown.
+    /// Number of characters; shown as at least 1.
     pub length: usize,
 }
 
-/// How bad it is.
+/// The severity of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     /// The document cannot be used.
     Error,
-    /// The document is used; something in it is probably not meant.
+    /// The document is used, but it probably contains a mistake.
     Warning,
 }
 
-/// The line a diagnostic points at.
+/// The line that a diagnostic points at, with the position of the caret in characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Snippet {
     text: String,
@@ -94,17 +94,16 @@ struct Snippet {
     caret_length: usize,
 }
 
-/// Longest message and longest advice, in characters. Both may quote the document.
+/// Maximum length of a message and of a help text, in characters. Both can quote the document.
 const MAX_MESSAGE: usize = 400;
-/// Longest part of a source line that is shown, in characters.
+/// Maximum length of the part of a source line that is shown, in characters.
 const SHOWN_CHARACTERS: usize = 120;
 
 impl Snippet {
     fn new(line: &str, span: Span) -> Self {
         let column = span.column.saturating_sub(1);
-        // A long line is shown from shortly before the place on.
+        // A long line is shown from 60 characters before the place.
         let skipped = column.saturating_sub(SHOWN_CHARACTERS / 2);
-        let skipped = if skipped > 0 { skipped } else { 0 };
         let text: String =
             line.chars().skip(skipped).take(SHOWN_CHARACTERS).map(|c| if c.is_control() { ' ' } else { c }).collect();
         let shown = text.chars().count();
@@ -113,27 +112,27 @@ impl Snippet {
     }
 }
 
-/// A problem with its place. `Display` prints it over several lines with a caret; [`Self::one_line`]
-/// is for logs and messages.
+/// A problem with its place. `Display` prints it on several lines with a caret; [`Self::one_line`] is for logs and
+/// messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Error or warning.
     pub severity: Severity,
-    /// The document, see [`Source::origin`].
+    /// The name of the document; see [`Source::origin`].
     pub origin: String,
-    /// 1-based line in `origin`; 0 when the whole document is meant.
+    /// 1-based line in `origin`; 0 if the problem concerns the whole document.
     pub line: usize,
-    /// 1-based column in `origin`.
+    /// 1-based column in `origin`, in characters.
     pub column: usize,
-    /// What is wrong, without a full stop.
+    /// The problem, without a full stop.
     pub message: String,
-    /// What to do about it.
+    /// How to fix it.
     pub help: Option<String>,
     snippet: Option<Snippet>,
 }
 
 impl Diagnostic {
-    /// A problem of a whole document.
+    /// Creates an error that concerns the whole document.
     #[must_use]
     pub fn of_document(origin: &str, message: impl Into<String>) -> Self {
         Self {
@@ -147,21 +146,21 @@ impl Diagnostic {
         }
     }
 
-    /// The same, with advice.
+    /// Returns the diagnostic with a help text, cut to 400 characters.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(shown(&help.into(), MAX_MESSAGE));
         self
     }
 
-    /// The same, as a warning.
+    /// Returns the diagnostic as a warning.
     #[must_use]
     pub fn warning(mut self) -> Self {
         self.severity = Severity::Warning;
         self
     }
 
-    /// `ORIGIN:LINE:COLUMN: MESSAGE (HELP)`.
+    /// The diagnostic as `ORIGIN:LINE:COLUMN: MESSAGE (HELP)`. Without a line it is `ORIGIN: MESSAGE (HELP)`.
     #[must_use]
     pub fn one_line(&self) -> String {
         let place = match self.line {
@@ -198,7 +197,7 @@ impl fmt::Display for Titled<'_> {
 }
 
 impl Diagnostic {
-    /// Prints like `Display`, but with `title` instead of the severity: `warning[image-tag]`.
+    /// Displays the diagnostic like `Display`, but with `title` instead of the severity, such as `warning[image-tag]`.
     #[must_use]
     pub fn titled<'d>(&'d self, title: &'d str) -> impl fmt::Display + 'd {
         Titled { diagnostic: self, title }
@@ -225,15 +224,16 @@ impl Diagnostic {
     }
 }
 
-/// The name of `known` that `word` was probably meant to be: the nearest by edit distance, if at most
-/// a third of it differs. Ties go to the first in `known`.
+/// The name in `known` that `word` is probably a typo of: the nearest by edit distance, ignoring case. Returns `None`
+/// if more than a third of the characters of `word` (at least 1, at most 4) differ. Of equally near names, the first
+/// wins.
 #[must_use]
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let lower = word.to_lowercase();
     let limit = word.chars().count().div_ceil(3).clamp(1, 4);
     let mut best: Option<(usize, &str)> = None;
     for name in known {
-        // A prefix is the other common slip: `fluent` for `fluent-bit`.
+        // A prefix is the other common mistake: `fluent` for `fluent-bit`.
         let distance = if name.len() > 3 && lower.len() >= 3 && name.to_lowercase().starts_with(&lower) {
             1
         } else {
@@ -246,7 +246,7 @@ pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
     best.map(|(_, name)| name)
 }
 
-/// The beginning of `text`, whole characters of at most `max` bytes.
+/// The longest beginning of `text` that has at most `max` bytes and ends at a character boundary.
 #[must_use]
 pub fn beginning(text: &str, max: usize) -> &str {
     if text.len() <= max {
@@ -256,14 +256,14 @@ pub fn beginning(text: &str, max: usize) -> &str {
     &text[..end]
 }
 
-/// `text` made safe to show: control characters escaped, at most `limit` characters, cut with `…`.
+/// `text` made safe to show: control characters are escaped, and text beyond `limit` characters is replaced by `…`.
 #[must_use]
 pub fn shown(text: &str, limit: usize) -> String {
     let mut out = String::new();
     let mut count = 0;
     for c in text.chars() {
         let before = out.len();
-        // Bidirectional controls could make a message read differently from what it says.
+        // Bidirectional control characters could change the order in which a message is displayed.
         if c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
             out.extend(c.escape_default());
             count += c.escape_default().count();

@@ -1,7 +1,7 @@
-//! The core: from the bytes of a review to a decision and the bytes of its answer.
+//! The core: turns the bytes of a review into a decision and the bytes of its response.
 //!
-//! It has no clock, no environment, no async code and no Kubernetes client. The server and the command line call it; it
-//! calls neither. The steps of a decision are its modules, in this order:
+//! It does not depend on a clock, the environment, async code or a Kubernetes client. The server and the command line
+//! call it; it calls neither. The steps of a decision are its modules, in this order:
 //!
 //! `bytes -> review -> select -> evaluate -> plan -> resolve (decision, status, patch) -> bytes`
 //!
@@ -37,7 +37,7 @@ use crate::inject::review::{MIRROR, Request, ReviewError, Version, fast_path};
 use crate::inject::select::Chooser;
 use crate::inject::settings::{Embedding, EntryPoint, Settings};
 
-/// Decides on pods with the templates of one catalog.
+/// Makes decisions on pods with the templates of one catalog.
 ///
 /// ```
 /// use sidecar_injector::inject::Engine;
@@ -79,26 +79,26 @@ pub struct Engine<'e> {
 pub struct Answer<'a> {
     /// The AdmissionReview with the response, as JSON.
     pub body: Vec<u8>,
-    /// The decision.
+    /// The decision. In observe mode the response ignores its verdict.
     pub decision: Decision,
-    /// The request. `None` if the beginning of the review was enough to decide.
+    /// The request. `None` if the beginning of the review was enough for the decision.
     pub request: Option<Request<'a>>,
 }
 
-/// Why a review is not answered.
+/// The error if a review is not answered.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// The body is not a review. The only possible answer is HTTP 400.
+    /// The body is not a valid AdmissionReview. The only possible answer is HTTP 400.
     #[error(transparent)]
     NoReview(#[from] ReviewError),
-    /// The namespace has not been seen yet, and templates depend on it. The API server may retry.
+    /// The namespace has not been seen yet, and templates depend on it. The API server can retry.
     #[error("the namespace {0} is not known yet")]
     NamespacePending(String),
 }
 
 impl<'e> Engine<'e> {
-    /// An engine that serves reviews of `entry_point`.
+    /// Creates an engine that answers the reviews of `entry_point`.
     #[must_use]
     pub fn new(catalog: &'e Catalog, settings: &'e Settings, entry_point: EntryPoint) -> Self {
         Self { catalog, settings, entry_point }
@@ -107,7 +107,7 @@ impl<'e> Engine<'e> {
     /// Answers the review in `body`, an AdmissionReview as JSON.
     ///
     /// # Errors
-    /// See [`Refused`].
+    /// If `body` is not a valid AdmissionReview, or if the pod's namespace is not known yet; see [`Refused`].
     pub fn answer<'a>(&self, body: &'a [u8]) -> Result<Answer<'a>, Refused> {
         if self.entry_point == EntryPoint::Requests
             && let Some(front) = fast_path::not_requested(body, self.settings)
@@ -135,13 +135,13 @@ impl<'e> Engine<'e> {
         Ok(Answer { body, decision, request: Some(request) })
     }
 
-    /// Decides one request. `embedding` says where the pod is in the document that is patched.
+    /// Decides on one request. `embedding` is the place of the pod in the document that is patched.
     #[must_use]
     pub fn decide(&self, request: &Request<'_>, embedding: &Embedding) -> Decision {
         self.recorded(request, embedding, Recorder::default())
     }
 
-    /// Decides one request, and returns every check with its evidence.
+    /// Like [`decide`](Self::decide), but also returns every check with its evidence.
     #[must_use]
     pub fn trace(&self, request: &Request<'_>, embedding: &Embedding) -> (Decision, Trace) {
         let trace = RefCell::default();
@@ -149,7 +149,8 @@ impl<'e> Engine<'e> {
         (decision, trace.into_inner())
     }
 
-    /// True for a server-side dry run that requests the trace: people who may only create pods can ask this way.
+    /// Returns true for a server-side dry run that requests the trace. Thus, users who can only create pods can read
+    /// the trace.
     fn asks_for_trace(&self, request: &Request<'_>) -> bool {
         let asks = |metadata: &Metadata<'_>| metadata.annotation(&self.settings.keys.trace) == Some("true");
         request.dry_run && request.subject.is_pod_create() && metadata_of(request).is_some_and(asks)
@@ -163,14 +164,14 @@ impl<'e> Engine<'e> {
         decision
     }
 
-    /// Phase 1: decides whether the pod is changed at all.
+    /// Phase 1: decides if templates are resolved for the pod at all.
     fn judge(&self, request: &Request<'_>, embedding: &Embedding, recorder: Recorder<'_>) -> Decision {
         let (subject, settings) = (&request.subject, self.settings);
         if recorder.holds(Reason::NotAPodCreate, !subject.is_pod_create(), || subject.to_string()) {
             return Decision::unchanged(Reason::NotAPodCreate);
         }
         let Some(pod) = &request.pod else {
-            return Decision::denied(Reason::InvalidPod, "The review holds no object, so there is no pod to look at.");
+            return Decision::denied(Reason::InvalidPod, "The review has no object, so there is no pod to check.");
         };
         let metadata = match &pod.metadata {
             Ok(metadata) => metadata,
@@ -179,9 +180,9 @@ impl<'e> Engine<'e> {
                 return invalid_pod(why);
             }
         };
-        recorder.holds(Reason::InvalidPod, false, || "its metadata are sound".to_owned());
+        recorder.holds(Reason::InvalidPod, false, || "metadata is valid".to_owned());
         let is_mirror = metadata.annotation(MIRROR).is_some();
-        let evidence = || format!("annotation {MIRROR}: {}", if is_mirror { "there" } else { "absent" });
+        let evidence = || format!("annotation {MIRROR}: {}", if is_mirror { "present" } else { "absent" });
         if recorder.holds(Reason::MirrorPod, is_mirror, evidence) {
             return Decision::unchanged(Reason::MirrorPod);
         }
@@ -191,7 +192,7 @@ impl<'e> Engine<'e> {
         let is_excluded = settings.excludes(namespace);
         if recorder.holds(Reason::ExcludedNamespace, is_excluded, || format!("the namespace {namespace}")) {
             let mut decision = Decision::unchanged(Reason::ExcludedNamespace);
-            let text = "the injector leaves pods of this namespace alone";
+            let text = "the injector ignores pods of this namespace";
             let asks = chooser.request().is_some();
             decision.warnings.extend(asks.then(|| decision::warning(text, Reason::ExcludedNamespace)));
             return decision;
@@ -212,10 +213,10 @@ impl<'e> Engine<'e> {
         };
         let why = match &pod.spec {
             Err(why) => why.as_str(),
-            Ok(Spec { containers: None, .. }) => "the pod's spec: it has no containers",
+            Ok(Spec { containers: None, .. }) => "the pod's spec has no containers",
             Ok(spec) => {
                 recorder.holds(Reason::InvalidPod, false, || {
-                    format!("containers, init containers among them: {}", spec.all_containers().count())
+                    format!("containers and init containers: {}", spec.all_containers().count())
                 });
                 let case = Case { request, metadata, spec, catalog, settings, origin };
                 return resolve::decide(&case, choices, recorder);

@@ -1,5 +1,5 @@
-//! Manifests and template files as people write them: where the pods, templates, shared values and namespaces are in them.
-//! It reads documents and does not decide on pods.
+//! Manifests and template files: finds the pods, templates, shared values and namespaces in them. The module reads
+//! documents. It does not decide on pods.
 
 pub mod template_files;
 pub mod value_files;

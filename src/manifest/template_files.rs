@@ -1,7 +1,9 @@
-//! Reads template documents from files and folders: a document alone, or ConfigMap manifests with the
-//! template label, several to a file. It knows file formats, not what templates mean.
+//! Reads template documents from files and folders. A file contains one template document, or any number of ConfigMap
+//! manifests with the template label. The module knows file formats. It does not know what templates mean.
 
-use crate::inject::catalog::sources::{FoundDocuments, Holder, Sources, TemplateText, not_read, template_name};
+use crate::inject::catalog::sources::{
+    FoundDocuments, Holder, HolderId, Sources, TemplateText, not_read, template_name,
+};
 use crate::inject::diagnostic::{Diagnostic, Source};
 use crate::inject::document::{Node, Value, yaml};
 use crate::inject::settings::keys::Keys;
@@ -10,34 +12,38 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-/// Reads everything under `paths` into `sources`, replacing what was read before.
+/// Reads the files and folders `paths` into `sources`. They replace the files that `sources` contained.
 pub fn read(paths: &[PathBuf], sources: &mut Sources) {
     load(&read_files(paths), sources);
 }
 
-/// Reads the files under `paths`, without looking into them. A folder is read one level deep, files
-/// ending in `.yaml` or `.yml`.
+/// Reads the text of the files and folders `paths`, without parsing it. In a folder, only files with the extension
+/// `.yaml` or `.yml` are read, one level deep.
 #[must_use]
 pub fn read_files(paths: &[PathBuf]) -> Vec<TemplateFile> {
     paths.iter().flat_map(|path| files(path)).collect()
 }
 
-/// Makes `sources` hold exactly `files`. What cannot be read is a problem in `sources`, and what it held
-/// before stays.
+/// Replaces the files in `sources` by `files`. A file or folder that cannot be read becomes an error in `sources`, and
+/// its earlier documents are kept.
 pub fn load(files: &[TemplateFile], sources: &mut Sources) {
     for file in files {
-        let holder = Holder { created: String::new(), name: file.path.display().to_string() };
+        let holder = Holder::file(&file.path);
         let found = found(file, sources.keys());
         sources.set(&holder, found);
     }
     let unreadable = || files.iter().filter(|file| file.text.is_err());
-    sources.retain(|name| {
-        let path = Path::new(name);
-        files.iter().any(|file| file.path == path) || unreadable().any(|folder| path.parent() == Some(&folder.path))
+    sources.retain(|id| match id {
+        HolderId::File(path) => {
+            let path = Path::new(path);
+            let is_in = |folder: &TemplateFile| path.parent() == Some(&folder.path);
+            files.iter().any(|file| file.path == path) || unreadable().any(is_in)
+        }
+        HolderId::ConfigMap { .. } => true,
     });
 }
 
-/// The template documents of a file, in an installation with these `keys`.
+/// The template documents of a file, in an installation with these `keys`. Errors are in the result.
 #[must_use]
 pub fn found(file: &TemplateFile, keys: &Keys) -> FoundDocuments {
     let origin = file.path.display().to_string();
@@ -50,7 +56,7 @@ pub fn found(file: &TemplateFile, keys: &Keys) -> FoundDocuments {
     }
 }
 
-/// A file as it was found, or a folder that cannot be read.
+/// The text of a file, or the error of a file or folder that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateFile {
     path: PathBuf,
@@ -59,7 +65,7 @@ pub struct TemplateFile {
 
 fn files(path: &Path) -> Vec<TemplateFile> {
     let read = |path: PathBuf| TemplateFile {
-        text: fs::read_to_string(&path).map_err(|error| format!("it cannot be read: {error}")),
+        text: fs::read_to_string(&path).map_err(|error| format!("the file cannot be read: {error}")),
         path,
     };
     if !path.is_dir() {
@@ -67,7 +73,7 @@ fn files(path: &Path) -> Vec<TemplateFile> {
     }
     let list = || -> std::io::Result<Vec<PathBuf>> {
         let mut paths = fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
-        // A symbolic link to nothing is a file that was deleted.
+        // A broken symbolic link is a file that was deleted.
         paths.retain(|path| template_name(&path.to_string_lossy()).is_some() && path.exists() && !path.is_dir());
         paths.sort();
         Ok(paths)
@@ -80,10 +86,10 @@ fn files(path: &Path) -> Vec<TemplateFile> {
     }
 }
 
-/// The template documents of a file: the file itself, or those in its ConfigMap manifests.
+/// The template documents of a file: the file itself, or the documents in its ConfigMap manifests.
 fn documents(origin: &str, path: &Path, text: &str, keys: &Keys) -> FoundDocuments {
     let mut found = FoundDocuments::default();
-    // At the margin: deeper lines are a template's own text.
+    // Only lines without indentation count. Indented lines belong to the text of a template.
     if !text.lines().any(|line| (line.starts_with("kind") || line.starts_with('{')) && is_kind_config_map(line)) {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         found.texts.push(TemplateText {
@@ -110,7 +116,7 @@ fn documents(origin: &str, path: &Path, text: &str, keys: &Keys) -> FoundDocumen
     found
 }
 
-/// Whether a line says `kind: ConfigMap` or that of a list, in block or flow style.
+/// Returns true if a line contains `kind: ConfigMap`, or the kind of a list, in block or flow style.
 fn is_kind_config_map(line: &str) -> bool {
     let Some(at) = line.find("kind") else { return false };
     let value = line[at + "kind".len()..].trim_start_matches(['"', '\'', ' ']).strip_prefix(':').unwrap_or_default();
@@ -121,7 +127,7 @@ fn is_kind_config_map(line: &str) -> bool {
         .any(|kind| value.strip_prefix(kind).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric())))
 }
 
-/// A manifest beside or around ConfigMaps.
+/// Reads a document of a file with ConfigMaps: a ConfigMap or a list of them. Any other object is an error.
 fn manifest_document(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut FoundDocuments) {
     match (text_of(node.get("kind")), node.get("items").map(|items| &items.value)) {
         (Some("ConfigMap"), _) => config_map(source, node, keys, found),
@@ -130,12 +136,12 @@ fn manifest_document(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut 
                 config_map(source, item, keys, found);
             }
         }
-        _ => found.errors.push(source.error(node.span, "beside ConfigMaps a file of templates holds only ConfigMaps")),
+        _ => found.errors.push(source.error(node.span, "a template file with a ConfigMap can contain only ConfigMaps")),
     }
 }
 
-/// The documents of a YAML stream with the number of lines before each. A line that begins with `---`
-/// separates; what stands behind it on the line belongs to the document.
+/// The documents of a YAML stream, each with the number of lines before it. A line that begins with `---` separates two
+/// documents; the rest of that line belongs to the second.
 #[must_use]
 pub fn split(text: &str) -> Vec<(usize, &str)> {
     let (mut documents, mut from, mut first_line, mut at) = (Vec::new(), 0, 0, 0);
@@ -166,7 +172,8 @@ fn config_map(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut FoundDo
     let label = metadata.and_then(|metadata| metadata.get("labels")).and_then(|labels| labels.get(&keys.template));
     if text_of(label) != Some("true") {
         let message = format!("this ConfigMap lacks the label {}: \"true\"", keys.template);
-        found.errors.push(source.error(node.span, message).help("without it the injector does not read it"));
+        let help = "without this label, the injector does not read the ConfigMap";
+        found.errors.push(source.error(node.span, message).help(help));
         return;
     }
     let name = metadata.and_then(|metadata| text_of(metadata.get("name"))).unwrap_or_default().to_owned();
@@ -179,7 +186,7 @@ fn config_map(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut FoundDo
             found.warnings.push(source.error(key.span, not_read(&key.name)).warning());
             continue;
         };
-        // A literal block keeps its lines, so places in it are places in the file.
+        // A literal block keeps its lines, so that places in it can be converted to places in the file.
         let line = source.text.lines().nth(key.span.line - 1).unwrap_or_default();
         let behind_key = line.chars().skip(key.span.column - 1 + key.span.length).collect::<String>();
         let literal = behind_key.trim_start_matches(['"', '\'']).trim_start().strip_prefix(':').map(str::trim_start);
@@ -199,16 +206,17 @@ fn config_map(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut FoundDo
     }
 }
 
-/// The indentation of a block that begins behind `line`: that of its first line that is not blank.
+/// The indentation, in columns, of a block that begins after `line`: that of its first non-empty line.
 fn indentation(source: &Source<'_>, line: usize) -> usize {
     let first = source.text.lines().skip(line).find(|line| !line.trim().is_empty()).unwrap_or_default();
     first.len() - first.trim_start_matches(' ').len()
 }
 
-/// Reads one document of a manifest as kubectl does.
+/// Reads one document of a manifest as kubectl does. `origin` is the name of the file, and `lines_before` is the number
+/// of lines in it before `text`.
 ///
 /// # Errors
-/// A diagnostic with the place.
+/// A diagnostic with the place, if the text is not valid YAML or repeats a key.
 pub fn manifest(origin: &str, lines_before: usize, text: &str) -> Result<Json, Diagnostic> {
     yaml::parse_manifest(&Source { lines_before, ..Source::new(origin, text) })
 }

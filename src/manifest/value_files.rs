@@ -1,4 +1,5 @@
-//! Reads shared values (`values.KEY` in expressions) and namespaces from files: flat maps of strings and manifests.
+//! Reads shared values (`values.KEY` in expressions) from flat maps of strings or ConfigMaps, and namespaces from
+//! manifests. The module does not know how they are used.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,17 +10,17 @@ use crate::inject::catalog::namespaces::Namespace;
 use crate::inject::diagnostic::Diagnostic;
 use crate::manifest::template_files;
 
-/// The values in a file: a ConfigMap's `data`, or the whole as `KEY: VALUE`.
+/// Reads the shared values in a file: the `data` of a ConfigMap, or a map of `KEY: VALUE`.
 ///
 /// # Errors
-/// When the file cannot be read or is no map of strings.
+/// A diagnostic, if the file cannot be read or is not a map of strings.
 pub fn read(path: &Path) -> Result<BTreeMap<String, String>, Diagnostic> {
     let origin = path.display().to_string();
     let wrong = |why: String| Diagnostic::of_document(&origin, why);
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("it cannot be read: {error}")))?;
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("the file cannot be read: {error}")))?;
     let document = template_files::manifest(&origin, 0, &text)?;
     let map = if document["kind"] == "ConfigMap" { &document["data"] } else { &document };
-    let Some(map) = map.as_object() else { return Err(wrong("values are a map of strings".to_owned())) };
+    let Some(map) = map.as_object() else { return Err(wrong("values must be a map of strings".to_owned())) };
     let text = |(key, value): (&String, &Value)| match value {
         Value::String(text) => Ok((key.clone(), text.clone())),
         _ => Err(wrong(format!("the value of {key} must be a string")).help("write it in quotes")),
@@ -27,7 +28,7 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, String>, Diagnostic> {
     map.iter().map(text).collect()
 }
 
-/// The namespace that a manifest is, with its name.
+/// The name, labels and annotations of the namespace in a manifest; `None` if the manifest is not a Namespace.
 #[must_use]
 pub fn namespace(document: &Value) -> Option<(String, Namespace)> {
     if document["kind"] != "Namespace" || document["apiVersion"] != "v1" {

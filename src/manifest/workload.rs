@@ -1,5 +1,5 @@
-//! Where the pod stands in a manifest: which kinds of workload there are and how their pod templates
-//! are found. It reads documents as JSON and must not know how they are patched.
+//! Finds the pods in a manifest. The module knows the kinds of workloads and the places of their pod templates. It
+//! reads documents as JSON. It does not know how they are patched.
 
 use serde_json::{Map, Value, json};
 
@@ -8,19 +8,19 @@ use crate::inject::settings::Embedding;
 /// A pod inside a document.
 #[derive(Debug)]
 pub struct PodTemplate {
-    /// Where it stands, and what its workload adds to it.
+    /// The place of the pod in the document, and the volumes that its workload adds.
     pub embedding: Embedding,
-    /// JSON pointer of the object that the pod belongs to: the document, or an item of a list.
+    /// JSON pointer of the object that contains the pod: the document, or an item of a list.
     pub object: String,
-    /// The pod as JSON text: metadata and spec.
+    /// The pod as JSON text, with `metadata` and `spec`.
     pub pod: String,
-    /// The namespace it will be created in, if the document says so.
+    /// The namespace of the pod, if the document sets one.
     pub namespace: Option<String>,
 }
 
-/// The pods in `document`, in order. A `List` has those of its items; other kinds have at most one:
-/// the pod itself, a CronJob's job's, or `spec.template` of anything that has
-/// `spec.template.spec.containers` there (Deployment, Job, Argo Rollout, Knative Service, …).
+/// The pods in `document`, in order. A list contains the pods of its items. Any other kind contains at most one pod:
+/// the pod itself, the pod of a CronJob's job, the template of a `PodTemplate`, or the `spec.template` of any object
+/// with `spec.template.spec.containers` (Deployment, Job, Argo Rollout, Knative Service, …).
 #[must_use]
 pub fn pod_templates(document: &Value) -> Vec<PodTemplate> {
     let mut pods = Vec::new();
@@ -32,7 +32,7 @@ fn collect(object: &Value, kind: Option<&str>, at: &str, pods: &mut Vec<PodTempl
     let of_items = kind.and_then(|kind| kind.strip_suffix("List"));
     match (of_items, object["items"].as_array()) {
         (Some(of_items), Some(items)) => {
-            // In a PodList or DeploymentList items need not repeat their kind.
+            // In a PodList or DeploymentList, the items can omit their kind.
             let of_items = Some(of_items).filter(|kind| !kind.is_empty());
             for (index, item) in items.iter().enumerate() {
                 collect(item, item["kind"].as_str().or(of_items), &format!("{at}/items/{index}"), pods);
@@ -52,7 +52,8 @@ fn pod_template(document: &Value, kind: &str, at: &str) -> Option<PodTemplate> {
         _ => "/spec/template",
     };
     let template = document.pointer(inner)?;
-    // A pod that says it is one is looked at whatever it contains; anything else must look like one.
+    // An object of the kind Pod is a pod whatever it contains. In other kinds, only a template with containers is a
+    // pod.
     if !inner.is_empty() && template["spec"]["containers"].is_null() {
         return None;
     }
@@ -70,7 +71,7 @@ fn pod_template(document: &Value, kind: &str, at: &str) -> Option<PodTemplate> {
     })
 }
 
-/// The pod of a template. A template without metadata is a pod without any.
+/// The pod of a template, as JSON text. Missing metadata becomes an empty map.
 fn pod_text(template: &Value) -> String {
     let mut pod = Map::new();
     pod.insert("metadata".to_owned(), template.get("metadata").filter(|m| !m.is_null()).cloned().unwrap_or(json!({})));

@@ -112,13 +112,12 @@ fn note(answer: &Answer<'_>) -> Option<EventNote> {
     let request = answer.request.as_ref().filter(|request| !request.dry_run)?;
     let metadata = request.pod.as_ref()?.metadata.as_ref().ok()?;
     let decision = &answer.decision;
-    let left_out = decision.templates.iter().map(|template| template.reason);
-    let left_out = left_out.filter(|r| !matches!(r, Reason::Injected | Reason::AlreadyInjected | Reason::NothingToAdd));
     let (reason, text) = match decision.verdict {
         Verdict::Denied => (decision.reason, decision.message.clone()),
         _ => {
-            let messages = decision.warnings.iter().filter(|warning| warning.contains(" left out: "));
-            (left_out.into_iter().next()?, messages.cloned().collect::<Vec<_>>().join("; "))
+            let left_out = || decision.templates.iter().filter(|template| template.left_out.is_some());
+            let messages: Vec<&str> = left_out().filter_map(|template| template.left_out.as_deref()).collect();
+            (left_out().next()?.reason, messages.join("; "))
         }
     };
     let namespace = Some(request.namespace.as_str().to_owned());

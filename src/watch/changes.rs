@@ -110,8 +110,8 @@ pub(super) fn files(paths: Vec<PathBuf>, value_files: Vec<PathBuf>) -> BoxStream
         loop {
             let (paths_now, values_now) = (paths.clone(), value_files.clone());
             let read = move || {
-                let holder = |path: &PathBuf| Holder { created: String::new(), name: path.display().to_string() };
-                let values: Vec<_> = values_now.iter().map(|path| (holder(path), value_files::read(path))).collect();
+                let values = values_now.iter().map(|path| (Holder::file(path), value_files::read(path)));
+                let values: Vec<_> = values.collect();
                 (template_files::read_files(&paths_now), values)
             };
             let now = tokio::task::spawn_blocking(read).await.unwrap_or_default();

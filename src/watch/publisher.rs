@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::inject::catalog::Catalog;
 use crate::inject::catalog::namespaces::{Namespace, Namespaces};
-use crate::inject::catalog::sources::{FoundDocuments, Holder, Sources, of_config_map};
+use crate::inject::catalog::sources::{FoundDocuments, Holder, HolderId, SourceError, Sources, of_config_map};
 use crate::inject::decision::reason::Reason;
 use crate::inject::diagnostic::Diagnostic;
 use crate::manifest::template_files;
@@ -49,12 +49,12 @@ pub(super) struct Publisher {
     reported: BTreeSet<String>,
     warned: BTreeSet<String>,
     /// The errors of reading files of shared values.
-    unreadable: Vec<Diagnostic>,
+    unreadable: Vec<SourceError>,
     /// The templates of the pods' own namespaces, and the catalogs made of them.
     local: BTreeMap<String, Sources>,
     local_catalogs: BTreeMap<String, Arc<Catalog>>,
-    /// References to ConfigMaps, by the names of their holders.
-    references: BTreeMap<String, ObjectReference>,
+    /// References to the ConfigMaps of templates.
+    references: BTreeMap<HolderId, ObjectReference>,
     /// The duration of the last publication.
     pub(super) took: Duration,
     /// The time of the last failure to list or watch.
@@ -98,7 +98,7 @@ impl Publisher {
                     match values {
                         Ok(values) => self.sources.set_values(&holder, Some(values)),
                         // The values that were read before remain in use.
-                        Err(error) => self.unreadable.push(error),
+                        Err(diagnostic) => self.unreadable.push(SourceError { holder: holder.id, diagnostic }),
                     }
                 }
                 self.waits_for.remove(&SourceKind::Files);
@@ -162,7 +162,11 @@ impl Publisher {
         match event {
             Event::Init => drop(self.listed.insert(kind, BTreeSet::new())),
             Event::InitApply(object) => {
-                self.listed.entry(kind).or_default().insert(key(kind, &object));
+                self.listed.entry(kind).or_default().insert(key(
+                    kind,
+                    object.namespace().as_deref(),
+                    &object.name_any(),
+                ));
                 set(self, object);
             }
             Event::InitDone => {
@@ -179,7 +183,7 @@ impl Publisher {
                 return true;
             }
             Event::Delete(object) => {
-                remove(self, &key(kind, &object));
+                remove(self, &key(kind, object.namespace().as_deref(), &object.name_any()));
                 return true;
             }
         }
@@ -188,46 +192,43 @@ impl Publisher {
 
     /// Returns the keys of the objects of a kind, as in [`key`].
     fn known(&self, kind: SourceKind) -> Vec<String> {
-        let of_holder = |name: &str| name.rsplit_once('/').map(|(_, name)| name.to_owned());
+        let key_of = |id: &HolderId| match id {
+            HolderId::ConfigMap { namespace, name } => Some(key(kind, Some(namespace), name)),
+            HolderId::File(_) => None,
+        };
         match kind {
-            SourceKind::Templates => self.sources.holders().filter_map(of_holder).collect(),
-            SourceKind::Values => self.sources.value_holders().filter_map(of_holder).collect(),
-            SourceKind::Local => {
-                let names = self.local.values().flat_map(Sources::holders);
-                names.filter_map(|name| name.strip_prefix("ConfigMap ").map(str::to_owned)).collect()
-            }
+            SourceKind::Templates => self.sources.holders().filter_map(key_of).collect(),
+            SourceKind::Values => self.sources.value_holders().filter_map(key_of).collect(),
+            SourceKind::Local => self.local.values().flat_map(Sources::holders).filter_map(key_of).collect(),
             SourceKind::Files => Vec::new(),
             SourceKind::Namespaces => self.namespaces.known.keys().cloned().collect(),
         }
     }
 
-    fn holder(&self, object: &ConfigMap) -> Holder {
-        let created = object.creation_timestamp().map(|time| time.0.to_string()).unwrap_or_default();
-        Holder { created, name: self.holder_name(&object.name_any()) }
-    }
-
-    fn holder_name(&self, name: &str) -> String {
-        format!("ConfigMap {}/{name}", self.namespace)
+    /// Returns the identity of a central ConfigMap.
+    fn central(&self, name: &str) -> HolderId {
+        HolderId::ConfigMap { namespace: self.namespace.clone(), name: name.to_owned() }
     }
 
     fn set_templates(&mut self, object: ConfigMap) {
-        let holder = self.holder(&object);
-        self.store_reference(&holder.name, &object);
+        let holder = holder(&object);
+        self.store_reference(&holder.id, &object);
         self.sources.set(&holder, of_config_map(&holder, object.data.unwrap_or_default()));
     }
 
     fn remove_templates(&mut self, name: &str) {
-        self.references.remove(&self.holder_name(name));
-        self.sources.remove(&self.holder_name(name));
+        let id = self.central(name);
+        self.references.remove(&id);
+        self.sources.remove(&id);
     }
 
     fn set_values(&mut self, object: ConfigMap) {
-        let holder = self.holder(&object);
+        let holder = holder(&object);
         self.sources.set_values(&holder, Some(object.data.unwrap_or_default()));
     }
 
     fn remove_values(&mut self, name: &str) {
-        let holder = Holder { created: String::new(), name: self.holder_name(name) };
+        let holder = Holder { created: String::new(), id: self.central(name) };
         self.sources.set_values(&holder, None);
     }
 
@@ -238,18 +239,17 @@ impl Publisher {
             return;
         }
         let rules = self.webhook.trust.rules_of(&namespace);
-        let created = object.creation_timestamp().map(|time| time.0.to_string()).unwrap_or_default();
-        let holder = Holder { created, name: format!("ConfigMap {namespace}/{}", object.name_any()) };
-        self.store_reference(&holder.name, &object);
+        let holder = holder(&object);
+        self.store_reference(&holder.id, &object);
         let mut found = of_config_map(&holder, object.data.unwrap_or_default());
         let keys = || self.webhook.settings.keys.clone();
         let sources = self.local.entry(namespace.clone()).or_insert_with(|| Sources::with_rules(rules, keys()));
         let bytes: usize = found.texts.iter().map(|text| text.text.len()).sum();
-        let (others, other_bytes) = sources.others(&holder.name);
+        let (others, other_bytes) = sources.others(&holder.id);
         if others >= MAX_LOCAL || other_bytes + bytes > MAX_LOCAL_BYTES {
             let message = format!("a namespace can have at most {MAX_LOCAL} template ConfigMaps with 256 KiB in total");
             found = FoundDocuments {
-                errors: vec![Diagnostic::of_document(&holder.name, message)],
+                errors: vec![Diagnostic::of_document(&holder.id.to_string(), message)],
                 ..FoundDocuments::default()
             };
         }
@@ -257,28 +257,28 @@ impl Publisher {
         self.publish_local(&namespace);
     }
 
-    fn remove_local(&mut self, name: &str) {
-        let Some((namespace, _)) = name.split_once('/') else { return };
-        self.references.remove(&format!("ConfigMap {name}"));
+    fn remove_local(&mut self, key: &str) {
+        let Some((namespace, name)) = key.split_once('/') else { return };
+        let id = HolderId::ConfigMap { namespace: namespace.to_owned(), name: name.to_owned() };
+        self.references.remove(&id);
         if let Some(sources) = self.local.get_mut(namespace) {
-            sources.remove(&format!("ConfigMap {name}"));
+            sources.remove(&id);
         }
-        self.publish_local(&namespace.to_owned());
+        self.publish_local(namespace);
     }
 
-    fn publish_local(&mut self, namespace: &String) {
+    fn publish_local(&mut self, namespace: &str) {
         let Some(sources) = self.local.get(namespace) else { return };
         let published = sources.catalog();
         for error in &published.errors {
-            let error = error.one_line();
-            tracing::warn!("template of a namespace rejected: {error}");
-            self.send_event(&error);
+            tracing::warn!("template of a namespace rejected: {}", error.diagnostic.one_line());
+            self.send_event(error);
         }
         if sources.holders().next().is_none() {
             self.local.remove(namespace);
             self.local_catalogs.remove(namespace);
         } else {
-            self.local_catalogs.insert(namespace.clone(), Arc::new(published.catalog));
+            self.local_catalogs.insert(namespace.to_owned(), Arc::new(published.catalog));
         }
     }
 
@@ -295,15 +295,16 @@ impl Publisher {
         let mut published = self.sources.catalog();
         published.errors.extend(self.unreadable.iter().cloned());
         self.webhook.metrics.record_catalog(&published.valid, &self.sources.take_failed(), now().as_secs_f64());
-        let current: BTreeSet<String> = published.errors.iter().map(Diagnostic::one_line).collect();
-        for error in current.difference(&self.reported) {
-            tracing::error!("template rejected: {error}");
+        let current = published.errors.iter().map(|error| (error.diagnostic.one_line(), error));
+        let current: BTreeMap<String, &SourceError> = current.collect();
+        for (line, error) in current.iter().filter(|(line, _)| !self.reported.contains(*line)) {
+            tracing::error!("template rejected: {line}");
             self.send_event(error);
         }
-        for error in self.reported.difference(&current) {
-            tracing::info!("template problem resolved: {error}");
+        for line in self.reported.iter().filter(|line| !current.contains_key(*line)) {
+            tracing::info!("template problem resolved: {line}");
         }
-        self.reported = current;
+        self.reported = current.into_keys().collect();
         let warnings: BTreeSet<String> = published.warnings.iter().map(Diagnostic::one_line).collect();
         for warning in warnings.difference(&self.warned) {
             tracing::warn!("template warning: {warning}");
@@ -318,27 +319,32 @@ impl Publisher {
     }
 
     /// Sends an event about an error to the ConfigMap that the error is in.
-    fn send_event(&self, error: &str) {
+    fn send_event(&self, error: &SourceError) {
         let Some(events) = &self.webhook.events else { return };
-        let is_in = |holder: &str| error.strip_prefix(holder).is_some_and(|rest| rest.starts_with([' ', ':']));
-        if let Some((_, reference)) = self.references.iter().find(|(holder, _)| is_in(holder)) {
-            let (regarding, text) = (reference.clone(), error.to_owned());
-            events.send(EventNote { regarding, reason: Reason::InvalidTemplate, text }, &self.webhook.metrics);
-        }
+        let Some(reference) = self.references.get(&error.holder) else { return };
+        let (regarding, text) = (reference.clone(), error.diagnostic.one_line());
+        events.send(EventNote { regarding, reason: Reason::InvalidTemplate, text }, &self.webhook.metrics);
     }
 
     /// Stores the reference to a ConfigMap, if events are on.
-    fn store_reference(&mut self, holder: &str, object: &ConfigMap) {
+    fn store_reference(&mut self, id: &HolderId, object: &ConfigMap) {
         if self.webhook.events.is_some() {
-            self.references.insert(holder.to_owned(), object.object_ref(&()));
+            self.references.insert(id.clone(), object.object_ref(&()));
         }
     }
 }
 
+/// Returns the holder for a ConfigMap.
+fn holder(object: &ConfigMap) -> Holder {
+    let created = object.creation_timestamp().map(|time| time.0.to_string()).unwrap_or_default();
+    let namespace = object.namespace().unwrap_or_default();
+    Holder { created, id: HolderId::ConfigMap { namespace, name: object.name_any() } }
+}
+
 /// Returns the key of an object among those of its kind: `NAMESPACE/NAME` for [`SourceKind::Local`], else the name.
-fn key<K: Resource>(kind: SourceKind, object: &K) -> String {
-    match (kind, object.namespace()) {
-        (SourceKind::Local, Some(namespace)) => format!("{namespace}/{}", object.name_any()),
-        _ => object.name_any(),
+fn key(kind: SourceKind, namespace: Option<&str>, name: &str) -> String {
+    match (kind, namespace) {
+        (SourceKind::Local, Some(namespace)) => format!("{namespace}/{name}"),
+        _ => name.to_owned(),
     }
 }

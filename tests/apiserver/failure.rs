@@ -82,7 +82,7 @@ fn decisions(scenario: &Scenario<'_>) {
     let webhook = scenario.serve("webhook", &templates);
     for (template, code, part) in [
         ("absent", 403, "[UnknownTemplate]"),
-        ("broken", 403, "whose template is broken"),
+        ("broken", 403, "whose template is invalid"),
         ("fails", 403, "[ExpressionFailed]"),
         ("invalid", 422, "allowPrivilegeEscalation"),
     ] {

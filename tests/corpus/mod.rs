@@ -1,5 +1,5 @@
-//! What must hold of every patch, and how a case of the golden corpus wants to be decided: `settings.json` beside its input, `values.yaml` for shared
-//! values, and the Namespace documents of the input itself.
+//! The invariant of every patch, and the inputs of a case in the golden corpus: `settings.json` contains its settings
+//! and `values.yaml` its shared values. The input itself contains the Namespaces.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 use sidecar_injector::inject::settings::keys::{Keys, PREFIX};
 use sidecar_injector::inject::settings::{EntryPoint, Settings};
 
-/// The settings of a case; without a file the defaults.
+/// The settings of a case. Without `settings.json`, the defaults apply.
 pub(crate) struct CaseSettings {
     json: Value,
 }
@@ -46,7 +46,7 @@ impl CaseSettings {
         }
     }
 
-    /// The same as arguments of `inject` and `serve`.
+    /// The settings as arguments of `inject` and `serve`.
     pub(crate) fn arguments(&self) -> Vec<String> {
         let mut arguments = Vec::new();
         for (key, flag) in [
@@ -74,7 +74,8 @@ pub(crate) fn values(case: &Path) -> BTreeMap<String, String> {
     pairs.map(|(key, value)| (key.clone(), value.as_str().expect("a string").to_owned())).collect()
 }
 
-/// The closed list of what may be replaced: the status, and what only grows or stood for a default.
+/// Returns true if a patch may replace the value of `key`. Only these values may be replaced: values that only grow,
+/// and defaults of the API server.
 fn may_become(key: &str, before: &Value, after: &Value) -> bool {
     let grows = || after.as_str().zip(before.as_str()).is_some_and(|(after, before)| after.starts_with(before));
     match key {
@@ -85,8 +86,8 @@ fn may_become(key: &str, before: &Value, after: &Value) -> bool {
     }
 }
 
-/// Whether everything of `before` is in `after`, equal and in order, but for the closed list. Null may become
-/// something.
+/// Returns true if `after` contains every value of `before`, equal and in order. Exceptions are the status, the values
+/// that [`may_become`] allows, and null, which can become any value.
 pub(crate) fn contains(before: &Value, after: &Value) -> bool {
     match (before, after) {
         (Value::Null, _) => true,

@@ -1,4 +1,4 @@
-//! Pods that ask for a sidecar, twenty a second, while something happens to the webhook.
+//! Creates pods that request a sidecar, up to twenty per second, during a change of the webhook.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use crate::Bed;
 
-/// What became of the pods.
+/// The number of pods, and the number of those without a sidecar.
 #[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) asked: usize,
-    /// Pods that were refused, or came back without their sidecar.
+    /// Pods that were denied, or were created without their sidecar.
     pub(crate) missed: usize,
 }
 
-/// Lets the workers end, also when what happens fails.
+/// Stops the workers, even if the change panics.
 struct End<'a>(&'a AtomicBool);
 
 impl Drop for End<'_> {
@@ -23,7 +23,7 @@ impl Drop for End<'_> {
     }
 }
 
-/// Creates pods until `what` has happened, and a little longer.
+/// Creates pods from two seconds before `what` is called until five seconds after it returns.
 pub(crate) fn during(bed: &Bed, name: &str, what: impl FnOnce(&Bed)) -> Told {
     let (ended, asked, missed) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     let slowest = thread::scope(|scope| {

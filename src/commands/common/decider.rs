@@ -1,5 +1,5 @@
-//! What decides on the pods of manifests, the same for every command that does: templates, shared values, namespaces and
-//! settings, from files.
+//! Decides on the pods of manifests, for all commands that do so. The module loads templates, shared values and
+//! namespaces from files, and calls the engine with a request like that of the API server. It does not print decisions.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use clap::Args;
 
-use crate::commands::Failure;
 use crate::commands::common::manifests::{self, Document, ManifestFile};
 use crate::commands::common::settings::SettingsArgs;
+use crate::commands::failure::Failure;
 use crate::inject::Engine;
 use crate::inject::catalog::Catalog;
 use crate::inject::catalog::namespaces::Namespaces;
@@ -24,54 +24,65 @@ use crate::inject::settings::{EntryPoint, Settings};
 use crate::manifest::workload::PodTemplate;
 use crate::manifest::{template_files, value_files};
 
-/// Arguments that say what decides, and on which manifests.
+/// Arguments for the manifests, and for the templates and settings of the decisions.
 #[derive(Args, Debug)]
 pub(in crate::commands) struct DecideArgs {
-    /// Manifest to read, or - for stdin (repeatable)
+    /// Manifest or folder to read, or - for stdin (repeatable)
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// ManifestFile or folder of templates (repeatable)
+    /// File or folder of templates (repeatable)
     #[arg(long, value_name = "PATH", required = true, env = "SIDECAR_INJECTOR_TEMPLATES", value_delimiter = ',')]
     templates: Vec<PathBuf>,
-    /// Shared values of templates: a file of KEY: VALUE pairs, or a ConfigMap (repeatable)
+    /// Shared values for templates: a file of KEY: VALUE pairs, or a ConfigMap (repeatable)
     #[arg(long, value_name = "FILE")]
     values: Vec<PathBuf>,
-    /// Decide as the policy webhook: namespace defaults and autoInject reach pods that say nothing
+    /// Decide like the policy webhook: namespace defaults and autoInject also apply to pods without a request
     #[arg(long)]
     policy: bool,
-    /// Namespace of manifests that name none
+    /// Namespace of manifests that do not set one
     #[arg(short, long, default_value = "default")]
     namespace: String,
     #[command(flatten)]
     settings: SettingsArgs,
 }
 
-/// The files that could be read, and why the first other could not.
+/// The manifests that were read.
 pub(in crate::commands) struct ReadManifests {
+    /// The files that could be read.
     pub(in crate::commands) files: Vec<ManifestFile>,
+    /// The error of the first file that could not be read.
     pub(in crate::commands) unread: Option<anyhow::Error>,
 }
 
 impl DecideArgs {
-    /// The settings.
+    /// Converts the flags to settings.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`], if a flag is not valid.
     pub(in crate::commands) fn settings(&self) -> Result<Settings, Failure> {
         self.settings.settings().map_err(|error| Failure::Usage(error.to_string()))
     }
 
     /// Reads the manifests.
+    ///
+    /// # Errors
+    /// A folder that cannot be read. Errors of files are in the result.
     pub(in crate::commands) fn read(&self) -> Result<ReadManifests, Failure> {
         let mut read = ReadManifests { files: Vec::new(), unread: None };
         for path in manifests::files(&self.files)? {
             match manifests::read(&path) {
                 Ok(file) => read.files.push(file),
-                // The others are looked at all the same: one run tells everything.
+                // The other files are read anyway, so that one run reports all problems.
                 Err(error) => drop(read.unread.get_or_insert(error)),
             }
         }
         Ok(read)
     }
 
-    /// What decides, given the documents that may be namespaces.
+    /// Creates the decider. The namespaces among `documents` are known to it.
+    ///
+    /// # Errors
+    /// Templates or values that do not exist or are not valid.
     pub(in crate::commands) fn decider(
         &self,
         settings: Settings,
@@ -85,15 +96,16 @@ impl DecideArgs {
     }
 }
 
-/// What decides on pods.
+/// Decides on the pods of manifests.
 pub(in crate::commands) struct Decider<'a> {
     catalog: Catalog,
     pub(in crate::commands) settings: Settings,
     entry_point: EntryPoint,
-    /// Of manifests that name none.
+    /// The namespace of manifests that do not set one.
     namespace: &'a str,
 }
 
+/// Loads the catalog. Warnings go to stderr.
 fn load(paths: &[PathBuf], values: &[PathBuf], keys: &Keys) -> Result<Catalog, Failure> {
     if let Some(path) = paths.iter().chain(values).find(|path| !path.exists()) {
         return Err(Failure::Io(anyhow!("{}: no such file or folder", path.display())));
@@ -101,7 +113,7 @@ fn load(paths: &[PathBuf], values: &[PathBuf], keys: &Keys) -> Result<Catalog, F
     let mut sources = Sources::with_rules(SourceRules::default(), keys.clone());
     template_files::read(paths, &mut sources);
     for path in values {
-        let holder = Holder { created: String::new(), name: path.display().to_string() };
+        let holder = Holder::file(path);
         let values = value_files::read(path).map_err(|error| Failure::Found(error.to_string()))?;
         sources.set_values(&holder, Some(values));
     }
@@ -117,21 +129,21 @@ fn load(paths: &[PathBuf], values: &[PathBuf], keys: &Keys) -> Result<Catalog, F
 }
 
 impl Decider<'_> {
-    /// The decision on a pod.
+    /// Decides on a pod.
     pub(in crate::commands) fn decide(&self, pod: &PodTemplate) -> Decision {
         self.ask(pod, |engine, request| engine.decide(request, &pod.embedding))
     }
 
-    /// The decision on a pod, with everything that was looked at.
+    /// Decides on a pod, with the trace of all checks.
     pub(in crate::commands) fn trace(&self, pod: &PodTemplate) -> (Decision, Trace) {
         self.ask(pod, |engine, request| engine.trace(request, &pod.embedding))
     }
 
-    /// Asks as the API server would when the pod is created.
+    /// Calls `decide` with the request that the API server sends when the pod is created.
     fn ask<T>(&self, pod: &PodTemplate, decide: impl FnOnce(Engine<'_>, &Request<'_>) -> T) -> T {
         let text = |text: &'static str| JsonStr(text.into());
         let namespace = pod.namespace.as_deref().unwrap_or(self.namespace);
-        // Expressions see what they would see in the cluster; the user's document comes out without it.
+        // With the defaults, expressions read the same pod as in a cluster. The user's document does not get them.
         let filled = serde_json::from_str(&pod.pod).unwrap_or_default();
         let filled = defaults::fill(filled, namespace, &pod.embedding.claims).to_string();
         let request = Request {

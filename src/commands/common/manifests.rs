@@ -1,5 +1,5 @@
-//! Manifests as commands read them: files, folders and stdin, document by document, so that what does not change can
-//! come out byte for byte.
+//! Reads the manifests of commands from files, folders and stdin, and splits them into documents. The text of each
+//! document is kept, so that an unchanged document can be written byte for byte. The module does not decide on pods.
 
 use std::fmt::Write as _;
 use std::io::Read as _;
@@ -8,29 +8,34 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::commands::Failure;
+use crate::commands::failure::Failure;
 use crate::inject::diagnostic::shown;
 use crate::manifest::template_files;
 use crate::manifest::workload::PodTemplate;
 
 /// One document of the input.
 pub(in crate::commands) struct Document<'t> {
-    /// The separator line before it, if any.
+    /// The separator before the document; empty for the first.
     pub(in crate::commands) separator: &'t str,
+    /// The text as read.
     pub(in crate::commands) text: &'t str,
-    /// The document after the patch, if it changed.
+    /// The patched document; `None` if nothing changed.
     pub(in crate::commands) changed: Option<Value>,
+    /// The document as read.
     pub(in crate::commands) value: Value,
+    /// The operations of the JSON Patch that changed it.
     pub(in crate::commands) patch: Vec<Value>,
 }
 
 /// A file that was read.
 pub(in crate::commands) struct ManifestFile {
+    /// The path, or `stdin`.
     pub(in crate::commands) name: String,
+    /// The text of the file.
     pub(in crate::commands) text: String,
 }
 
-/// The documents of a file; what is none is a problem.
+/// The documents of a file. Adds an error to `problems` for each document that is not valid YAML.
 pub(in crate::commands) fn documents<'f>(file: &'f ManifestFile, problems: &mut String) -> Vec<Document<'f>> {
     let mut documents = Vec::new();
     for (separator, lines, text) in split(&file.text) {
@@ -44,7 +49,11 @@ pub(in crate::commands) fn documents<'f>(file: &'f ManifestFile, problems: &mut 
     documents
 }
 
-/// The files themselves, and of folders what kubectl reads of them: the manifests one level deep.
+/// The paths of the files in `paths`, with each folder replaced by the files that kubectl reads from it: those with the
+/// extension `.yaml`, `.yml` or `.json`, one level deep, sorted.
+///
+/// # Errors
+/// A folder that cannot be read.
 pub(in crate::commands) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for path in paths {
@@ -65,7 +74,10 @@ pub(in crate::commands) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Fail
     Ok(files)
 }
 
-/// Reads a file, or stdin.
+/// Reads a file, or stdin for the path `-`.
+///
+/// # Errors
+/// A file that cannot be read or is not UTF-8.
 pub(in crate::commands) fn read(file: &PathBuf) -> anyhow::Result<ManifestFile> {
     if file.as_os_str() == "-" {
         let mut text = String::new();
@@ -77,7 +89,7 @@ pub(in crate::commands) fn read(file: &PathBuf) -> anyhow::Result<ManifestFile> 
     Ok(ManifestFile { name, text })
 }
 
-/// The documents with the separator line before each and the number of lines before their text.
+/// The documents of a file: for each, the separator before it, the number of lines before its text, and the text.
 fn split(text: &str) -> Vec<(&str, usize, &str)> {
     let mut end = 0;
     let parts = template_files::split(text);
@@ -90,7 +102,7 @@ fn split(text: &str) -> Vec<(&str, usize, &str)> {
     separated.collect()
 }
 
-/// `KIND/NAME` of the document, or of the item of a list that the pod belongs to.
+/// `KIND/NAME` of the object that contains the pod: the document, or an item of a list.
 pub(in crate::commands) fn describe(document: &Value, pod: &PodTemplate) -> String {
     let object = document.pointer(&pod.object).unwrap_or(document);
     let kind = object["kind"].as_str().unwrap_or("pod").to_lowercase();
@@ -99,7 +111,7 @@ pub(in crate::commands) fn describe(document: &Value, pod: &PodTemplate) -> Stri
     shown(&format!("{kind}/{name}"), 320)
 }
 
-/// A workload that carries the annotation `request` that belongs on its pods: what to say about it.
+/// A warning, if a workload has the annotation `request`, which only has an effect on pods.
 pub(in crate::commands) fn on_the_wrong_object(document: &Value, pod: &PodTemplate, request: &str) -> Option<String> {
     if pod.object == pod.embedding.pointer {
         return None;

@@ -1,4 +1,4 @@
-//! What several commands share: the manifests they read, the settings they take, and how they decide on pods.
+//! Code that several commands share: reading manifests, flags for settings, and decisions on pods from manifests.
 
 pub(super) mod decider;
 pub(super) mod manifests;

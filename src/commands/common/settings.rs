@@ -1,4 +1,5 @@
-//! The flags that say how pods are decided on, the same for the webhook and the commands.
+//! The flags for the settings of decisions, which are the same for the webhook and the commands. The module converts
+//! flags to [`Settings`]. It does not decide on pods.
 
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
@@ -8,10 +9,10 @@ use crate::inject::settings::keys::{Keys, PREFIX};
 use crate::inject::settings::{FOREIGN_SIDECARS, Settings};
 use crate::inject::template::pod_security::Profile;
 
-/// The flag that gives the keys of annotations and labels.
+/// The flag for the keys of annotations and labels.
 #[derive(Args, Debug)]
 pub(in crate::commands) struct KeysArgs {
-    /// What the keys of annotations and labels begin with, up to the slash
+    /// Prefix of the annotation and label keys, without the slash
     #[arg(
         long = "annotation-prefix",
         value_name = "DOMAIN",
@@ -27,16 +28,16 @@ pub(in crate::commands) struct KeysArgs {
 pub(in crate::commands) struct SettingsArgs {
     #[command(flatten)]
     keys: KeysArgs,
-    /// What `true` in a request stands for (repeatable)
+    /// Template that the request `true` selects (repeatable)
     #[arg(long, value_name = "NAME[@VERSION]", env = "SIDECAR_INJECTOR_DEFAULT_TEMPLATES", value_delimiter = ',')]
     default_templates: Vec<String>,
-    /// Other systems' annotations that count as a request too (repeatable)
+    /// Annotation of another system that also counts as a request (repeatable)
     #[arg(long, value_name = "KEY", env = "SIDECAR_INJECTOR_REQUEST_ANNOTATION", value_delimiter = ',')]
     request_annotation: Vec<String>,
-    /// What a request for a template that does not exist comes to
+    /// What to do when a pod asks for an unknown template
     #[arg(long, value_enum, default_value_t = UnknownTemplateArg::Deny, env = "SIDECAR_INJECTOR_UNKNOWN_TEMPLATE")]
     unknown_template: UnknownTemplateArg,
-    /// Names of other injectors' containers, which globs of appContainers leave alone
+    /// Container of another injector, which globs of appContainers do not match (repeatable)
     #[arg(
         long,
         value_name = "NAME",
@@ -45,31 +46,31 @@ pub(in crate::commands) struct SettingsArgs {
         default_values = FOREIGN_SIDECARS
     )]
     foreign_sidecars: Vec<String>,
-    /// Namespace whose pods are never touched (repeatable)
+    /// Namespace whose pods are never changed (repeatable)
     #[arg(long, value_name = "NAMESPACE", env = "SIDECAR_INJECTOR_EXCLUDE_NAMESPACE", value_delimiter = ',')]
     exclude_namespace: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum UnknownTemplateArg {
-    /// The pod is refused
+    /// Deny the pod
     #[value(name = "Deny")]
     Deny,
-    /// The pod is let through without it, with a warning
+    /// Admit the pod without the template, with a warning
     #[value(name = "Skip")]
     Skip,
 }
 
 impl SettingsArgs {
-    /// The settings.
+    /// Converts the flags to settings.
     ///
     /// # Errors
-    /// A default that is no name of a template.
+    /// A sentence without a full stop, if `--default-templates` contains anything but names of templates.
     pub(in crate::commands) fn settings(&self) -> anyhow::Result<Settings> {
         for default in &self.default_templates {
             match request::parse("--default-templates", default, Dialect::Own) {
                 Ok(Selection::Templates(items)) if items.iter().all(|item| matches!(item, RequestItem::Named(_))) => {}
-                Ok(_) => return Err(anyhow!("--default-templates {default}: name templates")),
+                Ok(_) => return Err(anyhow!("--default-templates must list names of templates, not {default}")),
                 Err(why) => return Err(anyhow!("{why}")),
             }
         }

@@ -9,9 +9,9 @@ use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use crate::commands::Failure;
 use crate::commands::common::manifests;
 use crate::commands::common::settings::{KeysArgs, LevelArg};
+use crate::commands::failure::Failure;
 use crate::inject::authoring::lint::{self, Finding, INVALID, LintLimits, ManifestPod, RULES, WRONG_PLACE};
 use crate::inject::catalog::sources::{SourceRules, Sources};
 use crate::inject::diagnostic::{Diagnostic, Severity, nearest};

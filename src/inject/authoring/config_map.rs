@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::inject::Settings;
 use crate::inject::authoring::lint::{self, LintLimits};
 use crate::inject::catalog::sources::SourceRules;
 use crate::inject::decision::reason::Reason;
@@ -12,6 +11,7 @@ use crate::inject::decision::{Decision, Verdict};
 use crate::inject::diagnostic::{Severity, Source, beginning, shown};
 use crate::inject::expr::paths::Paths;
 use crate::inject::review::{self, Request, ReviewError};
+use crate::inject::settings::Settings;
 use crate::inject::settings::keys::Keys;
 
 /// Maximum length of a denial, in bytes.

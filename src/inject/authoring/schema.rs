@@ -1,5 +1,5 @@
-//! The JSON Schema (draft 2020-12) of a template, made of the same table of Pod fields that loading uses. Editors
-//! complete and check from it; loading checks more (expressions, names, what depends on each other).
+//! The JSON Schema (draft 2020-12) of a template, generated from the tables of fields that loading uses. Editors use it
+//! for completion and validation. Loading checks more: expressions, names, and fields that depend on each other.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::inject::template::body::pod_fields::POD_FIELDS;
 use crate::inject::template::fields::{FIELDS, FieldKind, TemplateField, conflict_words};
 use crate::inject::template::words::OnConflict;
 
-/// The schema.
+/// Returns the JSON Schema of a template, with definitions of the Pod types that it uses.
 #[must_use]
 pub fn template() -> Json {
     let mut definitions = Map::new();
@@ -38,7 +38,7 @@ pub fn template() -> Json {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "https://sidecar.io/schema/template-v1.json",
         "title": "SidecarTemplate",
-        "description": "What sidecar-injector adds to pods that ask for it by name.",
+        "description": "The additions of sidecar-injector to pods that request this template by name.",
         "type": "object",
         "additionalProperties": false,
         "properties": properties(),
@@ -110,7 +110,7 @@ fn of_field(kind: FieldKind) -> Json {
     }
 }
 
-/// An object of a Pod's type with the keys that templates add to it.
+/// An object of the Pod type `kind`, with the keys that templates add to it: `if` and the properties `more`.
 fn with_if(kind: &str, more: Json) -> Json {
     let mut own = json!({"if": {"type": ["string", "boolean"]}});
     if let (Json::Object(own), Json::Object(more)) = (&mut own, more) {
@@ -188,13 +188,13 @@ fn parameter() -> Json {
     })
 }
 
-/// Adds the definition of a Pod's type, and of all that it refers to.
+/// Adds the definition of the Pod type `kind`, and of all types that it refers to.
 fn define(kind: &str, definitions: &mut Map<String, Json>) {
     let Some(fields) = fields_of(kind) else { return };
     if definitions.contains_key(kind) {
         return;
     }
-    // Before the fields, since types refer to themselves.
+    // Inserted before the fields are read, because a type can refer to itself.
     definitions.insert(kind.to_owned(), Json::Null);
     let mut referred = BTreeSet::new();
     let mut properties = Map::new();
@@ -202,14 +202,14 @@ fn define(kind: &str, definitions: &mut Map<String, Json>) {
         properties.insert((*name).to_owned(), of_kind(of));
         referred.insert(of.trim_start_matches("[]").trim_start_matches("{}"));
     }
-    // Fields newer than the table pass, so additional ones are no error.
+    // Additional fields are allowed, because the API can have fields that are newer than the table.
     definitions.insert(kind.to_owned(), json!({"type": "object", "properties": properties}));
     for kind in referred {
         define(kind, definitions);
     }
 }
 
-/// A value of a Pod's type, or an expression that gives one. Null is the same as absent.
+/// The schema of a value of the Pod type `kind`, or of an expression that returns one. Null is the same as absent.
 fn of_kind(kind: &str) -> Json {
     let or_expression = |schema: Json| json!({"anyOf": [schema, {"$ref": "#/$defs/expression"}]});
     if let Some(item) = kind.strip_prefix("[]") {

@@ -1,14 +1,14 @@
-//! The catalog: the immutable set of compiled templates that requests are answered from, found by name
-//! and version. It must not know where templates come from; [`Sources`](super::sources::Sources) does.
+//! The catalog: the immutable set of compiled templates for requests, found by name and version. This module does not
+//! depend on where templates come from; [`sources`] does.
 
 pub mod namespaces;
 pub mod sources;
 mod version;
 pub(crate) mod view;
 
-use crate::inject::EntryPoint;
 use crate::inject::catalog::namespaces::Namespaces;
 use crate::inject::catalog::version::compare;
+use crate::inject::settings::EntryPoint;
 use crate::inject::template::Template;
 use crate::inject::template::auto_inject::AutoInject;
 use crate::inject::template::reference::TemplateRef;
@@ -17,23 +17,24 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-/// Templates by name, and what is known of names that have none.
+/// Templates by name, the errors of broken templates, shared values, and the known namespaces.
 #[derive(Debug, Default)]
 pub struct Catalog {
     templates: HashMap<String, Versions>,
-    /// Name -> why its template is broken, for names without a usable one.
+    /// The error of each broken template, by name, for names without a usable template.
     broken: BTreeMap<String, String>,
     /// Shared values: an object of strings.
     values: Json,
     namespaces: Arc<Namespaces>,
-    /// Templates of the pods' own namespaces, and whether those win over central ones.
+    /// Templates of the pods' own namespaces, by namespace.
     local: BTreeMap<String, Arc<Catalog>>,
+    /// True if templates of namespaces take precedence over central ones.
     prefers_local: bool,
-    /// Names of templates that choose pods themselves, sorted.
+    /// Names of templates with `autoInject`, sorted.
     auto: Vec<String>,
 }
 
-/// All versions of one name.
+/// All versions of one template.
 #[derive(Debug, Default)]
 struct Versions {
     unversioned: Option<Arc<Template>>,
@@ -41,23 +42,24 @@ struct Versions {
     versioned: Vec<Arc<Template>>,
 }
 
-/// Why a look-up found nothing.
+/// The cause why a lookup found no template.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NotFound<'c> {
-    /// No template of that name.
+    /// There is no template of that name.
     Name {
-        /// Why the one that would have the name is broken.
+        /// The error of the broken template of that name; `None` if there is no such template.
         broken: Option<&'c str>,
     },
-    /// The name exists, the version does not.
+    /// The name exists, but the version does not.
     Version {
-        /// What exists, highest first; `None` is the document without a version.
+        /// The versions that exist, highest first; `None` is the document without a version.
         known: Vec<Option<&'c str>>,
     },
 }
 
 impl Catalog {
-    /// A catalog of these templates. Of two with equal name and version the first counts.
+    /// Creates a catalog of `templates`. Of two templates with the same name and version, the first is used. `broken`
+    /// is the error of each broken template, by name.
     #[must_use]
     pub fn new(templates: impl IntoIterator<Item = Arc<Template>>, broken: BTreeMap<String, String>) -> Self {
         let mut by_name: HashMap<String, Versions> = HashMap::new();
@@ -86,36 +88,38 @@ impl Catalog {
         catalog
     }
 
-    /// The same with what is known of namespaces.
+    /// Returns the catalog with the known namespaces.
     #[must_use]
     pub fn with_namespaces(self, namespaces: Arc<Namespaces>) -> Self {
         Self { namespaces, ..self }
     }
 
-    /// The same with templates of the pods' own namespaces; `prefer` lets them win over central ones.
+    /// Returns the catalog with templates of the pods' own namespaces, by namespace. If `prefer` is true, they take
+    /// precedence over central templates.
     #[must_use]
     pub fn with_local(self, local: BTreeMap<String, Arc<Self>>, prefer: bool) -> Self {
         Self { local, prefers_local: prefer, ..self }
     }
 
-    /// Whether there is a template of that name, or a broken one.
+    /// Returns true if there is a template of that name, usable or broken.
     pub(crate) fn knows(&self, name: &str) -> bool {
         self.templates.contains_key(name) || self.broken.contains_key(name)
     }
 
-    /// Whether a template of that name must reach pods whatever others say.
+    /// Returns true if a version of the template is required or has `autoInject`, so that no other template can replace
+    /// it.
     pub(crate) fn must_reach(&self, name: &str) -> bool {
         let must = |template: &Arc<Template>| template.required || template.auto_inject.is_some();
         self.templates.get(name).is_some_and(|all| all.versioned.iter().chain(&all.unversioned).any(must))
     }
 
-    /// What is known of namespaces.
+    /// The known namespaces.
     #[must_use]
     pub fn namespaces(&self) -> &Namespaces {
         &self.namespaces
     }
 
-    /// Whether a decision may depend on the namespace.
+    /// Returns true if a decision at the entry point can depend on labels or annotations of the namespace.
     #[must_use]
     pub fn needs_namespaces(&self, entry: EntryPoint) -> bool {
         let needs = |template: &Arc<Template>| template.needs_namespaces();
@@ -123,7 +127,7 @@ impl Catalog {
         entry == EntryPoint::Policy || self.templates.values().any(all)
     }
 
-    /// The templates that choose pods themselves, by name, in the version that an unversioned request means.
+    /// The templates with `autoInject`, by name, each in the version that a request without a version gets.
     pub(crate) fn auto_inject(&self) -> impl Iterator<Item = (&Template, &AutoInject)> {
         self.auto.iter().filter_map(|name| {
             let template = self.get(TemplateRef { name, version: None }).ok()?;
@@ -131,7 +135,7 @@ impl Catalog {
         })
     }
 
-    /// The same with shared values.
+    /// Returns the catalog with shared values.
     #[must_use]
     pub fn with_values(self, values: &BTreeMap<String, String>) -> Self {
         let values = values.iter().map(|(key, value)| (key.clone(), Json::from(value.as_str()))).collect();
@@ -143,10 +147,10 @@ impl Catalog {
         &self.values
     }
 
-    /// The template asked for. Without a version: the document without one, else the highest.
+    /// Finds a template. Without a version: the document without a version, else the highest version.
     ///
     /// # Errors
-    /// What is unknown.
+    /// [`NotFound`] if the name or the version is unknown.
     pub fn get(&self, wanted: TemplateRef<'_>) -> Result<&Template, NotFound<'_>> {
         let Some(versions) = self.templates.get(wanted.name) else {
             return Err(NotFound::Name { broken: self.broken.get(wanted.name).map(String::as_str) });
@@ -168,13 +172,13 @@ impl Catalog {
         versions.into_iter().flat_map(|all| all.versioned.iter().chain(&all.unversioned)).map(Arc::as_ref)
     }
 
-    /// Whether there is a template of that name, in any version.
+    /// Returns true if there is a usable template of that name, in any version.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.templates.contains_key(name)
     }
 
-    /// All names, sorted.
+    /// The names of all usable templates, sorted.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.templates.keys().map(String::as_str).collect();
@@ -182,13 +186,13 @@ impl Catalog {
         names
     }
 
-    /// How many templates there are, each version counted.
+    /// The number of templates. Each version counts.
     #[must_use]
     pub fn len(&self) -> usize {
         self.templates.values().map(|v| v.versioned.len() + usize::from(v.unversioned.is_some())).sum()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no templates.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.templates.is_empty()

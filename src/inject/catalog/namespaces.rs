@@ -1,4 +1,5 @@
-//! What is known of namespaces: labels and annotations, where they are watched or given. It knows no templates.
+//! The labels and annotations of namespaces, from a watch or from files. This module does not depend on templates, only
+//! on their selectors.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +10,14 @@ use crate::inject::template::selector::{NAMESPACE_NAME, Selector};
 /// A namespace's labels and annotations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Namespace {
-    /// Its labels.
+    /// The labels, by key.
     pub labels: BTreeMap<String, String>,
-    /// Its annotations.
+    /// The annotations, by key.
     pub annotations: BTreeMap<String, String>,
 }
 
 impl Namespace {
-    /// A namespace with the label that the API server gives each.
+    /// Creates a namespace, with the label `kubernetes.io/metadata.name` that the API server sets on each.
     #[must_use]
     pub fn new(name: &str, mut labels: BTreeMap<String, String>, annotations: BTreeMap<String, String>) -> Self {
         labels.entry(NAMESPACE_NAME.to_owned()).or_insert_with(|| name.to_owned());
@@ -24,23 +25,23 @@ impl Namespace {
     }
 }
 
-/// All namespaces that are known.
+/// The known namespaces.
 #[derive(Clone, Debug, Default)]
 pub struct Namespaces {
-    /// Whether all there are should be known: then one that is not has not been seen yet.
+    /// True if namespaces are watched. Then an unknown namespace is one that the watch has not reported yet.
     pub watched: bool,
-    /// By name.
+    /// The known namespaces, by name.
     pub known: BTreeMap<String, Namespace>,
 }
 
 impl Namespaces {
-    /// Whether nothing can be said about `name` yet.
+    /// Returns true if the watch has not reported the namespace `name` yet.
     #[must_use]
     pub fn is_pending(&self, name: &str) -> bool {
         self.watched && !self.known.contains_key(name)
     }
 
-    /// Whether the labels of `name` match. Of one that is not known only its name is.
+    /// Returns true if the labels of the namespace `name` match. An unknown namespace has only the label with its name.
     #[must_use]
     pub fn matches(&self, selector: &Selector, name: &str) -> bool {
         let labels = self.known.get(name).map(|namespace| &namespace.labels);
@@ -50,13 +51,13 @@ impl Namespaces {
         })
     }
 
-    /// An annotation of `name`.
+    /// The value of an annotation of the namespace `name`; `None` if the annotation or the namespace is not known.
     #[must_use]
     pub fn annotation(&self, name: &str, key: &str) -> Option<&str> {
         self.known.get(name)?.annotations.get(key).map(String::as_str)
     }
 
-    /// `name` as expressions see it.
+    /// The namespace `name` as JSON for expressions: `metadata` with `name`, `labels` and `annotations`.
     #[must_use]
     pub fn object(&self, name: &str) -> Json {
         match self.known.get(name) {

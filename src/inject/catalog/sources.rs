@@ -3,6 +3,8 @@
 //! [`Sources::set`] and publishes what [`Sources::catalog`] gives.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::inject::catalog::Catalog;
@@ -11,14 +13,60 @@ use crate::inject::settings::keys::Keys;
 use crate::inject::template::Template;
 use crate::inject::template::pod_security::Profile;
 
-/// One place that holds documents: a file, or one ConfigMap.
+/// The identity of a place that holds documents.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HolderId {
+    /// A file, by its path.
+    File(String),
+    /// A ConfigMap.
+    ConfigMap {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl fmt::Display for HolderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.write_str(path),
+            Self::ConfigMap { namespace, name } => write!(f, "ConfigMap {namespace}/{name}"),
+        }
+    }
+}
+
+/// A place that holds documents: a file, or one ConfigMap.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Holder {
     /// Creation time of the ConfigMap, RFC 3339 (which sorts by time); empty for files. Of two equal
-    /// templates the older ConfigMap's serves.
+    /// templates, the one in the older ConfigMap serves.
     pub created: String,
-    /// What people call it: a path, or `ConfigMap NAMESPACE/NAME`.
-    pub name: String,
+    /// Its identity.
+    pub id: HolderId,
+}
+
+impl Holder {
+    /// The holder for a file.
+    #[must_use]
+    pub fn file(path: &Path) -> Self {
+        Self { created: String::new(), id: HolderId::File(path.display().to_string()) }
+    }
+}
+
+/// An error in a holder or in one of its documents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceError {
+    /// The holder.
+    pub holder: HolderId,
+    /// The error.
+    pub diagnostic: Diagnostic,
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.diagnostic.fmt(f)
+    }
 }
 
 /// One template document of a holder.
@@ -97,8 +145,8 @@ pub struct FoundDocuments {
 pub struct Published {
     /// The catalog to serve.
     pub catalog: Catalog,
-    /// Every problem: broken documents, duplicates, unreadable holders.
-    pub errors: Vec<Diagnostic>,
+    /// Every error: broken documents, duplicates, unreadable holders.
+    pub errors: Vec<SourceError>,
     /// What is probably not meant.
     pub warnings: Vec<Diagnostic>,
     /// Name of each template that is in use or should be -> whether its newest text is.
@@ -120,14 +168,14 @@ impl Sources {
 
     /// Replaces the shared values of `holder`; `None` removes it.
     pub fn set_values(&mut self, holder: &Holder, values: Option<BTreeMap<String, String>>) {
-        self.values.retain(|known, _| known.name != holder.name);
+        self.values.retain(|known, _| known.id != holder.id);
         self.values.extend(values.map(|values| (holder.clone(), values)));
     }
 
     /// Replaces all documents of `holder`. Documents whose text did not change are kept as they are.
     pub fn set(&mut self, holder: &Holder, found: FoundDocuments) {
         // A ConfigMap that was deleted and made anew is the same holder with another age.
-        let mut before = self.take(&holder.name);
+        let mut before = self.take(&holder.id);
         let mut documents = BTreeMap::new();
         for text in found.texts {
             let key = text.key.clone();
@@ -155,20 +203,20 @@ impl Sources {
 
     /// How many holders there are beside one, and how many bytes of text in them.
     #[must_use]
-    pub fn others(&self, name: &str) -> (usize, usize) {
-        let others = || self.holders.iter().filter(|(holder, _)| holder.name != name);
+    pub fn others(&self, id: &HolderId) -> (usize, usize) {
+        let others = || self.holders.iter().filter(|(holder, _)| holder.id != *id);
         let bytes = others().flat_map(|(_, documents)| documents.values()).map(|document| document.text.text.len());
         (others().count(), bytes.sum())
     }
 
-    /// The names of all holders of documents.
-    pub fn holders(&self) -> impl Iterator<Item = &str> {
-        self.holders.keys().map(|holder| holder.name.as_str())
+    /// All holders of documents.
+    pub fn holders(&self) -> impl Iterator<Item = &HolderId> {
+        self.holders.keys().map(|holder| &holder.id)
     }
 
-    /// The names of all holders of shared values.
-    pub fn value_holders(&self) -> impl Iterator<Item = &str> {
-        self.values.keys().map(|holder| holder.name.as_str())
+    /// All holders of shared values.
+    pub fn value_holders(&self) -> impl Iterator<Item = &HolderId> {
+        self.values.keys().map(|holder| &holder.id)
     }
 
     /// The names of documents that were found broken since the last call, one for each time.
@@ -177,19 +225,19 @@ impl Sources {
     }
 
     /// Removes a holder and what it held.
-    pub fn remove(&mut self, holder_name: &str) {
-        self.take(holder_name);
+    pub fn remove(&mut self, id: &HolderId) {
+        self.take(id);
     }
 
-    /// Removes every holder whose name is not to stay.
-    pub fn retain(&mut self, stays: impl Fn(&str) -> bool) {
-        self.holders.retain(|holder, _| stays(&holder.name));
-        self.remarks.retain(|holder, _| stays(&holder.name));
+    /// Removes every holder for which `stays` returns false.
+    pub fn retain(&mut self, stays: impl Fn(&HolderId) -> bool) {
+        self.holders.retain(|holder, _| stays(&holder.id));
+        self.remarks.retain(|holder, _| stays(&holder.id));
     }
 
-    fn take(&mut self, name: &str) -> BTreeMap<String, TemplateDocument> {
-        self.remarks.retain(|holder, _| holder.name != name);
-        let known = self.holders.keys().find(|holder| holder.name == name).cloned();
+    fn take(&mut self, id: &HolderId) -> BTreeMap<String, TemplateDocument> {
+        self.remarks.retain(|holder, _| holder.id != *id);
+        let known = self.holders.keys().find(|holder| holder.id == *id).cloned();
         known.and_then(|holder| self.holders.remove(&holder)).unwrap_or_default()
     }
 
@@ -197,29 +245,32 @@ impl Sources {
     /// of broken ones, where nothing better has the name.
     #[must_use]
     pub fn catalog(&self) -> Published {
-        let mut errors: Vec<Diagnostic> = self.remarks.values().flat_map(|(errors, _)| errors).cloned().collect();
-        let mut warnings: Vec<Diagnostic> = self.remarks.values().flat_map(|(_, warnings)| warnings).cloned().collect();
+        let error = |holder: &Holder, diagnostic| SourceError { holder: holder.id.clone(), diagnostic };
+        let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+        for (holder, (of_holder, warnings_of_holder)) in &self.remarks {
+            errors.extend(of_holder.iter().map(|diagnostic| error(holder, diagnostic.clone())));
+            warnings.extend(warnings_of_holder.iter().cloned());
+        }
         let (mut served, mut broken) = (Vec::new(), BTreeMap::new());
         let mut valid = BTreeMap::new();
         let mut origin_of: BTreeMap<(String, Option<String>), String> = BTreeMap::new();
-        let documents = || self.holders.values().flat_map(BTreeMap::values);
-        for document in documents() {
+        for (holder, document) in self.documents() {
             warnings.extend(document.warnings.iter().cloned());
             let Ok(template) = &document.current else { continue };
             let identity = (template.name.clone(), template.version.clone());
             let origin = document.text.origin.clone();
             if let Some(first) = origin_of.get(&identity) {
                 let message = format!("{} is defined by {first} already, which serves", template.display());
-                errors.push(Diagnostic::of_document(&origin, message));
+                errors.push(error(holder, Diagnostic::of_document(&origin, message)));
                 continue;
             }
             origin_of.insert(identity, origin);
             valid.insert(template.name.clone(), true);
             served.push(Arc::clone(template));
         }
-        for document in documents() {
+        for (holder, document) in self.documents() {
             let Err(diagnostics) = &document.current else { continue };
-            errors.extend(diagnostics.iter().cloned());
+            errors.extend(diagnostics.iter().map(|diagnostic| error(holder, diagnostic.clone())));
             let name = document.name();
             valid.insert(name.to_owned(), false);
             match &document.last_good {
@@ -234,18 +285,23 @@ impl Sources {
         Published { catalog, errors, warnings, valid }
     }
 
-    /// The shared values; of equal keys the older ConfigMap's serves.
-    fn merged_values(&self, errors: &mut Vec<Diagnostic>) -> BTreeMap<String, String> {
+    fn documents(&self) -> impl Iterator<Item = (&Holder, &TemplateDocument)> {
+        self.holders.iter().flat_map(|(holder, documents)| documents.values().map(move |document| (holder, document)))
+    }
+
+    /// The shared values. Of equal keys, the one in the older ConfigMap serves.
+    fn merged_values(&self, errors: &mut Vec<SourceError>) -> BTreeMap<String, String> {
         let mut merged: BTreeMap<String, String> = BTreeMap::new();
-        let mut origin_of: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut holder_of: BTreeMap<&str, &HolderId> = BTreeMap::new();
         for (holder, values) in &self.values {
             for (key, value) in values {
-                if let Some(first) = origin_of.get(key.as_str()) {
+                if let Some(first) = holder_of.get(key.as_str()) {
                     let message = format!("the value {} is defined by {first} already, which serves", shown(key, 80));
-                    errors.push(Diagnostic::of_document(&holder.name, message));
+                    let diagnostic = Diagnostic::of_document(&holder.id.to_string(), message);
+                    errors.push(SourceError { holder: holder.id.clone(), diagnostic });
                     continue;
                 }
-                origin_of.insert(key, &holder.name);
+                holder_of.insert(key, &holder.id);
                 merged.insert(key.clone(), value.clone());
             }
         }
@@ -311,16 +367,16 @@ pub(crate) fn not_read(key: &str) -> String {
 pub fn of_config_map(holder: &Holder, data: impl IntoIterator<Item = (String, String)>) -> FoundDocuments {
     let mut found = FoundDocuments::default();
     for (key, text) in data {
-        let origin = format!("{} key {key}", holder.name);
+        let origin = format!("{} key {key}", holder.id);
         if let Some(name) = template_name(&key) {
             let default_name = name.to_owned();
             found.texts.push(TemplateText { key, origin, default_name, text, lines_before: 0, columns_before: 0 });
         } else {
-            found.warnings.push(Diagnostic::of_document(&holder.name, not_read(&key)).warning());
+            found.warnings.push(Diagnostic::of_document(&holder.id.to_string(), not_read(&key)).warning());
         }
     }
     if found.texts.is_empty() && found.warnings.is_empty() {
-        found.warnings.push(Diagnostic::of_document(&holder.name, "it holds no template").warning());
+        found.warnings.push(Diagnostic::of_document(&holder.id.to_string(), "it holds no template").warning());
     }
     found
 }
@@ -337,8 +393,12 @@ mod tests {
     use super::*;
     use crate::inject::template::reference::TemplateRef;
 
+    fn config_map(name: &str) -> HolderId {
+        HolderId::ConfigMap { namespace: "ns".to_owned(), name: name.to_owned() }
+    }
+
     fn holder(name: &str, created: &str) -> Holder {
-        Holder { created: created.to_owned(), name: format!("ConfigMap ns/{name}") }
+        Holder { created: created.to_owned(), id: config_map(name) }
     }
 
     fn text(key: &str, image: &str) -> TemplateText {
@@ -378,13 +438,13 @@ mod tests {
         // A good definition elsewhere beats the last good one.
         sources.set(&holder("two", "2027"), found(vec![text("a", "i:9")]));
         assert_eq!(image(&sources, "a").as_deref(), Some("i:9"));
-        sources.remove("ConfigMap ns/two");
+        sources.remove(&config_map("two"));
         assert_eq!(image(&sources, "a").as_deref(), Some("i:1"));
         // Mended, then gone.
         sources.set(&one, found(vec![text("a", "i:3")]));
         assert_eq!(image(&sources, "a").as_deref(), Some("i:3"));
         assert_eq!(image(&sources, "b"), None);
-        sources.remove("ConfigMap ns/one");
+        sources.remove(&config_map("one"));
         assert_eq!(image(&sources, "a"), None);
     }
 
@@ -402,7 +462,7 @@ mod tests {
     #[test]
     fn a_file_that_is_cut_or_cannot_be_read_keeps_what_it_held() {
         let mut sources = Sources::default();
-        let file = Holder { created: String::new(), name: "all.yaml".to_owned() };
+        let file = Holder::file(Path::new("all.yaml"));
         let whole = || found(vec![text("a", "i:1"), text("b", "i:1")]);
         sources.set(&file, whole());
         let empty = TemplateText { key: String::new(), text: String::new(), ..text("all", "") };
@@ -437,6 +497,17 @@ mod tests {
         sources.set(&holder("z-older", "2026"), found(vec![text("a", "i:1")]));
         assert_eq!(image(&sources, "a").as_deref(), Some("i:1"));
         let errors = sources.catalog().errors;
-        assert_eq!(errors[0].one_line(), "key a.yaml: a is defined by key a.yaml already, which serves");
+        assert_eq!(errors[0].diagnostic.one_line(), "key a.yaml: a is defined by key a.yaml already, which serves");
+    }
+
+    #[test]
+    fn a_template_is_named_after_its_key_without_one_ending() {
+        let keys = ["a.yaml", "a.yml", "a.yaml.yml", "a.yaml.yaml", "a", "a.json", ".yaml"];
+        let names = [Some("a"), Some("a"), Some("a.yaml"), Some("a.yaml"), None, None, Some("")];
+        assert_eq!(keys.map(template_name), names);
+        let data = keys.map(|key| (key.to_owned(), String::new()));
+        let found = of_config_map(&holder("one", "2026"), data);
+        let found: Vec<&str> = found.texts.iter().map(|text| text.default_name.as_str()).collect();
+        assert_eq!(found, ["a", "a", "a.yaml", "a.yaml", ""]);
     }
 }

@@ -1,13 +1,14 @@
-//! The order of versions: that of GNU `sort -V`. It knows text only.
+//! The order of versions, which is that of GNU `sort -V`. This module depends only on text.
 
 use std::cmp::Ordering;
 
-/// The order of GNU `sort -V`; equal only for equal strings.
+/// Compares two versions in the order of GNU `sort -V`. They are equal only if the strings are equal.
 pub(super) fn compare(a: &str, b: &str) -> Ordering {
     compare_runs(without_suffix(a), without_suffix(b)).then_with(|| compare_runs(a, b)).then_with(|| a.cmp(b))
 }
 
-/// Without what looks like file endings, `(\.[A-Za-z~][A-Za-z0-9~]*)*$`, as `filevercmp` compares first.
+/// Removes suffixes that look like file extensions, `(\.[A-Za-z~][A-Za-z0-9~]*)*$`. `filevercmp` compares the rest
+/// first.
 fn without_suffix(version: &str) -> &str {
     let mut rest = version;
     while let Some((before, ending)) = rest.rsplit_once('.') {
@@ -21,8 +22,7 @@ fn without_suffix(version: &str) -> &str {
     rest
 }
 
-/// Compares runs of non-digits by character (letters before other characters) and runs of digits as
-/// numbers, in turn.
+/// Compares alternating runs: non-digits by character, with letters before other characters, and digits as numbers.
 fn compare_runs(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
     while !a.is_empty() || !b.is_empty() {
@@ -43,7 +43,7 @@ fn compare_runs(a: &str, b: &str) -> Ordering {
     Ordering::Equal
 }
 
-/// The run of digits (or of anything else) at the front of `text`, taken off.
+/// Removes the leading run of digits from `text` and returns it; if `digits` is false, the leading run of other bytes.
 fn take<'t>(text: &mut &'t [u8], digits: bool) -> &'t [u8] {
     let end = text.iter().position(|byte| byte.is_ascii_digit() != digits).unwrap_or(text.len());
     let (run, rest) = text.split_at(end);
@@ -51,7 +51,7 @@ fn take<'t>(text: &mut &'t [u8], digits: bool) -> &'t [u8] {
     run
 }
 
-/// A digit or the end sorts before letters, letters before everything else.
+/// The sort key of a byte in a run of non-digits: the end of the run before letters, letters before other bytes.
 fn weight(byte: Option<&u8>) -> u16 {
     match byte {
         None => 0,

@@ -1,5 +1,5 @@
-//! What one namespace sees of all templates: the central ones and, where that is switched on, its own. It knows who
-//! wins where both have a name.
+//! The templates that one namespace can use: the central templates and, if namespace templates are enabled, its own.
+//! This module decides which template takes precedence if both catalogs have the name. It does not know about pods.
 
 use serde_json::Value as Json;
 
@@ -10,25 +10,26 @@ use crate::inject::template::Template;
 use crate::inject::template::auto_inject::AutoInject;
 use crate::inject::template::reference::TemplateRef;
 
-/// The templates of a namespace.
+/// The templates that pods of one namespace can use.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View<'c> {
+    /// The central templates.
     pub(crate) central: &'c Catalog,
-    /// The namespace's own.
+    /// The templates of the namespace; `None` if it does not have any.
     pub(crate) own: Option<&'c Catalog>,
-    /// Whether the namespace's win.
+    /// True if the templates of the namespace take precedence.
     pub(crate) prefers_own: bool,
 }
 
 impl<'c> View<'c> {
-    /// The templates that pods of `namespace` can get.
+    /// The templates that pods of `namespace` can use.
     pub(crate) fn of(catalog: &'c Catalog, namespace: &str) -> Self {
         let own = catalog.local.get(namespace).map(AsRef::as_ref);
         Self { central: catalog, own, prefers_own: catalog.prefers_local }
     }
 
-    /// The catalog that serves `name`: by name as a whole, all versions. A central template that must reach pods is
-    /// never shadowed.
+    /// The catalog that serves all versions of `name`. A template of a namespace never overrides a central template
+    /// that is required or has `autoInject`.
     fn serving(&self, name: &str) -> &'c Catalog {
         match self.own.filter(|own| own.knows(name)) {
             Some(own) if !self.central.knows(name) => own,
@@ -37,10 +38,10 @@ impl<'c> View<'c> {
         }
     }
 
-    /// The template asked for.
+    /// Finds a template. Without a version: the document without a version, else the highest version.
     ///
     /// # Errors
-    /// What is unknown.
+    /// [`NotFound`] if the name or the version is unknown.
     pub(crate) fn get(&self, wanted: TemplateRef<'_>) -> Result<&'c Template, NotFound<'c>> {
         self.serving(wanted.name).get(wanted)
     }
@@ -50,7 +51,7 @@ impl<'c> View<'c> {
         self.serving(name).versions(name)
     }
 
-    /// All names, sorted.
+    /// The names of all templates, sorted.
     pub(crate) fn names(&self) -> Vec<&'c str> {
         let mut names = self.central.names();
         names.extend(self.own.iter().flat_map(|own| own.names()));
@@ -59,7 +60,7 @@ impl<'c> View<'c> {
         names
     }
 
-    /// Where the template of that name is from.
+    /// The origin of the template of that name.
     pub(crate) fn origin(&self, name: &str) -> TemplateOrigin {
         match self.serving(name) {
             serving if !serving.has(name) => TemplateOrigin::Unknown,
@@ -68,14 +69,17 @@ impl<'c> View<'c> {
         }
     }
 
+    /// The shared values: an object of strings.
     pub(crate) fn values(&self) -> &'c Json {
         self.central.values()
     }
 
+    /// The known namespaces.
     pub(crate) fn namespaces(&self) -> &'c Namespaces {
         self.central.namespaces()
     }
 
+    /// The central templates with `autoInject`, by name; see [`Catalog::auto_inject`].
     pub(crate) fn auto_inject(&self) -> impl Iterator<Item = (&'c Template, &'c AutoInject)> {
         self.central.auto_inject()
     }

@@ -1,5 +1,5 @@
-//! The outcome of one request, as data: what the server answers, logs and counts, and what the CLI
-//! applies. It knows nothing of how it was reached.
+//! The outcome of one request, as data. The server turns it into the response, logs and metrics; the command line
+//! applies its patch. This module does not depend on how a decision is made.
 
 pub mod reason;
 pub mod trace;
@@ -7,19 +7,19 @@ pub mod trace;
 use crate::inject::decision::reason::Reason;
 use crate::inject::diagnostic::{beginning, shown};
 
-/// What happens to the pod.
+/// The effect of a decision on the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// Templates are added.
     Injected,
-    /// Nothing is added (the patch may still record why).
+    /// Nothing is added. A patch can still record the reason in the status annotation.
     Unchanged,
-    /// The pod is refused.
+    /// The pod is denied.
     Denied,
 }
 
 impl Verdict {
-    /// The verdict's name in logs and metrics.
+    /// The name of the verdict in logs, metrics and audit annotations, e.g. `Injected`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -30,45 +30,45 @@ impl Verdict {
     }
 }
 
-/// A verdict with its reason and everything that follows from it.
+/// A verdict with its reason and its results.
 #[derive(Debug)]
 pub struct Decision {
-    /// What happens.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Why.
+    /// The reason for the verdict.
     pub reason: Reason,
-    /// For people; set where the pod is refused. At most 1,000 bytes.
+    /// The message for the client; empty unless the pod is denied. At most 1,000 bytes.
     pub message: String,
-    /// For people who create the pod; at most 120 characters each.
+    /// The warnings for the client, at most 120 characters each.
     pub warnings: Vec<String>,
-    /// JSON Patch (RFC 6902), or none.
+    /// A JSON Patch (RFC 6902) as JSON text; `None` if the pod is not changed.
     pub patch: Option<Vec<u8>>,
-    /// What became of each template, in the order of the request.
+    /// The outcome of each template, in the order of the request.
     pub templates: Vec<TemplateOutcome>,
-    /// Whether the API server's audit log records it: where it changes what is stored, and only in the first round, since a
-    /// value that changes in the second is an error in the API server's log.
+    /// True if the response has audit annotations, which the API server writes to its audit log: if the pod is changed
+    /// or denied, and only in the first round, because the API server logs an error if a value changes in the second.
     pub audited: bool,
 }
 
-/// What became of one template.
+/// The outcome of one template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateOutcome {
-    /// Its name.
+    /// The name that was requested.
     pub name: String,
-    /// Where the template is from.
+    /// The source of the template.
     pub origin: TemplateOrigin,
-    /// Its version, if it has one and is known.
+    /// The version, if the template exists and has one.
     pub version: Option<String>,
-    /// `Injected`, or why not.
+    /// `Injected`, or the reason why the template was not added.
     pub reason: Reason,
-    /// True if it is a reason why the pod is denied.
+    /// True if a problem of this template denies the pod.
     pub denied: bool,
-    /// The warning that says why it was left out, if it was.
+    /// The warning with the problem, if the template was left out.
     pub left_out: Option<String>,
 }
 
 impl TemplateOutcome {
-    /// `NAME` or `NAME@VERSION`.
+    /// The template as `NAME` or `NAME@VERSION`.
     #[must_use]
     pub fn display(&self) -> String {
         match &self.version {
@@ -78,24 +78,24 @@ impl TemplateOutcome {
     }
 }
 
-/// Where a template is from.
+/// The source of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TemplateOrigin {
-    /// A central one.
+    /// A central template.
     Central,
-    /// One of the pod's own namespace: its name is its users'.
+    /// A template of the pod's namespace. The users of the namespace chose its name.
     Namespace,
-    /// There is none of that name.
+    /// No template of that name exists.
     Unknown,
 }
 
-/// Longest message, in bytes.
+/// Maximum length of a message, in bytes.
 const MAX_MESSAGE: usize = 1_000;
-/// Longest warning, in characters: kubectl and the API server cut longer ones.
+/// Maximum length of a warning, in characters. kubectl and the API server cut longer ones.
 const MAX_WARNING: usize = 120;
 
 impl Decision {
-    /// Nothing to do.
+    /// A decision that does not change the pod.
     #[must_use]
     pub fn unchanged(reason: Reason) -> Self {
         Self {
@@ -109,14 +109,15 @@ impl Decision {
         }
     }
 
-    /// A refusal. `text` says what, why and where to change it; the reason is appended.
+    /// A denial. `text` names the problem, its cause and the place to fix it. The reason is appended, and the message
+    /// is cut to 1,000 bytes.
     #[must_use]
     pub fn denied(reason: Reason, text: &str) -> Self {
         Self { verdict: Verdict::Denied, message: message(text, reason), ..Self::unchanged(reason) }
     }
 }
 
-/// `TEXT [REASON]` of at most 1,000 bytes; the text is cut, the reason never.
+/// `TEXT [REASON]` of at most 1,000 bytes. Only the text is cut.
 fn message(text: &str, reason: Reason) -> String {
     let room = MAX_MESSAGE - reason.as_str().len() - 3;
     if text.len() <= room {
@@ -125,20 +126,20 @@ fn message(text: &str, reason: Reason) -> String {
     format!("{}… [{reason}]", beginning(text, room - '…'.len_utf8()))
 }
 
-/// `TEXT [REASON]` of at most 120 characters; the text is cut, the reason never.
+/// `TEXT [REASON]` of at most 120 characters. Only the text is cut.
 #[must_use]
 pub(crate) fn warning(text: &str, reason: Reason) -> String {
     let room = MAX_WARNING - reason.as_str().len() - 3 - 1;
     format!("{} [{reason}]", shown(text, room))
 }
 
-/// Why a template cannot be applied to the pod.
+/// A problem that prevents a template from being applied to the pod.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     pub(crate) reason: Reason,
-    /// What and why, a sentence without its full stop.
+    /// The problem and its cause: a sentence without its full stop.
     pub(crate) what: String,
-    /// Where to change it, a sentence.
+    /// The solution: a sentence without its full stop. If it is empty, the place of the request is named instead.
     pub(crate) fix: &'static str,
 }
 

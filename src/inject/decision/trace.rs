@@ -1,5 +1,5 @@
-//! The trace of a decision: every row of the two phases with its verdict and evidence, and what became of each
-//! template. It records what is decided elsewhere; without a recorder nothing of it is computed.
+//! The trace of a decision: every check of the two phases with its verdict and evidence, and the outcome of each
+//! template. It records decisions and makes none. Without a recorder, no evidence is computed.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -8,26 +8,26 @@ use crate::inject::decision::Decision;
 use crate::inject::decision::reason::Reason;
 use crate::inject::diagnostic::beginning;
 
-/// Longest trace that is sent as the message of an answer, in bytes.
+/// Maximum length of a trace in the message of a response, in bytes.
 const MAX_MESSAGE: usize = 16 * 1024;
 
-/// What was looked at, in order.
+/// The checks of one decision, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
     /// The rows of phase 1, then those of each template.
     pub rows: Vec<Row>,
 }
 
-/// One row.
+/// One check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The template it is about; empty in phase 1.
+    /// The template that was checked, e.g. `template logs (the pod requests it)`; empty in phase 1.
     pub template: String,
-    /// What was looked for.
+    /// The reason that was checked.
     pub reason: Reason,
-    /// Whether it is so; `None` where it was not looked at, since an earlier row had decided.
+    /// True if the reason applies. `None` if it was not checked, because an earlier row decided.
     pub holds: Option<bool>,
-    /// What was seen.
+    /// The observed values; can be empty.
     pub evidence: String,
 }
 
@@ -36,18 +36,18 @@ pub struct Row {
 pub(crate) struct Recorder<'t>(Option<&'t RefCell<Trace>>);
 
 impl<'t> Recorder<'t> {
-    /// One that records into `trace`.
+    /// A recorder that adds rows to `trace`.
     pub(crate) fn into(trace: &'t RefCell<Trace>) -> Self {
         Self(Some(trace))
     }
 
-    /// Records whether a row of phase 1 holds; gives that back.
+    /// Records a row of phase 1 and returns `holds`.
     pub(crate) fn holds(self, reason: Reason, holds: bool, evidence: impl FnOnce() -> String) -> bool {
         self.rows(|| vec![Row { template: String::new(), reason, holds: Some(holds), evidence: evidence() }]);
         holds
     }
 
-    /// Records rows.
+    /// Records rows. `rows` is called only if there is a trace.
     pub(crate) fn rows(self, rows: impl FnOnce() -> Vec<Row>) {
         if let Some(trace) = self.0 {
             trace.borrow_mut().rows.extend(rows());
@@ -56,11 +56,11 @@ impl<'t> Recorder<'t> {
 }
 
 impl Trace {
-    /// The trace with the decision it led to, cut where it is too long for a message.
+    /// The trace and its decision as text of at most 16 KiB. Longer rows are cut.
     #[must_use]
     pub fn message(&self, decision: &Decision) -> String {
         let (mut text, mut conclusion) = (self.to_string(), Conclusion(decision).to_string());
-        // The end says what it came to, so the rows give way.
+        // The conclusion matters most, so the rows are cut first.
         cut(&mut conclusion, MAX_MESSAGE / 2);
         cut(&mut text, MAX_MESSAGE - conclusion.len());
         text + &conclusion
@@ -72,7 +72,7 @@ impl fmt::Display for Trace {
         let mut template = "";
         for row in &self.rows {
             if row.template != template {
-                writeln!(f, "{}", if row.template.is_empty() { "the pod with them" } else { &row.template })?;
+                writeln!(f, "{}", if row.template.is_empty() { "the pod with all templates" } else { &row.template })?;
                 template = &row.template;
             }
             let verdict = row.holds.map_or("-", |holds| if holds { "yes" } else { "no" });
@@ -91,7 +91,7 @@ fn cut(text: &mut String, max: usize) {
     }
 }
 
-/// The last lines of a trace.
+/// The last lines of a trace: the verdict, the reason, the message and the warnings.
 #[derive(Debug)]
 pub struct Conclusion<'d>(pub &'d Decision);
 

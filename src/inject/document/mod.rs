@@ -1,5 +1,6 @@
-//! A document as a tree whose values know their places: what [`yaml`] reads and what templates are compiled from. It knows
-//! places, scalars and compiled expressions, and nothing of what a document means.
+//! A document as a tree of nodes, each with its place in the text. [`yaml`] reads such trees, and templates are
+//! compiled from them. The module owns nodes, places, scalars and compiled expressions. It does not know what a
+//! document means.
 
 pub mod yaml;
 
@@ -15,16 +16,17 @@ use crate::inject::expr::Interpolation;
 pub struct Node {
     /// The value.
     pub value: Value,
-    /// Where it is used.
+    /// The place where it is used.
     pub span: Span,
-    /// The scalar as it stands in the text, quotes included; where an alias is used, the anchor's.
+    /// The scalar as written in the text, with its quotes; for an alias, the scalar at the anchor. `None` for lists,
+    /// maps and values without a text.
     pub written: Option<String>,
 }
 
 /// The value of a node. Maps keep the order of the text.
 #[derive(Clone, Debug)]
 pub enum Value {
-    /// `null`, `~` or nothing.
+    /// `null`, `~` or an empty value.
     Null,
     /// `true` or `false`.
     Bool(bool),
@@ -36,7 +38,7 @@ pub enum Value {
     List(Vec<Node>),
     /// A mapping.
     Map(Vec<(Key, Node)>),
-    /// A string with compiled expressions. Its value is not known until they are evaluated for a pod.
+    /// A string with compiled expressions. Its value is unknown until they are evaluated for a pod.
     Interpolated(Arc<Interpolation>),
 }
 
@@ -45,12 +47,12 @@ pub enum Value {
 pub struct Key {
     /// The key.
     pub name: String,
-    /// Where it stands.
+    /// The place of the key.
     pub span: Span,
 }
 
 impl Node {
-    /// A node for a value without a text of its own, such as the result of an expression at `span`.
+    /// Creates a node for a value without a text, such as the result of an expression at `span`. All parts get `span`.
     #[must_use]
     pub fn of_json(json: &Json, span: Span) -> Self {
         let node = |json| Self::of_json(json, span);
@@ -67,7 +69,8 @@ impl Node {
         Self { value, span, written: None }
     }
 
-    /// The node as JSON. Members and list items whose value is not known yet are left out; a node that is not known is null.
+    /// The node as JSON. Members and list items with an unknown value are omitted; a node with an unknown value is
+    /// null.
     #[must_use]
     pub fn into_json(self) -> Json {
         match self.value {
@@ -83,7 +86,7 @@ impl Node {
         }
     }
 
-    /// The node as JSON with expressions as they were written, such as `${params.port}`.
+    /// The node as JSON, with expressions as written, such as `${params.port}`.
     #[must_use]
     pub fn source_json(&self) -> Json {
         match &self.value {
@@ -105,7 +108,7 @@ impl Node {
         !matches!(self.value, Value::Interpolated(_))
     }
 
-    /// The member `name` of a map.
+    /// The member `name` of a map; `None` for any other value.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Self> {
         self.entries().iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
@@ -153,7 +156,7 @@ impl Node {
         }
     }
 
-    /// True if the map has a member `name` other than null and the empty string. An expression counts as a value.
+    /// True if the map has a member `name` that is neither null nor the empty string. An expression counts as a value.
     #[must_use]
     pub fn has_value(&self, name: &str) -> bool {
         match self.get(name).map(|node| &node.value) {

@@ -1,5 +1,5 @@
-//! The YAML library: how templates and manifests are read and how documents are written. This module owns the options and
-//! limits, and turns the library's errors into diagnostics. No other module uses the library. It does not know what the
+//! Reads templates and manifests, and writes documents, with the YAML library. The module owns the library's options
+//! and limits, and converts its errors to diagnostics. No other module uses the library. It does not know what the
 //! documents mean.
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -10,21 +10,21 @@ use serde_saphyr::{Location, Options, SerializerOptions, Spanned};
 use crate::inject::diagnostic::{Diagnostic, Source, Span};
 use crate::inject::document::{Key, Node, Value};
 
-/// Longest text read, in bytes: a ConfigMap holds no more (`MaxSecretSize`).
+/// Maximum length of a document, in bytes. A ConfigMap cannot hold more (`MaxSecretSize`).
 pub const MAX_TEXT: usize = 1024 * 1024;
-/// Most nodes in one document.
+/// Maximum number of nodes in one document.
 const MAX_NODES: usize = 20_000;
-/// Deepest nesting.
+/// Maximum nesting depth.
 const MAX_DEPTH: usize = 32;
-/// Most aliases in one document; each may be expanded as often.
+/// Maximum number of aliases in one document, and of expansions of each.
 const MAX_ALIASES: usize = 100;
 
-/// Reads one template document. Scalars are read as kubectl reads them (`0644` is 420), except that
-/// a plain `yes`, `no`, `on`, `off`, `y` or `n` is refused: readers of YAML disagree about it.
+/// Reads one template document. Scalars are read as kubectl reads them (`0644` is 420), except that a plain `yes`,
+/// `no`, `on`, `off`, `y` or `n` is an error, because YAML parsers disagree about its type.
 ///
 /// # Errors
-/// A diagnostic with the place, when the text is no YAML, holds several documents, repeats a key, or
-/// exceeds a limit (1 MiB, 20,000 nodes, 32 levels, 100 aliases).
+/// A diagnostic with the place, if the text is not valid YAML, contains several documents, repeats a key, or exceeds a
+/// limit (1 MiB, 20,000 nodes, 32 levels, 100 aliases).
 pub fn parse(source: &Source<'_>) -> Result<Node, Diagnostic> {
     if source.text.len() > MAX_TEXT {
         let message = format!("the document has {} bytes, the limit is {MAX_TEXT}", source.text.len());
@@ -37,19 +37,19 @@ pub fn parse(source: &Source<'_>) -> Result<Node, Diagnostic> {
     node(source, tree)
 }
 
-/// Reads one document of a manifest the way kubectl does (`yes` is true, `0644` is 420, `1e3` is 1000).
+/// Reads one document of a manifest as kubectl does: `yes` is true, `0644` is 420, `1e3` is 1000.
 ///
 /// # Errors
-/// A diagnostic with the place, when the text is no YAML or repeats a key.
+/// A diagnostic with the place, if the text is not valid YAML or repeats a key.
 pub fn parse_manifest(source: &Source<'_>) -> Result<serde_json::Value, Diagnostic> {
-    // JSON is YAML, but less limited as itself.
+    // JSON is also YAML, but the JSON parser has fewer limits.
     if source.text.trim_start().starts_with('{')
         && let Ok(mut value) = serde_json::from_str(source.text)
     {
         whole_numbers(&mut value);
         return Ok(value);
     }
-    // Manifests are the user's own and can be large; only bombs are kept off.
+    // Manifests belong to the user and can be large. These limits only stop documents that expand without bound.
     let mut options = options();
     options.budget = serde_saphyr::budget! { max_nodes: 2_000_000, max_depth: 100, max_documents: 1 };
     options.alias_limits.max_total_replayed_events = 2_000_000;
@@ -60,8 +60,8 @@ pub fn parse_manifest(source: &Source<'_>) -> Result<serde_json::Value, Diagnost
     Ok(value)
 }
 
-/// Numbers such as `30.0` and `1e3` become integers, as they do on the way through kubectl's JSON: the API
-/// server refuses a fraction where it wants an integer.
+/// Converts numbers such as `30.0` and `1e3` to integers, as kubectl's conversion to JSON does. The API server rejects
+/// a fraction where it expects an integer.
 fn whole_numbers(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Number(number) => {
@@ -78,11 +78,11 @@ fn whole_numbers(value: &mut serde_json::Value) {
     }
 }
 
-/// Writes a document as kubectl users expect it: block style, keys in the given order, strings that
-/// any reader of YAML 1.1 or 1.2 could take for something else in quotes, never folded.
+/// Writes a document in the style of kubectl: block style, keys in the given order, lines never folded. A string is
+/// quoted if a YAML 1.1 or 1.2 parser could read it as another type. The text ends with a line break.
 ///
 /// # Errors
-/// The library's text, if the value has no YAML form.
+/// The library's message, if the value has no YAML representation.
 pub fn write(value: &serde_json::Value) -> Result<String, String> {
     let mut options = SerializerOptions::default();
     options.folded_wrap_chars = usize::MAX;
@@ -95,8 +95,8 @@ pub fn write(value: &serde_json::Value) -> Result<String, String> {
     Ok(text)
 }
 
-/// Whether a string has lines of which the first with text begins with a tab: as a block, kubectl's reader
-/// takes that for indentation.
+/// Returns true if `value` contains a string of several lines whose first non-empty line begins with a tab. In a block
+/// scalar, kubectl's parser reads such a tab as indentation.
 fn begins_with_tab(value: &serde_json::Value) -> bool {
     match value {
         serde_json::Value::String(text) => text.contains('\n') && text.trim_start_matches('\n').starts_with('\t'),
@@ -128,7 +128,7 @@ fn diagnostic(source: &Source<'_>, error: &serde_saphyr::Error) -> Diagnostic {
     let location = error.location();
     let text = error.to_string();
     let known = SAID_BETTER.iter().find(|(theirs, _)| text.contains(theirs)).map(|(_, ours)| *ours);
-    // The library appends the place and names of its own options; the diagnostic has a better place.
+    // The library appends the place and the names of its options. The diagnostic has a more exact place.
     let message = text.split(" at line ").next().unwrap_or(&text);
     let message = known.unwrap_or_else(|| message.split(", set DuplicateKeyPolicy").next().unwrap_or(message));
     match location {
@@ -137,7 +137,7 @@ fn diagnostic(source: &Source<'_>, error: &serde_saphyr::Error) -> Diagnostic {
     }
 }
 
-/// What the library says in its own words, and what people understand.
+/// Parts of the library's messages, and the messages that replace them.
 const SAID_BETTER: [(&str, &str); 8] = [
     ("multiple YAML documents", "more than one document; a template is one document"),
     ("budget breached: Documents", "more than one document; a template is one document"),
@@ -145,7 +145,7 @@ const SAID_BETTER: [(&str, &str); 8] = [
     ("budget breached: Nodes", "the document has too many values"),
     ("budget breached", "the document exceeds a limit"),
     ("alias replay", "aliases make the document too large"),
-    ("recursive references", "an alias refers to what contains it"),
+    ("recursive references", "an alias refers to a node that contains it"),
     ("null into string", "a key cannot be null"),
 ];
 
@@ -157,7 +157,7 @@ fn span(location: &Location) -> Span {
     }
 }
 
-/// The plain words that YAML 1.1 reads as booleans and YAML 1.2 as strings.
+/// The plain scalars that YAML 1.1 reads as booleans and YAML 1.2 reads as strings.
 const AMBIGUOUS: [&str; 6] = ["yes", "no", "on", "off", "y", "n"];
 
 fn node(source: &Source<'_>, tree: Spanned<Tree>) -> Result<Node, Diagnostic> {
@@ -170,7 +170,7 @@ fn node(source: &Source<'_>, tree: Spanned<Tree>) -> Result<Node, Diagnostic> {
         Tree::String(value) => {
             let plain = written == Some(value.as_str());
             if plain && AMBIGUOUS.contains(&value.to_lowercase().as_str()) {
-                let message = format!("{value} is a boolean to some readers of YAML and a string to others");
+                let message = format!("some YAML parsers read {value} as a boolean, others as a string");
                 let help = format!("write true or false, or \"{value}\" in quotes");
                 return Err(source.error(place, message).help(help));
             }
@@ -193,6 +193,7 @@ fn node(source: &Source<'_>, tree: Spanned<Tree>) -> Result<Node, Diagnostic> {
     Ok(Node { value, span: place, written })
 }
 
+/// The part of `text` at `location`.
 fn written<'t>(text: &'t str, location: &Location) -> Option<&'t str> {
     let span = location.span();
     let from = usize::try_from(span.byte_offset()?).ok()?;
@@ -200,7 +201,7 @@ fn written<'t>(text: &'t str, location: &Location) -> Option<&'t str> {
     text.get(from..from.checked_add(length)?)
 }
 
-/// The document as the library delivers it, each value with its place.
+/// The document as the library returns it, each value with its place.
 enum Tree {
     Null,
     Bool(bool),

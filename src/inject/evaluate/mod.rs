@@ -1,5 +1,6 @@
-//! Turns a template into what it adds to one pod: reads the pod's parameters, shows the expressions what they read,
-//! and keeps what was used for the hash. It must not know the other templates of the request.
+//! Evaluates a template for one pod: reads the pod's parameters, evaluates the expressions, fits the result into the
+//! pod, and computes a hash with the parameters and values that were used. This module does not depend on the other
+//! templates of the request.
 
 pub(crate) mod parameters;
 mod pod_resources;
@@ -20,11 +21,11 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json, json};
 
-/// What the expressions of one template see of a request.
+/// The parts of a request that the expressions of one template can read.
 pub(crate) struct Seen<'p> {
     pub(crate) request: &'p Request<'p>,
     pub(crate) catalog: View<'p>,
-    /// The pod, as far as it is read.
+    /// The members of the pod that the expressions read.
     pub(crate) object: &'p Json,
     /// Every declared parameter; null if it is not set.
     pub(crate) params: &'p Json,
@@ -45,7 +46,7 @@ impl Seen<'_> {
     }
 }
 
-/// The request that templates are evaluated for.
+/// The request and the pod that templates are evaluated for.
 pub(crate) struct Evaluation<'p> {
     pub(crate) request: &'p Request<'p>,
     pub(crate) keys: &'p Keys,
@@ -55,10 +56,11 @@ pub(crate) struct Evaluation<'p> {
 }
 
 impl<'p> Evaluation<'p> {
-    /// What `template` adds to the pod.
+    /// Evaluates `template` for the pod.
     ///
     /// # Errors
-    /// Wrong parameters, or expressions that fail.
+    /// Parameters that are not valid, expressions that fail, or additions that the profile or the pod's resources do
+    /// not allow.
     pub(crate) fn of(&self, template: &'p Template) -> Result<Ready<'p>, Vec<Problem>> {
         let problems = |reason, fix| {
             move |why: Vec<String>| why.into_iter().map(|what| Problem { reason, what, fix }).collect::<Vec<_>>()
@@ -71,7 +73,7 @@ impl<'p> Evaluation<'p> {
         let reads = template.reads();
         let object = template.paths().read(self.request.document, self.request.at).unwrap_or_default();
         let seen = Seen { request: self.request, catalog: self.catalog, object: &object, params: &params };
-        let fix = "Change the template, or what its expression reads";
+        let fix = "Change the template, or the values that its expression reads";
         let additions = seen
             .by(template.variables(), |scope| template.evaluate(scope, &object))
             .map_err(problems(Reason::ExpressionFailed, fix))?;
@@ -92,10 +94,11 @@ impl<'p> Evaluation<'p> {
         self.ready(template, Arc::new(additions), hash)
     }
 
-    /// The evaluated template, fitted into the pod.
+    /// Fits the evaluated template into the pod.
     ///
     /// # Errors
-    /// When it does what its source may not.
+    /// A violation of the profile of the template's source, or a container that does not fit into the pod-level
+    /// resources.
     fn ready(
         &self,
         template: &'p Template,
@@ -106,12 +109,12 @@ impl<'p> Evaluation<'p> {
         let context = read(self.spec.security_context).unwrap_or_default();
         if let Some(why) = pod_security::violation(template.profile, &additions, &context) {
             let what = format!("{why}, which the profile {} does not allow", template.profile.as_str());
-            let fix = "Change the template, or the profile that its source is held to";
+            let fix = "Change the template, or the profile that applies to its source";
             return Err(vec![Problem { reason: Reason::NotAllowed, what, fix }]);
         }
         let on_conflict = template.on_conflict;
         let fitted = read(self.spec.resources).map(|resources| pod_resources::fit(&additions, &resources));
-        let fix = "Leave the resource out of the pod's own resources, or do without the template";
+        let fix = "Remove the resource from the pod-level resources, or do not use the template";
         let exceeded = |what| vec![Problem { reason: Reason::ResourcesExceeded, what, fix }];
         let fitted = fitted.transpose().map_err(exceeded)?.flatten();
         Ok(match fitted {
@@ -130,10 +133,11 @@ pub(crate) struct Ready<'c> {
     pub(crate) additions: Arc<Additions>,
     /// The template's hash, with the parameters and values that were used.
     pub(crate) hash: Cow<'c, str>,
-    /// What the pod made different from what the template says.
+    /// Differences from the template that the pod requires, each a sentence without full stop.
     pub(crate) changes: Vec<String>,
-    /// What happens where the pod has something already.
+    /// The behavior if the pod already has an item.
     pub(crate) on_conflict: OnConflict,
-    /// Whether it is only asked if everything is there: then a variable that ends with what would be appended is.
+    /// True if the pod already has a part of the additions. Then a text is not appended to a variable that ends with
+    /// it.
     pub(crate) verifies: bool,
 }

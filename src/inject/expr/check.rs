@@ -1,6 +1,6 @@
-//! What an expression may be, checked on its syntax tree when a template is loaded, since the library checks
-//! neither types nor cost: size, depth, loops, names. It collects what the expression reads, so that only that is
-//! converted for a request.
+//! Checks the syntax tree of an expression when its template is loaded: size, depth, loops and names. The CEL library
+//! checks neither types nor cost. The module also collects the inputs that the expression reads, so that only these are
+//! converted for a request. It does not evaluate anything.
 
 use kube_cel::cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators};
 use kube_cel::cel::{IdedExpr, common::ast::SelectExpr};
@@ -10,42 +10,46 @@ use crate::inject::expr::functions::{ALLOWED, NAMESPACES, REGEX};
 use crate::inject::expr::maps::{is_total, may_be_map};
 use crate::inject::expr::{ExpressionError, Reads, Vocabulary};
 
-/// Most nodes of a tree, deepest nesting, most loops inside each other.
+/// Maximum number of nodes of a tree.
 const MAX_NODES: usize = 300;
+/// Maximum depth of a tree.
 const MAX_DEPTH: usize = 50;
+/// Maximum nesting depth of loops.
 const MAX_LOOPS: usize = 2;
-/// The pod's labels and annotations, put in front of the arguments of `label` and `annotation`.
+/// The variable with the pod's labels, which is inserted as the first argument of `label`.
 pub(super) const LABELS: &str = "@labels";
+/// The variable with the pod's annotations, which is inserted as the first argument of `annotation`.
 pub(super) const ANNOTATIONS: &str = "@annotations";
-/// What is known before the expression is read.
+/// The variables that every expression can use.
 const ROOTS: [&str; 6] = ["object", "params", "request", "values", "variables", "namespaceObject"];
-/// What no pod has yet when it is admitted, with what to write instead.
+/// Paths that a pod does not have yet when it is admitted.
 const NOT_YET: [&[&str]; 4] = [&["metadata", "name"], &["metadata", "uid"], &["spec", "nodeName"], &["status"]];
 
-/// Checks `tree` and gives it back with `label` and `annotation` bound to the pod's.
+/// Checks `tree`. Returns it with the pod's metadata as an argument of `label` and `annotation`, and the inputs that it
+/// reads.
 pub(super) fn check(mut tree: IdedExpr, names: &Vocabulary<'_>) -> Result<(IdedExpr, Reads), ExpressionError> {
     let mut check = ExpressionCheck { names, reads: Reads::default(), nodes: 0, bound: Vec::new() };
     check.visit(&mut tree, Around { depth: 0, loops: 0, sorted: false })?;
     Ok((tree, check.reads))
 }
 
-/// Root, path, and path with indexes.
+/// The variable, the path up to the first index that is not constant, and the whole path with `[]` for such an index.
 type Chain = (String, Vec<String>, Vec<String>);
 
 struct ExpressionCheck<'n> {
     names: &'n Vocabulary<'n>,
     reads: Reads,
     nodes: usize,
-    /// The variables of the loops around.
+    /// The variables of the enclosing loops.
     bound: Vec<String>,
 }
 
-/// Where a node stands.
+/// The surroundings of a node.
 #[derive(Clone, Copy)]
 struct Around {
     depth: usize,
     loops: usize,
-    /// The result is sorted right away.
+    /// True if the result is sorted immediately.
     sorted: bool,
 }
 
@@ -62,9 +66,9 @@ impl ExpressionCheck<'_> {
             let help = "move parts of it into `variables`";
             return Err(ExpressionError::new("the expression is too large", help));
         }
-        let asks = matches!(&node.expr, Expr::Select(select) if select.test);
+        let is_test = matches!(&node.expr, Expr::Select(select) if select.test);
         if let Some((root, path, whole)) = self.path(node, around)? {
-            self.note(&root, whole, asks);
+            self.note(&root, whole, is_test);
             return self.name(&root, &path);
         }
         match &mut node.expr {
@@ -82,14 +86,14 @@ impl ExpressionCheck<'_> {
                 Ok(())
             }
             Expr::Struct(_) => {
-                Err(ExpressionError::new("messages cannot be built here", "write a map: {'key': value}"))
+                Err(ExpressionError::new("message types are not supported", "write a map: {'key': value}"))
             }
             Expr::Ident(_) | Expr::Literal(_) | Expr::Unspecified => Ok(()),
         }
     }
 
-    /// The variable that a chain of fields and indexes begins with, the chain up to the first index that is not constant,
-    /// and all of it. Expressions in indexes are visited.
+    /// Splits a chain of fields and indexes that begins with a variable. Returns `None` for any other node. Expressions
+    /// in indexes are visited.
     fn path(&mut self, node: &mut IdedExpr, around: Around) -> Result<Option<Chain>, ExpressionError> {
         let (mut steps, mut current, mut depth): (Vec<Option<String>>, _, _) = (Vec::new(), node, around.depth);
         let mut known = 0;
@@ -117,7 +121,7 @@ impl ExpressionCheck<'_> {
                         _ => {
                             self.visit(&mut index[0], Around { depth, ..around })?;
                             steps.push(None);
-                            // What stands behind an index that is not known needs all below it.
+                            // A path after an index that is not constant needs everything below that index.
                             known = steps.len();
                         }
                     }
@@ -133,20 +137,21 @@ impl ExpressionCheck<'_> {
         self.bound.iter().any(|name| name == root)
     }
 
-    /// Notes that a path of the pod is read, or asked about with `has`, which reads what stands around it.
-    fn note(&mut self, root: &str, mut path: Vec<String>, asks: bool) {
+    /// Records that a path of the pod is read. If `is_test` is set, `has` tests the path and reads the member around
+    /// it.
+    fn note(&mut self, root: &str, mut path: Vec<String>, is_test: bool) {
         if !matches!(root, "object" | "container") || self.is_bound(root) {
             return;
         }
         path.insert(0, root.to_owned());
-        if asks {
+        if is_test {
             self.reads.guards.insert(path.clone());
             path.pop();
         }
         self.reads.direct.insert(path);
     }
 
-    /// `'key' in object.path` asks about that key.
+    /// Records that `'key' in object.path` tests that key.
     fn note_membership(&mut self, call: &mut CallExpr, around: Around) -> Result<(), ExpressionError> {
         let [key, map] = &mut call.args[..] else { return Ok(()) };
         let Expr::Literal(LiteralValue::String(key)) = &key.expr else { return Ok(()) };
@@ -159,6 +164,7 @@ impl ExpressionCheck<'_> {
         Ok(())
     }
 
+    /// Checks that `root` and `path` are names that the expression can use, and records that they are read.
     fn name(&mut self, root: &str, path: &[String]) -> Result<(), ExpressionError> {
         let is_bound = self.is_bound(root);
         self.reads.loops.wide |= !self.bound.is_empty() && !is_bound && !root.starts_with("@result");
@@ -197,7 +203,7 @@ impl ExpressionCheck<'_> {
             "namespaceObject" => self.reads.namespace = true,
             "container" if self.names.container => self.reads.container = true,
             "container" => {
-                let help = "it stands for a container of the pod in the `if` of an appContainers entry";
+                let help = "it is available only in the `if` of an appContainers entry";
                 return Err(ExpressionError::new("`container` is not a variable here", help));
             }
             name => {
@@ -232,6 +238,7 @@ impl ExpressionCheck<'_> {
         call.args.iter_mut().try_for_each(|arg| self.visit(arg, around.inside()))
     }
 
+    /// Checks that the function is allowed, and its constant arguments.
     fn function(&mut self, call: &mut CallExpr) -> Result<(), ExpressionError> {
         let name = match call.target.as_ref().map(|target| &target.expr) {
             Some(Expr::Ident(space)) if NAMESPACES.contains(&space.as_str()) => format!("{space}.{}", call.func_name),
@@ -242,18 +249,18 @@ impl ExpressionCheck<'_> {
             let help = match nearest(&name, ALLOWED.iter().copied()) {
                 Some(known) => format!("did you mean \"{known}\"?"),
                 None => {
-                    "the functions are CEL's and Kubernetes', and label, annotation, get, json, shellQuote".to_owned()
+                    "available: those of CEL and Kubernetes, and label, annotation, get, json, shellQuote".to_owned()
                 }
             };
-            return Err(ExpressionError::new(format!("there is no function `{name}` here"), help));
+            return Err(ExpressionError::new(format!("the function `{name}` is not available"), help));
         }
         if QUADRATIC.contains(&name.as_str()) {
-            // Each of these is a loop over its list for every item.
+            // Each of these loops over its list for every item.
             self.reads.loops.nested += 1;
             self.reads.loops.wide = true;
         }
         if name == "replace" && call.args.len() != 2 {
-            return Err(ExpressionError::new("`replace` takes what to replace and by what", ""));
+            return Err(ExpressionError::new("`replace` takes the text to replace and its replacement", ""));
         }
         if REGEX.contains(&name.as_str()) && !matches!(call.args.last().map(|arg| &arg.expr), Some(Expr::Literal(_))) {
             return Err(ExpressionError::new(format!("the pattern of `{name}` must be a constant string"), ""));
@@ -272,6 +279,7 @@ impl ExpressionCheck<'_> {
         Ok(())
     }
 
+    /// Records the path of `get(object, 'a.b', default)`. Returns false if the first argument is not the pod.
     fn get_of_object(&mut self, call: &CallExpr) -> Result<bool, ExpressionError> {
         let [value, path, _] = &call.args[..] else {
             return Err(ExpressionError::new(
@@ -288,7 +296,7 @@ impl ExpressionCheck<'_> {
             return Err(ExpressionError::new("the path of `get(object, …)` must be a constant string", ""));
         };
         let steps: Vec<String> = path.inner().split('.').map(str::to_owned).collect();
-        // A list is needed as a whole.
+        // A list is read as a whole.
         let whole = steps.iter().position(|step| step.bytes().all(|byte| byte.is_ascii_digit()));
         let steps = steps[..whole.unwrap_or(steps.len())].to_vec();
         self.name("object", &steps)?;
@@ -298,24 +306,21 @@ impl ExpressionCheck<'_> {
     fn comprehension(&mut self, node: &mut ComprehensionExpr, around: Around) -> Result<(), ExpressionError> {
         let loops = around.loops + 1;
         if loops > MAX_LOOPS {
-            return Err(ExpressionError::new(
-                "at most two loops (map, filter, all, exists) may stand inside each other",
-                "",
-            ));
+            return Err(ExpressionError::new("at most two loops (map, filter, all, exists) can be nested", ""));
         }
         self.reads.loops.nested = self.reads.loops.nested.max(u32::try_from(loops).unwrap_or(u32::MAX));
-        // `all`, `exists` and `exists_one` begin with a boolean or a number: order does not matter to them.
+        // The accumulator of `all`, `exists` and `exists_one` is a boolean or a number, so that order does not matter.
         let ordered = matches!(node.accu_init.expr, Expr::List(_) | Expr::Map(_));
         self.reads.loops.copying |= ordered;
         if !ordered && may_be_map(&node.iter_range, self.names) && !is_total(&node.loop_step) {
             let help = "compare the key with constants, or use a list";
             return Err(ExpressionError::new(
-                "a condition over a map may only compare its keys: maps have no order here",
+                "a condition over a map can only compare its keys, because maps have no order",
                 help,
             ));
         }
         if ordered && !around.sorted && may_be_map(&node.iter_range, self.names) {
-            let help = "maps have no order here; write .map(…).sort()";
+            let help = "maps have no order; write .map(…).sort()";
             return Err(ExpressionError::new("the result of a loop over a map must be sorted", help));
         }
         self.visit(&mut node.iter_range, around.inside())?;
@@ -332,9 +337,10 @@ impl ExpressionCheck<'_> {
     }
 }
 
-/// Functions whose cost grows with the square of a list.
+/// Functions whose cost grows with the square of the length of a list.
 const QUADRATIC: [&str; 4] = ["distinct", "sets.contains", "sets.equivalent", "sets.intersects"];
 
+/// The name after `root`, which must be one of `known`.
 fn one_of<'k>(
     root: &str,
     path: &[String],
@@ -343,8 +349,8 @@ fn one_of<'k>(
     let list = || known.clone().collect::<Vec<_>>().join(", ");
     let Some(name) = path.first() else {
         return Err(ExpressionError::new(
-            format!("`{root}` is used one by one"),
-            format!("write {root}.NAME; there are: {}", list()),
+            format!("`{root}` cannot be used as a whole"),
+            format!("write {root}.NAME; available: {}", list()),
         ));
     };
     if known.clone().any(|known| known == name) {
@@ -353,7 +359,7 @@ fn one_of<'k>(
     let help = match nearest(name, known.clone()) {
         Some(known) => format!("did you mean \"{root}.{known}\"?"),
         None if known.clone().next().is_none() => format!("the template declares no {root}"),
-        None => format!("there are: {}", list()),
+        None => format!("available: {}", list()),
     };
     Err(ExpressionError::new(format!("`{root}.{name}` is not declared"), help))
 }

@@ -1,10 +1,11 @@
-//! The functions that expressions may call: CEL's and Kubernetes' own, less those whose cost an input can
-//! multiply, and ours. Every function that makes a longer text from a shorter one is bounded here.
+//! The functions that expressions can call: those of CEL and Kubernetes whose cost is bounded, and the injector's own.
+//! Functions whose result can be longer than their arguments are limited here. The module does not know about
+//! templates.
 
 #![allow(
     clippy::needless_pass_by_value,
     clippy::unnecessary_wraps,
-    reason = "the library takes functions of this shape only"
+    reason = "the library only accepts functions with this signature"
 )]
 
 use std::sync::Arc;
@@ -16,11 +17,11 @@ use kube_cel::cel::{Context, ExecutionError, Value};
 
 use crate::inject::expr::value::to_json;
 
-/// Longest text that a function makes, in bytes.
+/// Maximum length of the text that a function returns, in bytes.
 const MAX_TEXT: usize = 64 * 1024;
 
-/// Functions and methods that may be called. Not among them: `lists.range` and `format`, which make much of
-/// little, `timestamp` and its parts, and `bytes`, which nothing in a pod has a use for.
+/// Functions and methods that can be called. The list does not contain `lists.range` and `format`, whose results can be
+/// much larger than their arguments, or `timestamp`, its parts and `bytes`, which have no use in a pod.
 pub(super) const ALLOWED: &[&str] = &[
     "annotation",
     "get",
@@ -137,12 +138,12 @@ pub(super) const ALLOWED: &[&str] = &[
     "orValue",
     "value",
 ];
-/// Functions that belong to a name, such as `math.abs`: their names are no variables.
+/// The namespaces of functions, such as `math` in `math.abs`. They are not variables.
 pub(super) const NAMESPACES: &[&str] = &["base64", "format", "ip", "jsonpatch", "math", "optional", "sets", "strings"];
-/// Functions with a regular expression, which must be a constant: compiling one costs.
+/// Functions with a regular expression. It must be a constant, because compiling an expression is costly.
 pub(super) const REGEX: &[&str] = &["matches", "find", "findAll"];
 
-/// A context with all functions and no variables.
+/// Creates a context with all functions and without variables.
 pub(super) fn context() -> Context<'static> {
     let mut context = Context::default().with_all();
     context.add_function("get", get);
@@ -157,6 +158,7 @@ pub(super) fn context() -> Context<'static> {
     context
 }
 
+/// The text as a CEL value, or the error of `function`. A text of more than [`MAX_TEXT`] bytes is an error.
 fn bounded(function: &str, result: Result<String, String>) -> Result<Value, ExecutionError> {
     let text = result.map_err(|why| ExecutionError::function_error(function, why))?;
     if text.len() > MAX_TEXT {
@@ -165,7 +167,7 @@ fn bounded(function: &str, result: Result<String, String>) -> Result<Value, Exec
     Ok(Value::String(Arc::new(text)))
 }
 
-/// `label(key, default)` and `annotation(key, default)`: the map of the pod is put in front at compile time.
+/// `label(key, default)` and `annotation(key, default)`. The check inserts the pod's map as the first argument.
 fn look_up(map: Value, key: Arc<String>, default: Value) -> Result<Value, ExecutionError> {
     Ok(match &map {
         Value::Map(map) => map.map.get(&Key::String(key)).cloned().unwrap_or(default),
@@ -173,7 +175,8 @@ fn look_up(map: Value, key: Arc<String>, default: Value) -> Result<Value, Execut
     })
 }
 
-/// `get(value, 'a.b.c', default)`: the member at a path of keys and list indexes.
+/// `get(value, 'a.b.c', default)`: the member at a path of keys and list indexes, or `default` if it is missing or
+/// null.
 fn get(value: Value, path: Arc<String>, default: Value) -> Result<Value, ExecutionError> {
     let mut current = value;
     for step in path.split('.') {
@@ -190,6 +193,7 @@ fn get(value: Value, path: Arc<String>, default: Value) -> Result<Value, Executi
     Ok(current)
 }
 
+/// `text.replace(from, to)`. The size is checked before the text is built.
 fn replace(This(text): This<Arc<String>>, from: Arc<String>, to: Arc<String>) -> Result<Value, ExecutionError> {
     let found = text.matches(from.as_str()).count();
     if text.len() + found.saturating_mul(to.len()) > 2 * MAX_TEXT {
@@ -198,6 +202,7 @@ fn replace(This(text): This<Arc<String>>, from: Arc<String>, to: Arc<String>) ->
     bounded("replace", Ok(text.replace(from.as_str(), &to)))
 }
 
+/// `list.join(separator)`.
 fn join(This(list): This<Arc<Vec<Value>>>, separator: Arc<String>) -> Result<Value, ExecutionError> {
     let mut text = String::new();
     for (index, item) in list.iter().enumerate() {

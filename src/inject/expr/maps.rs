@@ -1,12 +1,12 @@
-//! Which loops run over maps: those have no order here, so what they give must not depend on it. It reads syntax trees
-//! and decides nothing.
+//! Finds loops over maps. CEL maps have no order, so the result of such a loop must not depend on the order. The module
+//! reads syntax trees. It reports no errors; [`check`](super::check) does.
 
 use kube_cel::cel::IdedExpr;
 use kube_cel::cel::common::ast::{Expr, LiteralValue, operators};
 
 use crate::inject::expr::Vocabulary;
 
-/// Whether `range` is a map, as far as can be told; what is unknown counts as one.
+/// Returns true if `range` can be a map. An expression of unknown type counts as a map.
 pub(super) fn may_be_map(range: &IdedExpr, names: &Vocabulary<'_>) -> bool {
     match &range.expr {
         Expr::List(_) => false,
@@ -23,16 +23,17 @@ pub(super) fn may_be_map(range: &IdedExpr, names: &Vocabulary<'_>) -> bool {
             Expr::Ident(root) if root == "params" => {
                 names.parameters.iter().any(|(name, is_map)| *name == select.field && *is_map)
             }
-            // Vocabulary that users give say nothing about what they hold.
+            // Names that users choose do not reveal the type of their values.
             Expr::Ident(root) if matches!(root.as_str(), "variables" | "values") => true,
-            // The lists of a pod have plural names that no map of it has.
+            // The names of the lists in a pod are not the names of any of its maps.
             _ => !LISTS.contains(&select.field.as_str()),
         },
         _ => true,
     }
 }
 
-/// Whether an expression cannot fail whatever the values are, as far as that can be told.
+/// Returns true if an expression cannot fail with keys of a map, which are strings. This is an estimate: other
+/// expressions can be safe, too.
 pub(super) fn is_total(node: &IdedExpr) -> bool {
     match &node.expr {
         Expr::Ident(_) | Expr::Literal(_) => true,

@@ -1,6 +1,6 @@
-//! Expressions: CEL in `${…}` inside strings, and in `if` and `variables`. The only module that knows the CEL
-//! library. Everything that can be wrong with an expression by itself is found when its template is loaded;
-//! what is left for a request is to evaluate it, within bounds. It must not know templates or patches.
+//! Expressions: CEL in `${…}` inside strings, and in `if` and `variables`. No other module uses the CEL library.
+//! Expressions are parsed and checked when their template is loaded. For a request they are only evaluated, within
+//! limits. The module does not know about templates or patches.
 
 mod check;
 mod functions;
@@ -20,43 +20,46 @@ use crate::inject::diagnostic::shown;
 
 pub(crate) use scope::{Roots, Scope};
 
-/// Longest expression, in bytes, and deepest nesting of its brackets: the parser descends that deep.
+/// Maximum length of an expression, in bytes.
 const MAX_SOURCE: usize = 2 * 1024;
+/// Maximum nesting depth of brackets, each of which is a recursion of the parser.
 const MAX_NESTING: usize = 32;
-/// Most operators that the parser descends into: `?:`, `!` and `-`.
+/// Maximum number of the operators `?:`, `!` and `-`, each of which is a recursion of the parser.
 const MAX_PREFIXES: usize = 64;
-/// Stack for parsing: twice of what the worst expressions within the bounds need in an unoptimised build.
+/// Stack size for parsing, in bytes: twice what the worst expressions within the limits need in an unoptimized build.
 const PARSER_STACK: usize = 64 * 1024 * 1024;
 
-/// What expressions may name beside the pod.
+/// The names that expressions can use, beside the pod.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Vocabulary<'n> {
-    /// Declared parameters, and whether they are maps.
+    /// The names of the declared parameters, each with true if it is a map.
     pub(crate) parameters: &'n [(&'n str, bool)],
-    /// Variables that stand before the expression.
+    /// The names of the variables that are declared before the expression.
     pub(crate) variables: &'n [String],
-    /// Whether `container` is there.
+    /// True if `container` is available.
     pub(crate) container: bool,
 }
 
-/// What expressions read.
+/// The inputs that expressions read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reads {
-    /// Paths in the pod; an empty one is all of it.
+    /// Paths in the pod; an empty path is the whole pod.
     pub(crate) object: BTreeSet<Vec<String>>,
-    /// Parameters.
+    /// Names of parameters.
     pub(crate) parameters: BTreeSet<String>,
-    /// Variables.
+    /// Names of variables.
     pub(crate) variables: BTreeSet<String>,
-    /// Keys of the shared values, unless all are read.
+    /// Keys of the shared values.
     pub(crate) values: BTreeSet<String>,
+    /// True if all shared values are read.
     pub(crate) all_values: bool,
-    /// The namespace of the pod.
+    /// True if the namespace of the pod is read.
     pub(crate) namespace: bool,
-    /// The container an `if` is about.
+    /// True if `container` is read.
     pub(crate) container: bool,
-    /// Paths, from `object` or `container`, that make the expression fail where they are missing, and those it asks about first.
+    /// Paths, from `object` or `container` on, without which the expression fails.
     direct: BTreeSet<Vec<String>>,
+    /// Paths, from `object` or `container` on, whose existence the expression tests.
     guards: BTreeSet<Vec<String>>,
     loops: Loops,
 }
@@ -64,16 +67,16 @@ pub(crate) struct Reads {
 /// The loops of an expression.
 #[derive(Clone, Copy, Debug, Default)]
 struct Loops {
-    /// How many stand inside each other.
+    /// The nesting depth.
     nested: u32,
-    /// Whether one of them makes a list.
+    /// True if a loop builds a list or a map.
     copying: bool,
-    /// Whether something stands inside that reads more than the item, so that each step costs all of it.
+    /// True if a loop reads more than its item, so that each step can cost as much as everything that is read.
     wide: bool,
 }
 
 impl Reads {
-    /// Whether a root is read.
+    /// Returns true if the variable `root` is read.
     fn reads(&self, root: &str) -> bool {
         match root {
             "params" => !self.parameters.is_empty(),
@@ -85,25 +88,24 @@ impl Reads {
         }
     }
 
-    /// The paths that are read without asking whether they are there, below `object` or `container`. `[]` stands for an
-    /// index.
+    /// The paths, from `object` or `container` on, that are read without a test that they exist. `[]` is an index.
     pub(crate) fn unguarded(&self) -> impl Iterator<Item = &[String]> {
         self.direct.difference(&self.guards).map(Vec::as_slice)
     }
 
-    /// Whether labels or annotations of the pod are read.
+    /// Returns true if metadata of the pod other than its namespace is read, such as labels.
     pub(crate) fn reads_metadata(&self) -> bool {
         self.object
             .iter()
             .any(|path| path.is_empty() || path[0] == "metadata" && path.get(1).is_none_or(|f| f != "namespace"))
     }
 
-    /// Notes that it is only evaluated where another expression holds, with what that one asks about.
+    /// Adds the paths that `condition` tests. The expressions are only evaluated if `condition` is true.
     pub(crate) fn guard_with(&mut self, condition: &Self) {
         self.guards.extend(condition.guards.iter().cloned());
     }
 
-    /// Adds what another expression reads.
+    /// Adds the inputs that other expressions read, except for the paths of [`Self::unguarded`].
     pub(crate) fn merge(&mut self, other: &Self) {
         self.object.extend(other.object.iter().cloned());
         self.parameters.extend(other.parameters.iter().cloned());
@@ -118,12 +120,12 @@ impl Reads {
     }
 }
 
-/// What is wrong with an expression.
+/// An error in an expression. The message has no full stop; an empty `help` means no help text.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ExpressionError {
     pub(crate) message: String,
     pub(crate) help: String,
-    /// Where in the string, in bytes.
+    /// The place in the string, as an offset in bytes.
     pub(crate) offset: usize,
 }
 
@@ -133,7 +135,7 @@ impl ExpressionError {
     }
 }
 
-/// One expression, checked.
+/// A parsed and checked expression.
 #[derive(Debug)]
 pub(crate) struct Expression {
     source: String,
@@ -145,7 +147,7 @@ impl Expression {
     /// Parses and checks `source`.
     ///
     /// # Errors
-    /// What is wrong with it, and where.
+    /// A syntax error, an unknown name, or a limit that is exceeded. The offset is in `source`.
     pub(crate) fn compile(source: &str, names: &Vocabulary<'_>) -> Result<Self, ExpressionError> {
         bounds(source)?;
         let parse = || {
@@ -153,7 +155,7 @@ impl Expression {
             let (tree, reads) = check::check(program.expression().clone(), names)?;
             Ok(Self { source: source.trim().to_owned(), tree, reads })
         };
-        // The parser descends several frames per operator, and a stack that overflows cannot be caught.
+        // The parser needs several stack frames per operator, and a stack overflow cannot be caught.
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().stack_size(PARSER_STACK).spawn_scoped(scope, parse);
             thread.ok()?.join().ok()
@@ -161,18 +163,18 @@ impl Expression {
         .unwrap_or_else(|| Err(ExpressionError::new("the expression cannot be parsed", "")))
     }
 
-    /// The expression as it was written.
+    /// The expression as written, without surrounding whitespace.
     pub(crate) fn source(&self) -> &str {
         &self.source
     }
 
-    /// Whether its result is that of a function.
+    /// Returns true if the expression is a call of the global function `function`.
     pub(crate) fn is_call_of(&self, function: &str) -> bool {
         matches!(&self.tree.expr, Expr::Call(call) if call.func_name == function && call.target.is_none())
     }
 }
 
-/// What must hold before the parser may see it: it descends once per bracket and prefix, on the stack.
+/// Checks the limits of the parser, which recurses once per bracket and prefix.
 fn bounds(source: &str) -> Result<(), ExpressionError> {
     if source.trim().is_empty() {
         return Err(ExpressionError::new("the expression is empty", "for a literal ${ write $${"));
@@ -183,8 +185,10 @@ fn bounds(source: &str) -> Result<(), ExpressionError> {
     }
     if let Some(offset) = text::foreign(source) {
         let message = match source[offset..].chars().next() {
-            Some('\'' | '"') => "this is no CEL: the string is not closed".to_owned(),
-            other => format!("this is no CEL: unexpected {}", other.map_or("end".to_owned(), |c| format!("{c:?}"))),
+            Some('\'' | '"') => "invalid CEL expression: the string is not closed".to_owned(),
+            other => {
+                format!("invalid CEL expression: unexpected {}", other.map_or("end".to_owned(), |c| format!("{c:?}")))
+            }
         };
         return Err(ExpressionError { offset, ..ExpressionError::new(message, "for a literal ${ write $${") });
     }
@@ -204,6 +208,7 @@ fn bounds(source: &str) -> Result<(), ExpressionError> {
     Ok(())
 }
 
+/// Converts the parser's first error.
 fn syntax(source: &str, errors: &kube_cel::cel::ParseErrors) -> ExpressionError {
     let first = errors.errors.first();
     let offset = first.map_or(0, |error| {
@@ -214,13 +219,13 @@ fn syntax(source: &str, errors: &kube_cel::cel::ParseErrors) -> ExpressionError 
     let message = first.map_or_else(|| "syntax error".to_owned(), |error| error.msg.clone());
     let message = message.strip_prefix("Syntax error: ").unwrap_or(&message);
     ExpressionError {
-        message: format!("this is no CEL: {}", shown(message, 120)),
+        message: format!("invalid CEL expression: {}", shown(message, 120)),
         help: String::new(),
         offset: offset.min(source.len()),
     }
 }
 
-/// A string with expressions in it.
+/// A string that contains expressions.
 #[derive(Debug)]
 pub struct Interpolation {
     parts: Vec<Part>,
@@ -229,25 +234,25 @@ pub struct Interpolation {
 /// A part of an interpolation.
 #[derive(Debug)]
 pub(crate) enum Part {
-    /// Text, `$${` resolved.
+    /// Text, with `$${` replaced by `${`.
     Literal(String),
-    /// An expression.
+    /// A `${…}`.
     Expression(Box<Expression>),
 }
 
-/// What a string of a template is.
+/// A compiled string of a template.
 #[derive(Debug)]
 pub(crate) enum Compiled {
-    /// Text without expressions, `$${` resolved.
+    /// Text without expressions, with `$${` replaced by `${`.
     Plain(String),
-    /// With expressions.
+    /// Text with expressions.
     Interpolated(Interpolation),
 }
 
 /// Compiles a string of a template.
 ///
 /// # Errors
-/// What is wrong with an expression in it; the offset is that in `text`.
+/// The first error in one of its expressions. The offset is in `text`.
 pub(crate) fn compile(text: &str, names: &Vocabulary<'_>) -> Result<Compiled, ExpressionError> {
     if !text::has_marks(text) {
         return Ok(Compiled::Plain(text.to_owned()));
@@ -262,7 +267,7 @@ pub(crate) fn compile(text: &str, names: &Vocabulary<'_>) -> Result<Compiled, Ex
             text::Piece::Literal(text) => Part::Literal(text),
             text::Piece::Expression(source, offset) => {
                 let compiled = Expression::compile(source, names);
-                let at = |fault: ExpressionError| ExpressionError { offset: offset + fault.offset, ..fault };
+                let at = |error: ExpressionError| ExpressionError { offset: offset + error.offset, ..error };
                 Part::Expression(Box::new(compiled.map_err(at)?))
             }
         });
@@ -274,17 +279,17 @@ pub(crate) fn compile(text: &str, names: &Vocabulary<'_>) -> Result<Compiled, Ex
 }
 
 impl Interpolation {
-    /// An interpolation that could not be compiled. It has no parts, so that nothing more is reported about it.
+    /// A placeholder for a string that could not be compiled. It has no parts, so that it causes no further errors.
     pub(crate) fn broken() -> Self {
         Self { parts: Vec::new() }
     }
 
-    /// Its parts in order.
+    /// The parts, in order.
     pub(crate) fn parts(&self) -> &[Part] {
         &self.parts
     }
 
-    /// Its expressions.
+    /// The expressions, in order.
     pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expression> {
         self.parts.iter().filter_map(|part| match part {
             Part::Expression(expression) => Some(expression.as_ref()),
@@ -292,7 +297,7 @@ impl Interpolation {
         })
     }
 
-    /// The text as it was written.
+    /// The text as written, without whitespace around the expressions.
     pub(crate) fn source(&self) -> String {
         let part = |part: &Part| match part {
             Part::Literal(text) => text.replace("${", "$${"),
@@ -301,15 +306,16 @@ impl Interpolation {
         self.parts.iter().map(part).collect()
     }
 
-    /// Whether it is one expression and nothing else: then the value keeps its type.
+    /// Returns true if it is a single expression without text, so that its value keeps its type.
     pub(crate) fn is_whole(&self) -> bool {
         matches!(self.parts[..], [] | [Part::Expression(_)])
     }
 
-    /// Its value: any for a whole expression, else a string. Null means that there is none.
+    /// Evaluates the expressions. The result is of any type for a single expression without text, and otherwise a
+    /// string. Null means that there is no value.
     ///
     /// # Errors
-    /// Why an expression failed, as a sentence without full stop.
+    /// The reason why an expression failed, as a sentence without a full stop.
     pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Result<Json, String> {
         if let [Part::Expression(expression)] = &self.parts[..] {
             return scope.evaluate(expression);
@@ -320,9 +326,9 @@ impl Interpolation {
                 Part::Literal(literal) => text.push_str(literal),
                 Part::Expression(expression) => match scope.evaluate(expression)? {
                     Json::String(value) => text.push_str(&value),
-                    Json::Null => return Err(failed(expression, "it is null, and text around it needs a value")),
+                    Json::Null => return Err(failed(expression, "it is null, but the text around it needs a value")),
                     Json::Array(_) | Json::Object(_) => {
-                        return Err(failed(expression, "it is a list or a map; in text use json(…) or .join(…)"));
+                        return Err(failed(expression, "it is a list or a map; inside text, use json(…) or .join(…)"));
                     }
                     scalar => text.push_str(&scalar.to_string()),
                 },
@@ -332,6 +338,7 @@ impl Interpolation {
     }
 }
 
+/// The message for an expression that failed because of `why`.
 fn failed(expression: &Expression, why: &str) -> String {
     format!("the expression \"{}\" failed: {why}", shown(&expression.source, 120))
 }

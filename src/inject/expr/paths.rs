@@ -1,5 +1,5 @@
-//! Reads named members of a JSON text and skips everything else, so that an expression costs what it reads and
-//! not what the pod weighs. It must not know what the members mean.
+//! Reads named members of a JSON text and skips all others, so that the cost of an expression depends on what it reads
+//! and not on the size of the pod. The module does not know what the members mean.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,13 +10,13 @@ use serde_json::{Map, Value as Json};
 /// The members to read, as a tree of keys.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Paths {
-    /// Everything from here on.
+    /// True if the whole value is read.
     whole: bool,
     members: BTreeMap<String, Paths>,
 }
 
 impl Paths {
-    /// The members at `paths`; an empty path is the whole.
+    /// Creates a tree of the members at `paths`; an empty path is the whole value.
     pub(crate) fn new(paths: &BTreeSet<Vec<String>>) -> Self {
         let mut root = Self::default();
         for path in paths {
@@ -29,10 +29,11 @@ impl Paths {
         root
     }
 
-    /// Reads the members below `at` of the document; what is not there is left out.
+    /// Reads the members of the value at the path `at` of a JSON text. Missing members are omitted; a missing value is
+    /// null.
     ///
     /// # Errors
-    /// When the text is no JSON.
+    /// The parser's error, if the text is not valid JSON.
     pub(crate) fn read(&self, document: &str, at: &[&str]) -> Result<Json, serde_json::Error> {
         let seed = Seed { at, paths: self };
         seed.deserialize(&mut serde_json::Deserializer::from_str(document))
@@ -86,7 +87,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
         Ok(Json::Object(map))
     }
 
-    // A path that leads into something else than an object finds nothing in it.
+    // A value that is not an object has no members. For a list, the result is an empty list.
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Json, A::Error> {
         while access.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Json::Array(Vec::new()))

@@ -1,4 +1,5 @@
-//! Evaluation: what the expressions of one template see of one request, and the bounds on what they may cost.
+//! Evaluates the expressions of one template for one request. The module owns the variables that expressions can read,
+//! and the limits on their cost. It does not know how the results are used.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,24 +11,26 @@ use serde_json::Value as Json;
 use crate::inject::diagnostic::shown;
 use crate::inject::expr::{Expression, Reads, check, failed, functions, value};
 
-/// Most steps of all loops of an expression together. The library copies the list that a loop makes at each
-/// step, so a step counts as often as there are values to copy.
+/// Maximum number of steps of all loops of an expression together. At each step the library copies the list that a loop
+/// builds, so a step counts once for each value that is copied.
 const MAX_STEPS: usize = 1_000_000;
 
-/// What the expressions of one template see of one request.
+/// The variables of the expressions of one template, for one request.
 pub(crate) struct Scope<'t> {
     roots: Vec<(&'static str, Value)>,
+    /// The template's variables, as pairs of a name and an expression.
     variables: &'t [(String, Expression)],
+    /// The variables that have been evaluated, by name.
     known: RefCell<BTreeMap<String, Result<Value, String>>>,
 }
 
-/// The values of a scope, as JSON; what is not read may be null.
+/// The values of the variables of a scope, as JSON. A value that no expression reads can be null.
 pub(crate) struct Roots<'r> {
-    /// The pod, as far as it is read.
+    /// The pod, or the parts of it that are read. The functions `label` and `annotation` read its metadata.
     pub(crate) object: &'r Json,
-    /// Labels and annotations of the pod are taken from it.
+    /// The namespace and the operation of the request, and whether it is a dry run.
     pub(crate) request: &'r Json,
-    /// Every declared parameter; null if it is not set.
+    /// All declared parameters; null for a parameter that is not set.
     pub(crate) params: &'r Json,
     /// The shared values.
     pub(crate) values: &'r Json,
@@ -36,7 +39,7 @@ pub(crate) struct Roots<'r> {
 }
 
 impl<'t> Scope<'t> {
-    /// A scope with the template's variables, which are evaluated when they are first read.
+    /// Creates a scope with the template's variables. Each is evaluated when it is read for the first time.
     pub(crate) fn new(roots: &Roots<'_>, variables: &'t [(String, Expression)]) -> Self {
         let metadata = &roots.object["metadata"];
         let roots = [
@@ -52,37 +55,37 @@ impl<'t> Scope<'t> {
         Self { roots, variables, known: RefCell::default() }
     }
 
-    /// Evaluates the variables that an expression reads, so that scopes made of this one need not.
+    /// Evaluates the variables that an expression reads, so that copies of this scope do not evaluate them again.
     pub(crate) fn prepare(&self, expression: &Expression) {
         for name in &expression.reads.variables {
-            // What fails is told where it is read.
+            // An error is reported when the variable is read.
             let _ = self.variable(name);
         }
     }
 
-    /// The same with `container` set.
+    /// Returns a copy of the scope with `container` set.
     pub(crate) fn with_container(&self, container: &Json) -> Self {
         let mut roots = self.roots.clone();
         roots.push(("container", value::to_cel(container)));
         Self { roots, variables: self.variables, known: RefCell::new(self.known.borrow().clone()) }
     }
 
-    /// The value of an expression.
+    /// Evaluates an expression.
     ///
     /// # Errors
-    /// Why it failed, as a sentence without full stop.
+    /// The reason why it failed, as a sentence without a full stop.
     pub(crate) fn evaluate(&self, expression: &Expression) -> Result<Json, String> {
         value::to_json(&self.value(expression)?).map_err(|why| failed(expression, &why))
     }
 
-    /// Whether a condition holds.
+    /// Evaluates a condition.
     ///
     /// # Errors
-    /// Why it failed, or that it is no boolean.
+    /// The reason why it failed, as a sentence without a full stop. A result that is not a boolean is an error.
     pub(crate) fn holds(&self, condition: &Expression) -> Result<bool, String> {
         match self.value(condition)? {
             Value::Bool(value) => Ok(value),
-            other => Err(failed(condition, &format!("a condition is true or false, not a {}", other.type_of()))),
+            other => Err(failed(condition, &format!("a condition must be true or false, not a {}", other.type_of()))),
         }
     }
 
@@ -93,7 +96,7 @@ impl<'t> Scope<'t> {
         }
         FUNCTIONS.with(|functions| {
             let mut context = functions.new_inner_scope();
-            // Entering a value costs all of it.
+            // Adding a value copies all of it, so only those that are read are added.
             for (name, value) in self.roots.iter().filter(|(name, _)| expression.reads.reads(name)) {
                 context.add_variable_from_value(*name, value.clone());
             }
@@ -101,14 +104,14 @@ impl<'t> Scope<'t> {
             if self.steps(&expression.reads) > MAX_STEPS {
                 return Err(failed(expression, "the pod is too large for these loops"));
             }
-            // The library is young: a panic of it must not become an answer that lets a pod through.
+            // A panic of the library must not lead to a response that admits the pod.
             catch_unwind(AssertUnwindSafe(|| context.resolve(&expression.tree)))
-                .map_err(|_| failed(expression, "the evaluation broke off"))?
+                .map_err(|_| failed(expression, "the evaluation was aborted"))?
                 .map_err(|error| failed(expression, &reason(&error)))
         })
     }
 
-    /// An upper bound of the work that loops make of what is read.
+    /// An upper bound of the number of steps of the loops of an expression, with the sizes of the values that it reads.
     fn steps(&self, reads: &Reads) -> usize {
         if reads.loops.nested == 0 {
             return 0;
@@ -118,22 +121,24 @@ impl<'t> Scope<'t> {
         let roots = self.roots.iter().filter(|(root, _)| reads.reads(root)).map(|(_, value)| value);
         let extents: Vec<(usize, usize)> = roots.chain(variables).map(extent).collect();
         let all = extents.iter().map(|(all, _)| all).sum::<usize>();
-        // Lists that stand in the expression itself are short.
+        // Lists that are written in the expression itself are short.
         let longest = extents.iter().map(|(_, longest)| *longest).max().unwrap_or(0).max(16);
         let all = all.max(16);
-        // A step that sees only its item costs about the item, else all that is read.
+        // A step that reads only its item costs about as much as the item. Any other step can cost as much as all
+        // values.
         let step = if reads.loops.wide { all } else { (all / longest).max(1) };
         let copies = if reads.loops.copying { longest } else { 1 };
         longest.saturating_pow(reads.loops.nested).saturating_mul(step).saturating_mul(copies)
     }
 
+    /// The value of a variable, which is evaluated only once.
     fn variable(&self, name: &str) -> Result<Value, String> {
         if let Some(known) = self.known.borrow().get(name) {
             return known.clone();
         }
         let found = self.variables.iter().find(|(variable, _)| variable == name);
         let value = match found {
-            // Bounded, since one variable may be used many times in the next.
+            // The size is limited, because the next variable can use this one many times.
             Some((_, expression)) => self.value(expression).and_then(|value| {
                 if value::is_too_large(&value) {
                     return Err(failed(expression, "the result is too large"));
@@ -148,11 +153,11 @@ impl<'t> Scope<'t> {
 }
 
 thread_local! {
-    /// Building it costs more than most expressions.
+    /// All functions. Creating this context costs more than evaluating most expressions.
     static FUNCTIONS: Context<'static> = functions::context();
 }
 
-/// How many values there are in `value`, and how many in its longest list or map.
+/// The number of values in `value`, and in its longest list or map.
 fn extent(value: &Value) -> (usize, usize) {
     let of = |values: &mut dyn Iterator<Item = &Value>, length: usize| {
         let sum = |(all, longest): (usize, usize), (more, other): (usize, usize)| (all + more, longest.max(other));
@@ -165,13 +170,14 @@ fn extent(value: &Value) -> (usize, usize) {
     }
 }
 
+/// The message for an error of the library.
 fn reason(error: &ExecutionError) -> String {
     match error {
         ExecutionError::NoSuchKey(key) => format!(
-            "there is no \"{}\"; where it may be missing use label(key, default), annotation(key, default) or get(object, path, default)",
+            "there is no \"{}\"; if it can be missing, use label(key, default), annotation(key, default) or get(object, path, default)",
             shown(key, 60)
         ),
-        ExecutionError::NoSuchOverload => "its operands are of types that do not go together".to_owned(),
+        ExecutionError::NoSuchOverload => "its operands have incompatible types".to_owned(),
         ExecutionError::FunctionError { function, message } => format!("{function}: {}", shown(message, 120)),
         other => shown(&other.to_string(), 160),
     }

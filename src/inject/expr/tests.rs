@@ -16,7 +16,7 @@ fn evaluate_with(text: &str, object: &Json, params: &Json) -> Result<Json, Strin
         values: &json!({"REGION": "eu"}),
         namespace: &Json::Null,
     };
-    match compile(text, &NAMES).map_err(|fault| fault.message)? {
+    match compile(text, &NAMES).map_err(|error| error.message)? {
         Compiled::Plain(text) => Ok(Json::String(text)),
         Compiled::Interpolated(text) => text.evaluate(&Scope::new(&roots, &[])),
     }
@@ -69,10 +69,10 @@ fn a_whole_expression_keeps_its_type_and_text_around_makes_a_string() {
 #[test]
 fn failures_say_which_expression_and_what_to_do() {
     for (text, why) in [
-        ("${object.spec.hostNetwork}", "there is no \"hostNetwork\"; where it may be missing use label"),
+        ("${object.spec.hostNetwork}", "there is no \"hostNetwork\"; if it can be missing, use label"),
         ("x${params.tags}", "it is null"),
-        ("x${params.extra}", "in text use json(…)"),
-        ("${1 + 'x'}", "types that do not go together"),
+        ("x${params.extra}", "inside text, use json(…)"),
+        ("${1 + 'x'}", "its operands have incompatible types"),
         ("${duration('5m')}", "the result is a duration"),
         ("${1 / 0}", "Division by zero"),
         ("${values.NONE}", "there is no \"NONE\""),
@@ -88,7 +88,7 @@ fn what_can_be_wrong_is_found_when_the_template_is_loaded() {
         ("HOME", "`HOME` is not a variable here", "for a literal write $${HOME}"),
         ("objekt.spec", "`objekt` is not a variable here", "did you mean \"object\"?"),
         ("params.logdir", "`params.logdir` is not declared", "did you mean \"params.logDir\"?"),
-        ("params", "`params` is used one by one", "logDir, extra, tags"),
+        ("params", "`params` cannot be used as a whole", "logDir, extra, tags"),
         ("variables.x", "`variables.x` is not declared", "the template declares no variables"),
         ("request.user", "`request.user` is not declared", "namespace, operation, dryRun"),
         ("container.name", "`container` is not a variable here", "appContainers"),
@@ -97,30 +97,33 @@ fn what_can_be_wrong_is_found_when_the_template_is_loaded() {
         ("object.spec.nodeName", "object.spec.nodeName is not known", "fieldRef"),
         ("has(object.status.podIP)", "object.status is not known", "fieldRef"),
         ("get(object, 'metadata.name', '')", "object.metadata.name is not known", "fieldRef"),
-        ("upper('x')", "there is no function `upper` here", ""),
-        ("lists.range(3)", "there is no function `lists.range` here", ""),
-        ("'%s'.format(['x'])", "there is no function `format` here", ""),
+        ("upper('x')", "the function `upper` is not available", ""),
+        ("lists.range(3)", "the function `lists.range` is not available", ""),
+        ("'%s'.format(['x'])", "the function `format` is not available", ""),
         ("label('x')", "`label` takes a key and a default", "label('key', 'default')"),
         ("get(object, params.logDir, '')", "the path of `get(object, …)` must be a constant string", ""),
         ("'x'.matches(params.logDir)", "the pattern of `matches` must be a constant string", ""),
         ("params.extra.map(k, k)", "the result of a loop over a map must be sorted", ".sort()"),
         ("object.metadata.labels.map(k, k)", "the result of a loop over a map must be sorted", ".sort()"),
         ("get(object, 'metadata.labels', []).map(k, k)", "must be sorted", ".sort()"),
-        ("object.metadata.labels.exists(k, int(k) == 1)", "may only compare its keys", ""),
+        ("object.metadata.labels.exists(k, int(k) == 1)", "can only compare its keys", ""),
         ("'a'.replace('b', 'c', 1)", "`replace` takes", ""),
         ("[1].map(a, [1].map(b, [1].map(c, c)))", "at most two loops", ""),
         ("", "the expression is empty", ""),
-        ("1 +", "this is no CEL", ""),
-        ("a b", "this is no CEL", ""),
-        ("T{a: 1}", "messages cannot be built here", ""),
+        ("1 +", "invalid CEL expression", ""),
+        ("a b", "invalid CEL expression", ""),
+        ("T{a: 1}", "message types are not supported", ""),
     ] {
-        let fault = compiled(source).expect_err(source);
-        assert!(fault.message.contains(message) && fault.help.contains(help), "{source}: {fault:?}");
+        let error = compiled(source).expect_err(source);
+        assert!(error.message.contains(message) && error.help.contains(help), "{source}: {error:?}");
     }
     assert!(compiled("params.extra.exists(k, k == 'a')").is_ok(), "order does not matter to exists");
     let env = ["variables", "env"].map(str::to_owned);
     let names = Vocabulary { variables: &env, ..NAMES };
-    assert!(Expression::compile("variables.env.map(k, k)", &names).is_err(), "a name of the user's says nothing");
+    assert!(
+        Expression::compile("variables.env.map(k, k)", &names).is_err(),
+        "a name chosen by the user does not reveal the type"
+    );
 }
 
 #[test]
@@ -134,7 +137,7 @@ fn what_is_read_is_known() {
     assert_eq!(reads.parameters.into_iter().collect::<Vec<_>>(), ["logDir"]);
 }
 
-/// On a thread with the stack of tokio's workers: none of these may get so far as to overflow it.
+/// Runs on a thread with the stack size of tokio's workers, which none of these expressions may overflow.
 #[test]
 fn hostile_expressions_are_refused_before_they_hurt() {
     let hostile = [
@@ -161,7 +164,7 @@ fn hostile_expressions_are_refused_before_they_hurt() {
         "\"".repeat(2_001),
         "x".repeat(3_000),
     ];
-    // The largest that are let through must be evaluated on such a stack as well.
+    // The largest expressions that compile must also be evaluated on such a stack.
     let allowed = [
         "[1,".repeat(31) + "1" + &"]".repeat(31),
         "{'a':".repeat(31) + "1" + &"}".repeat(31),

@@ -1,24 +1,25 @@
-//! Strings with expressions: finds `${…}` in a template's text. It knows where expressions stand, not what
-//! they mean.
+//! Finds the expressions `${…}` in a string of a template. The module determines where expressions begin and end. It
+//! does not know what they mean.
 
-/// A piece of a string.
+/// A part of a string.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece<'t> {
-    /// Text as it is; `$${` has become `${`.
+    /// Text, with `$${` replaced by `${`.
     Literal(String),
-    /// What stands between `${` and `}`, and where (byte offset in the string).
+    /// The text between `${` and `}`, and its byte offset in the string.
     Expression(&'t str, usize),
 }
 
-/// Whether a string has anything to do with expressions: one of its own, or a literal `${`.
+/// Returns true if a string contains an expression or a literal `${`.
 pub(super) fn has_marks(text: &str) -> bool {
     text.contains("${")
 }
 
-/// Takes `text` apart. Braces and quotes inside an expression are balanced; `$${` is a literal `${`.
+/// Splits `text` into literals and expressions, in order. Braces and quotes inside an expression are balanced; `$${` is
+/// a literal `${`.
 ///
 /// # Errors
-/// The byte offset of a `${` that nothing closes.
+/// The byte offset of a `${` that is not closed.
 pub(super) fn pieces(text: &str) -> Result<Vec<Piece<'_>>, usize> {
     let (mut pieces, mut literal, mut at) = (Vec::new(), String::new(), 0);
     while let Some(found) = text[at..].find("${").map(|offset| at + offset) {
@@ -44,7 +45,7 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece<'_>>, usize> {
     Ok(pieces)
 }
 
-/// The offset of the brace that closes the expression at the front of `text`.
+/// The byte offset of the brace that closes the expression at the beginning of `text`; `None` if it is not closed.
 fn end_of_expression(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let (mut depth, mut at) = (0usize, 0);
@@ -64,8 +65,8 @@ fn end_of_expression(text: &str) -> Option<usize> {
     None
 }
 
-/// The offset of the first character that stands outside of strings and is none of CEL's. The parser is slow
-/// to recover from those.
+/// The byte offset of the first character outside of strings that CEL does not use, or of a quote that is not closed.
+/// The parser is slow to recover from these.
 pub(super) fn foreign(expression: &str) -> Option<usize> {
     let bytes = expression.as_bytes();
     let mut at = 0;
@@ -86,8 +87,8 @@ pub(super) fn foreign(expression: &str) -> Option<usize> {
     None
 }
 
-/// The offset of the last quote of the CEL string that begins at `from`; three quotes begin one that may
-/// hold single ones.
+/// The byte offset of the last quote of the CEL string that begins at `from`; `None` if it is not closed. A string in
+/// three quotes can contain single quotes.
 fn end_of_string(bytes: &[u8], from: usize, quote: u8, raw: bool) -> Option<usize> {
     let triple = bytes.get(from..from + 3).is_some_and(|three| three.iter().all(|byte| *byte == quote));
     let length = if triple { 3 } else { 1 };

@@ -1,5 +1,6 @@
-//! Values between JSON and CEL. Our own because through serde integers arrive as unsigned ones and keys are
-//! escaped, so that neither arithmetic nor look-ups of annotations would work.
+//! Converts values between JSON and CEL. The library's conversion through serde makes integers unsigned and escapes
+//! keys, so that neither arithmetic nor look-ups of annotations would work. The module does not know what the values
+//! mean.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,11 +9,12 @@ use kube_cel::cel::Value;
 use kube_cel::cel::objects::{Key, Map};
 use serde_json::{Map as JsonMap, Number, Value as Json};
 
-/// Most values in one result, and most bytes of text.
+/// Maximum number of values in one result.
 const MAX_VALUES: usize = 20_000;
+/// Maximum total length of the text in one result, in bytes.
 const MAX_TEXT: usize = 256 * 1024;
 
-/// JSON as CEL sees it: integers are `int`, keys stay as they are.
+/// Converts JSON to CEL. Integers become `int`, or `uint` if they are too large. Keys stay unchanged.
 pub(super) fn to_cel(json: &Json) -> Value {
     match json {
         Json::Null => Value::Null,
@@ -28,23 +30,23 @@ pub(super) fn to_cel(json: &Json) -> Value {
     }
 }
 
-/// A CEL map with string keys.
+/// Creates a CEL map with string keys.
 pub(super) fn to_map(entries: impl IntoIterator<Item = (String, Value)>) -> Value {
     let map: HashMap<Key, Value> =
         entries.into_iter().map(|(key, value)| (Key::String(Arc::new(key)), value)).collect();
     Value::Map(Map { map: Arc::new(map) })
 }
 
-/// A result as JSON, keys sorted: CEL maps have no order of their own.
+/// Converts a result to JSON. Keys are sorted, because CEL maps have no order.
 ///
 /// # Errors
-/// When it has no JSON form, or is too large.
+/// A sentence without a full stop, if the result has no JSON form or is too large (20,000 values, 256 KiB of text).
 pub(super) fn to_json(value: &Value) -> Result<Json, String> {
     let mut room = Room { values: MAX_VALUES, text: MAX_TEXT };
     room.json(value)
 }
 
-/// Whether a value is larger than any result may be.
+/// Returns true if a value exceeds the limits of a result.
 pub(super) fn is_too_large(value: &Value) -> bool {
     fn take(value: &Value, values: &mut usize, text: &mut usize) -> Option<()> {
         *values = values.checked_sub(1)?;
@@ -59,6 +61,7 @@ pub(super) fn is_too_large(value: &Value) -> bool {
     take(value, &mut MAX_VALUES.clone(), &mut MAX_TEXT.clone()).is_none()
 }
 
+/// The number of values and bytes of text that a result can still use.
 struct Room {
     values: usize,
     text: usize,
@@ -73,7 +76,7 @@ impl Room {
             Value::Int(value) => Json::from(*value),
             Value::UInt(value) => Json::from(*value),
             Value::Float(value) => {
-                Number::from_f64(*value).map(Json::Number).ok_or("the result is no finite number")?
+                Number::from_f64(*value).map(Json::Number).ok_or("the result is not a finite number")?
             }
             Value::String(text) => self.text(text)?,
             Value::List(items) => Json::Array(items.iter().map(|item| self.json(item)).collect::<Result<_, _>>()?),
@@ -92,7 +95,7 @@ impl Room {
                 Json::Object(json)
             }
             Value::Opaque(opaque) if opaque.runtime_type_name() == "kubernetes.Quantity" => {
-                let text = quantity(&format!("{value:?}")).ok_or("the quantity cannot be written")?;
+                let text = quantity(&format!("{value:?}")).ok_or("the quantity cannot be written as text")?;
                 Json::String(text)
             }
             other => return Err(format!("the result is a {}, which has no JSON form", other.type_of())),
@@ -101,15 +104,15 @@ impl Room {
 
     fn text(&mut self, text: &str) -> Result<Json, String> {
         if text.contains('\0') {
-            return Err("the result holds a NUL character".to_owned());
+            return Err("the result contains a NUL character".to_owned());
         }
         self.text = self.text.checked_sub(text.len()).ok_or("the result is too large")?;
         Ok(Json::String(text.to_owned()))
     }
 }
 
-/// The canonical form of a quantity, from the only view of it that the library offers: mantissa and scale
-/// (`mantissa * 10^scale`) in its debug text. A test holds the two together.
+/// The canonical form of a quantity. The library shows the mantissa and the scale (`mantissa * 10^scale`) only in its
+/// debug text. A test ensures that this text keeps its format.
 fn quantity(debug: &str) -> Option<String> {
     let number = |name: &str| {
         let (_, rest) = debug.split_once(name)?;
@@ -117,7 +120,7 @@ fn quantity(debug: &str) -> Option<String> {
         rest[..end].parse::<i128>().ok()
     };
     let (mut mantissa, mut scale) = (number("mantissa: ")?, number("scale: ")?);
-    // Suffixes stand at multiples of three.
+    // There are suffixes only for multiples of three.
     while scale.rem_euclid(3) != 0 {
         (mantissa, scale) = (mantissa.checked_mul(10)?, scale - 1);
     }

@@ -1,8 +1,9 @@
-//! Reads the nodes of a document as the fields of a Pod, and collects every error in them.
+//! Checks the types of the nodes of a document as fields of a Pod, and collects all errors.
 //!
-//! A wrong JSON type in a patch makes the API server answer 500 for the pod, even if the webhook's failurePolicy is Ignore.
-//! So a template with a wrong type must not load. Fields that the type table does not know pass with a warning: they may be
-//! newer than the table. This module does not know what the fields mean; [`rules`](super::rules) does.
+//! If a patch contains a wrong JSON type, the API server answers 500 for the pod, even if the webhook's failurePolicy
+//! is Ignore. Therefore a template with a wrong type must not load. Fields that are not in the type table pass with a
+//! warning, because they can be newer than the table. This module does not know what the fields mean;
+//! [`rules`](super::rules) does.
 
 use serde_json::Value as Json;
 
@@ -12,33 +13,33 @@ use crate::inject::expr::{ExpressionError, Interpolation};
 use crate::inject::kube::quantity;
 use crate::inject::kube::types::fields_of;
 
-/// Checks nodes against the types of Pod fields. A type is a name of the table, such as `Container`, a list `[]TYPE`, a map
-/// `{}TYPE`, or one of `string`, `boolean`, `int32`, `int64`, `int-or-string`, `quantity` and `any`.
+/// Checks nodes against the types of Pod fields. A type is a name in the table, such as `Container`, a list `[]TYPE`, a
+/// map `{}TYPE`, or one of `string`, `boolean`, `int32`, `int64`, `int-or-string`, `quantity` and `any`.
 #[derive(Debug, Default)]
 pub(crate) struct Checker {
     /// True for results of expressions: scalars become strings where the type is `string`.
     coerces: bool,
     /// Errors that make the document unusable.
     pub(crate) errors: Vec<LocatedError>,
-    /// Probable mistakes.
+    /// Probable mistakes, which do not make the document unusable.
     pub(crate) warnings: Vec<LocatedError>,
 }
 
 impl Checker {
-    /// A checker for the results of expressions.
+    /// Creates a checker for the results of expressions.
     pub(crate) fn of_results() -> Self {
         Self { coerces: true, ..Self::default() }
     }
 
-    /// Reports an error at a place. An empty `help` is none.
+    /// Adds an error at `span`. An empty `help` means no help text.
     pub(crate) fn error(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
         self.errors.push(LocatedError::new(span, message, help));
     }
 
-    /// Reports an error in an expression that is in the string at `node`.
+    /// Adds an error in an expression in the string `node`.
     pub(crate) fn expression_error(&mut self, node: &Node, error: ExpressionError) {
         let mut span = node.span;
-        // The place inside a scalar over several lines cannot be computed from its value.
+        // The place inside a scalar of several lines cannot be computed from its value.
         let plain = node.written.as_ref().filter(|written| !written.contains('\n'));
         if let (Value::String(text), Some(written)) = (&node.value, plain)
             && let Some(from) = written.find(text.as_str())
@@ -50,7 +51,8 @@ impl Checker {
         self.error(span, error.message, error.help);
     }
 
-    /// The items of a list of the template. Any other value but null is an error. `key` names the list in messages.
+    /// The items of a list of the template; none if `node` is absent or null. Any other value is an error. `key` names
+    /// the list in messages.
     pub(crate) fn items<'n>(&mut self, node: Option<&'n Node>, key: &str) -> &'n [Node] {
         match node.map(|node| (&node.value, node.span)) {
             None | Some((Value::Null, _)) => &[],
@@ -62,15 +64,15 @@ impl Checker {
         }
     }
 
-    /// The JSON of `node`, read as the type `kind`. See [`Self::check`].
+    /// Checks `node` against the type `kind` and returns it as JSON; see [`Self::check`].
     pub(crate) fn json(&mut self, node: &Node, kind: &str, path: &str) -> Json {
         let mut node = node.clone();
         self.check(&mut node, kind, path);
         node.into_json()
     }
 
-    /// Checks `node` against the type `kind` and brings its scalars into the form that the API server reads. A value of
-    /// the wrong type is reported and becomes null. `path` names the node in messages.
+    /// Checks `node` against the type `kind` and converts its scalars to the form that the API server accepts. A value
+    /// of the wrong type is an error and becomes null. `path` names the node in messages.
     pub(crate) fn check(&mut self, node: &mut Node, kind: &str, path: &str) {
         if let Value::Interpolated(text) = &node.value {
             return self.interpolated(node.span, &text.clone(), kind, path);
@@ -86,12 +88,12 @@ impl Checker {
         }
     }
 
-    /// A value that is not known yet: text around an expression always makes a string.
+    /// Checks a value that is not known yet. An expression with text around it always results in a string.
     fn interpolated(&mut self, span: Span, text: &Interpolation, kind: &str, path: &str) {
         if !text.is_whole() && !matches!(kind, "string" | "quantity" | "int-or-string" | "any") {
             let words = if kind.starts_with("[]") { "a list" } else { in_words(kind) };
             let help = "an expression without text around it keeps its type";
-            self.error(span, format!("{path} must be {words}, and text around an expression makes a string"), help);
+            self.error(span, format!("{path} must be {words}, but text around an expression makes it a string"), help);
         }
     }
 
@@ -123,7 +125,7 @@ impl Checker {
     fn field(&mut self, fields: &[(&'static str, &'static str)], kind: &str, key: &Key) -> Option<&'static str> {
         let known = fields.iter().find(|(name, _)| *name == key.name).map(|(_, kind)| *kind);
         if known.is_none() {
-            let message = format!("{kind} has no field \"{}\" that is known here; it is passed on as it is", key.name);
+            let message = format!("unknown field \"{}\" in {kind}; it is passed on unchanged", key.name);
             let near = nearest(&key.name, fields.iter().map(|(name, _)| *name));
             let help = near.map(|name| format!("did you mean \"{name}\"?")).unwrap_or_default();
             self.warnings.push(LocatedError::new(key.span, message, help));
@@ -144,7 +146,7 @@ impl Checker {
             ("int64", Value::Number(number)) if number.is_i64() => {}
             ("int32" | "int-or-string", Value::Number(number)) if number.as_i64().is_some_and(is_int32) => {}
             ("quantity", Value::String(text)) => self.quantity(node.span, text, path),
-            // As it is written: 0.5 and 1e3 are quantities, and as numbers they would change.
+            // Quantities keep the notation of the text: as numbers, 0.5 and 1e3 would be written differently.
             ("quantity", Value::Number(number)) => {
                 let text = node.written.clone().unwrap_or_else(|| number.to_string());
                 self.quantity(node.span, &text, path);
@@ -156,7 +158,7 @@ impl Checker {
 
     fn quantity(&mut self, span: Span, text: &str, path: &str) {
         if quantity::quantity(text).is_none() {
-            self.error(span, format!("{path} is no quantity"), "write for example 100m, 0.5, 64Mi or 1G");
+            self.error(span, format!("{path} is not a valid quantity"), "for example 100m, 0.5, 64Mi or 1G");
         }
     }
 
@@ -179,12 +181,12 @@ impl Checker {
     }
 }
 
-/// The type in words, with its article.
+/// The type `kind` in words, with its article.
 fn in_words(kind: &str) -> &'static str {
     match kind {
         "string" => "a string",
         "boolean" => "a boolean",
-        "int32" => "an integer of 32 bits",
+        "int32" => "a 32-bit integer",
         "int64" => "an integer",
         "int-or-string" => "an integer or a string",
         _ => "a quantity",
@@ -238,20 +240,20 @@ mod tests {
             ("env: {A: b}", "t:1:6: c.env must be a list, not a map"),
             (
                 "ports: [{containerPort: \"80\"}]",
-                "t:1:25: c.ports[0].containerPort must be an integer of 32 bits, not a string",
+                "t:1:25: c.ports[0].containerPort must be a 32-bit integer, not a string",
             ),
             (
                 "ports: [{containerPort: 80.5}]",
-                "t:1:25: c.ports[0].containerPort must be an integer of 32 bits, not a number",
+                "t:1:25: c.ports[0].containerPort must be a 32-bit integer, not a number",
             ),
             (
                 "ports: [{containerPort: 5000000000}]",
-                "t:1:25: c.ports[0].containerPort must be an integer of 32 bits, not an integer",
+                "t:1:25: c.ports[0].containerPort must be a 32-bit integer, not an integer",
             ),
             ("tty: \"true\"", "t:1:6: c.tty must be a boolean, not a string (write true without quotes)"),
             (
                 "resources: {limits: {memory: 64Mx}}",
-                "t:1:30: c.resources.limits.memory is no quantity (write for example 100m, 0.5, 64Mi or 1G)",
+                "t:1:30: c.resources.limits.memory is not a valid quantity (for example 100m, 0.5, 64Mi or 1G)",
             ),
             ("args: x", "t:1:7: c.args must be a list, not a string"),
             ("securityContext: []", "t:1:18: c.securityContext must be a map, not a list"),

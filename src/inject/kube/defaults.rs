@@ -1,12 +1,16 @@
-//! What the API server has put into a pod before a webhook sees it, for manifests that no API server has seen
-//! (`pkg/apis/core/v1/defaults.go` and the admission plugins). Expressions read a manifest's pod with these.
+//! The defaults that the API server sets in a pod before it calls a webhook (`pkg/apis/core/v1/defaults.go` and the
+//! admission plugins). They are added to pods from manifests, so that expressions read the same pod as in a cluster.
+//! The module does not know about templates.
 
 use serde_json::{Map, Value as Json, json};
 
 use crate::inject::kube::quantity::quantity;
 
-/// The fields of a pod's spec that the API server fills in, with their values.
-const SPEC: [(&str, fn() -> Json); 7] = [
+/// Returns the default of a field.
+type DefaultValue = fn() -> Json;
+
+/// The fields of a pod's spec that the API server sets, with their defaults.
+const SPEC: [(&str, DefaultValue); 7] = [
     ("restartPolicy", || json!("Always")),
     ("terminationGracePeriodSeconds", || json!(30)),
     ("dnsPolicy", || json!("ClusterFirst")),
@@ -16,13 +20,14 @@ const SPEC: [(&str, fn() -> Json); 7] = [
     ("enableServiceLinks", || json!(true)),
 ];
 
-/// The value that the API server fills in for a field of a pod's spec, if it fills in the field.
+/// The default that the API server sets for a field of a pod's spec, or `None` if it sets none.
 #[must_use]
 pub(crate) fn of_spec(field: &str) -> Option<Json> {
     SPEC.iter().find(|(name, _)| *name == field).map(|(_, value)| value())
 }
 
-/// The pod with defaults where it has nothing. `claims` are volumes that its workload adds.
+/// Adds defaults to the absent and null fields of a pod in `namespace`. `claims` are the names of volumes that the
+/// pod's workload adds. A value that is not an object with a `spec` is returned unchanged.
 #[must_use]
 pub fn fill(mut pod: Json, namespace: &str, claims: &[String]) -> Json {
     if !pod.is_object() || !pod["spec"].is_object() {
@@ -50,14 +55,14 @@ pub fn fill(mut pod: Json, namespace: &str, claims: &[String]) -> Json {
     pod
 }
 
-/// Whether two environment variables, mounts or volumes mean the same once the API server has filled in its
-/// defaults. Quantities are compared by value.
+/// Returns true if two environment variables, mounts or volumes are equal once the API server has set its defaults.
+/// Quantities are compared by value.
 #[must_use]
 pub fn equal(one: &Json, other: &Json) -> bool {
     plain(one) == plain(other)
 }
 
-/// The value without what the API server would put in itself, quantities in one spelling.
+/// The value without the members that are equal to the API server's defaults, and with quantities in one notation.
 fn plain(value: &Json) -> Json {
     match value {
         Json::Object(map) => {
@@ -132,6 +137,6 @@ mod tests {
         assert_eq!(spec["containers"][0]["imagePullPolicy"], "IfNotPresent");
         assert_eq!(spec["containers"][1]["imagePullPolicy"], "Always");
         assert_eq!(spec["volumes"][0]["name"], "data");
-        assert_eq!(fill(json!(7), "n", &[]), fill(json!(7), "n", &[]), "what is no pod does no harm");
+        assert_eq!(fill(json!(7), "n", &[]), fill(json!(7), "n", &[]), "a value that is not a pod stays as it is");
     }
 }

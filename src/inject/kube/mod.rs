@@ -1,5 +1,6 @@
-//! What Kubernetes demands of a pod, as data and pure functions: how names are spelled, what quantities mean, which
-//! fields a Pod has, what the API server fills in and what it rejects. It knows neither templates nor decisions.
+//! The rules of Kubernetes for a pod, as data and pure functions: the syntax of names, the value of quantities, the
+//! fields of a Pod, the defaults that the API server sets and the pods that it rejects. It does not know about
+//! templates or decisions.
 
 pub(crate) mod checker;
 pub mod defaults;
@@ -8,5 +9,5 @@ pub mod quantity;
 pub(crate) mod rules;
 pub(crate) mod types;
 
-/// The most that the keys and values of an object's annotations may have together, in bytes (`TotalAnnotationSizeLimitB`).
+/// Maximum total length of the keys and values of an object's annotations, in bytes (`TotalAnnotationSizeLimitB`).
 pub(crate) const MAX_ANNOTATIONS: usize = 256 * 1024;

@@ -1,7 +1,8 @@
-//! How Kubernetes spells names: what the API server would refuse in every pod is refused in a template. Sources:
-//! `k8s.io/apimachinery/pkg/util/validation`. It knows words, not what they name.
+//! The syntax of Kubernetes names. A template with a name that the API server would reject in every pod is invalid.
+//! Source: `k8s.io/apimachinery/pkg/util/validation`. The module checks strings only. It does not know what they name.
 
-/// Whether `name` is a DNS-1123 label: 1 to 63 of a-z, 0-9 and -, a letter or digit at both ends.
+/// Returns true if `name` is a DNS-1123 label: 1 to 63 characters of a-z, 0-9 and `-`, with a letter or digit at both
+/// ends.
 #[must_use]
 pub fn is_label(name: &str) -> bool {
     let bytes = name.as_bytes();
@@ -11,7 +12,8 @@ pub fn is_label(name: &str) -> bool {
         && bytes.last() != Some(&b'-')
 }
 
-/// Whether `name` is a DNS-1123 subdomain: labels joined by dots, at most 253 characters.
+/// Returns true if `name` is a DNS-1123 subdomain: parts of a-z, 0-9 and `-`, joined by dots, at most 253 characters.
+/// Each part has a letter or digit at both ends.
 #[must_use]
 pub fn is_subdomain(name: &str) -> bool {
     let part = |part: &str| {
@@ -24,7 +26,8 @@ pub fn is_subdomain(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(part)
 }
 
-/// Whether `key` can be a label's or annotation's key: an optional subdomain and `/`, then 1 to 63 characters.
+/// Returns true if `key` is a valid key of a label or annotation: an optional subdomain and `/`, then 1 to 63
+/// characters as in [`is_label_value`].
 #[must_use]
 pub fn is_qualified_name(key: &str) -> bool {
     match key.split_once('/') {
@@ -33,8 +36,8 @@ pub fn is_qualified_name(key: &str) -> bool {
     }
 }
 
-/// Whether `value` can be a label's value: empty, or up to 63 of letters, digits, `-`, `_` and `.`, a letter or digit
-/// at both ends.
+/// Returns true if `value` is a valid value of a label: empty, or up to 63 letters, digits, `-`, `_` and `.`, with a
+/// letter or digit at both ends.
 #[must_use]
 pub fn is_label_value(value: &str) -> bool {
     let bytes = value.as_bytes();

@@ -1,9 +1,9 @@
-//! Quantities and durations as Kubernetes writes them, compared by value. Both stay text everywhere else: a
+//! Parses quantities and durations of Kubernetes, so that they can be compared by value. Elsewhere both stay text: a
 //! user's `64Mi` is never rewritten.
 
-/// The value of a quantity in units of 10^-9, as `k8s.io/apimachinery/pkg/api/resource` parses it: a sign,
-/// digits with at most one point, and a suffix or a decimal exponent. `None` if `text` is none, or is larger
-/// than can be counted (about 10^29).
+/// The value of a quantity in units of 10^-9, as `k8s.io/apimachinery/pkg/api/resource` parses it: an optional sign,
+/// digits with at most one point, and an optional suffix or decimal exponent. `None` if `text` is not a quantity, or if
+/// its value is too large for an `i128` (about 10^29).
 #[must_use]
 pub fn quantity(text: &str) -> Option<i128> {
     let (negative, unsigned) = sign(text);
@@ -32,7 +32,8 @@ pub fn quantity(text: &str) -> Option<i128> {
     Some(if negative { -value } else { value })
 }
 
-/// The value of a duration in nanoseconds, as Go's `time.ParseDuration` reads it: `1h30m`, `1.5s`, `-5ms`, `0`.
+/// The value of a duration in nanoseconds, as Go's `time.ParseDuration` parses it: `1h30m`, `1.5s`, `-5ms`, `0`. `None`
+/// if `text` is not a duration or is too large for an `i128`.
 #[must_use]
 pub fn duration(text: &str) -> Option<i128> {
     let (negative, mut rest) = sign(text);
@@ -62,6 +63,7 @@ pub fn duration(text: &str) -> Option<i128> {
     }
 }
 
+/// True for a minus sign, and the text without the sign.
 fn sign(text: &str) -> (bool, &str) {
     match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -69,7 +71,8 @@ fn sign(text: &str) -> (bool, &str) {
     }
 }
 
-/// `number * 10^exponent`, rounded up as Kubernetes does.
+/// `number * 10^exponent`, rounded up as Kubernetes does. `None` if `number` is not a number or the result is too
+/// large.
 fn scaled(number: &str, exponent: i32) -> Option<i128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.len() + fraction.len() == 0 || fraction.contains('.') {
@@ -82,7 +85,7 @@ fn scaled(number: &str, exponent: i32) -> Option<i128> {
         value = value.checked_mul(10)?;
     }
     if exponent < 0 {
-        // Beyond 38 digits everything is rounded to one.
+        // With a divisor of more than 38 digits, every value is rounded up to one.
         let divisor = 10i128.checked_pow(exponent.unsigned_abs()).unwrap_or(i128::MAX);
         value = value / divisor + i128::from(value % divisor != 0);
     }

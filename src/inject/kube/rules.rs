@@ -1,8 +1,8 @@
-//! Rules of the API server for containers, volumes and pod-level fields, beyond their types. The API server rejects every
-//! pod with a template that breaks one of them. Source: `k8s.io/kubernetes/pkg/apis/core/validation`.
+//! Rules of the API server for containers, volumes and pod-level fields, beyond their types. The API server rejects
+//! every pod with a template that breaks one of them. Source: `k8s.io/kubernetes/pkg/apis/core/validation`.
 //!
-//! The rules read checked nodes ([`checker`](super::checker)). A value that only an expression gives is not judged here;
-//! it is judged when the expression has been evaluated for a pod.
+//! The rules read nodes whose types are checked ([`checker`](super::checker)). A value that an expression sets is not
+//! checked here. It is checked when the expression has been evaluated for a pod.
 
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ use crate::inject::kube::types::fields_of;
 pub(crate) struct Violation {
     /// The place of the member that breaks it.
     pub(crate) span: Span,
-    /// What is wrong. The text continues the path of the object: `.ports[0].name …` or ` has …`.
+    /// The message, to be appended to the path of the object: `.ports[0].name …` or ` has …`.
     pub(crate) text: String,
 }
 
@@ -32,19 +32,21 @@ impl<'n> Violations<'n> {
         Self { object, found: Vec::new() }
     }
 
-    /// Adds a violation in the member `member` of the object.
+    /// Adds a violation at the member `member` of the object.
     fn add(&mut self, member: &str, text: String) {
         self.found.push(Violation { span: self.object.span_of(member), text });
     }
 
-    /// The string `field` of `object`, inside `member`, must be one of `words`.
+    /// Checks that the string `field` of `object` is one of `words`. `object` is `member` or inside it; `path` is its
+    /// path.
     fn one_of(&mut self, object: &Node, field: &str, words: &[&str], member: &str, path: &str) {
         if object.text(field).is_some_and(|word| !words.contains(&word)) {
-            self.add(member, format!("{path}.{field} is one of {}", words.join(", ")));
+            self.add(member, format!("{path}.{field} must be one of {}", words.join(", ")));
         }
     }
 }
 
+/// The actions of probes and hooks.
 const HANDLERS: [&str; 5] = ["exec", "httpGet", "tcpSocket", "grpc", "sleep"];
 
 /// The violations of a container.
@@ -84,7 +86,7 @@ pub(crate) fn app_container(node: &Node) -> Vec<Violation> {
 
 /// The violations of a volume.
 pub(crate) fn volume(node: &Node) -> Vec<Violation> {
-    // A field that is not known may be something else than a source.
+    // An unknown field is not necessarily a source.
     let known = |key: &str| fields_of("Volume").is_some_and(|fields| fields.iter().any(|(field, _)| *field == key));
     let keys = node.entries().iter().map(|(key, _)| key.name.as_str());
     let sources: Vec<&str> = keys.filter(|key| *key != "name" && known(key)).collect();
@@ -99,17 +101,17 @@ pub(crate) fn volume(node: &Node) -> Vec<Violation> {
 pub(crate) fn pod(node: &Node) -> Vec<Violation> {
     let mut all = Violations::of(node);
     if let Some(name) = node.text("serviceAccountName").filter(|name| !is_subdomain(name)) {
-        all.add("serviceAccountName", format!(".serviceAccountName is no name: \"{name}\""));
+        all.add("serviceAccountName", format!(".serviceAccountName is not a valid name: \"{name}\""));
     }
     for (key, value) in node.get("nodeSelector").map(Node::entries).unwrap_or_default() {
         let wrong = matches!(&value.value, Value::String(text) if !is_label_value(text));
         if !is_qualified_name(&key.name) || wrong {
-            all.add("nodeSelector", format!(".nodeSelector has no label of a node: {}", key.name));
+            all.add("nodeSelector", format!(".nodeSelector has an invalid label: {}", key.name));
         }
     }
     for alias in node.items("hostAliases") {
         if let Some(ip) = alias.text("ip").filter(|ip| ip.parse::<IpAddr>().is_err()) {
-            all.add("hostAliases", format!(".hostAliases has an entry whose ip is none: \"{ip}\""));
+            all.add("hostAliases", format!(".hostAliases has an invalid IP address: \"{ip}\""));
         }
     }
     for field in ["runAsUser", "runAsGroup", "fsGroup"] {
@@ -118,31 +120,32 @@ pub(crate) fn pod(node: &Node) -> Vec<Violation> {
     all.found
 }
 
-/// A probe or hook has exactly one action.
+/// Checks that a probe or hook has exactly one action. `path` names it in messages.
 fn handlers(all: &mut Violations<'_>, member: &str, handler: Option<&Node>, path: &str) {
     let Some(handler) = handler.filter(|handler| matches!(handler.value, Value::Map(_))) else { return };
     let is_given = |action: &&&str| handler.get(action).is_some_and(|node| !matches!(node.value, Value::Null));
     let count = HANDLERS.iter().filter(is_given).count();
     if count != 1 {
         let how = if count == 0 { "has no action" } else { "has more than one action" };
-        all.add(member, format!(".{path} {how}; it is one of {}", HANDLERS.join(", ")));
+        all.add(member, format!(".{path} {how}; set exactly one of {}", HANDLERS.join(", ")));
     }
 }
 
-/// Names of environment variables, and one source for each value.
+/// Checks the names of environment variables, and that each has only one source for its value.
 fn env(all: &mut Violations<'_>) {
     let printable = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b'=';
     for (index, variable) in all.object.items("env").iter().enumerate() {
         let Some(name) = variable.text("name") else { continue };
         let both = variable.has_value("valueFrom") && variable.has_value("value");
         if !name.bytes().all(printable) {
-            all.add("env", format!(".env[{index}] has a name that no variable can have"));
+            all.add("env", format!(".env[{index}] has an invalid name; use printable ASCII without ="));
         } else if both {
-            all.add("env", format!(".env[{index}] ({name}) has both a value and valueFrom"));
+            all.add("env", format!(".env[{index}] ({name}) has both value and valueFrom"));
         }
     }
 }
 
+/// Checks the protocols, numbers and names of ports. No two ports of the container have the same name.
 fn ports(all: &mut Violations<'_>) {
     let mut seen: Vec<&str> = Vec::new();
     for (index, port) in all.object.items("ports").iter().enumerate() {
@@ -152,22 +155,22 @@ fn ports(all: &mut Violations<'_>) {
             let is_given = field == "containerPort" || port.has_value(field);
             let is_port = port.integer(field).is_some_and(|number| (least..=65_535).contains(&number));
             if is_given && port.get(field).is_none_or(Node::is_known) && !is_port {
-                all.add("ports", format!("{path}.{field} must be a port, {least} to 65535"));
+                all.add("ports", format!("{path}.{field} must be a port number, {least} to 65535"));
             }
         }
         let Some(name) = port.text("name") else { continue };
         if !is_service_name(name) {
-            let how = "1 to 15 of a-z, 0-9 and -, with a letter, and - only between others";
-            all.add("ports", format!("{path}.name cannot name a port; use {how}"));
+            let how = "1 to 15 of a-z, 0-9 and -, at least one letter, and single - only between others";
+            all.add("ports", format!("{path}.name is not a valid port name; use {how}"));
         }
         if seen.contains(&name) {
-            all.add("ports", format!("{path}.name is that of another port of the container: {name}"));
+            all.add("ports", format!("{path}.name is also the name of another port: {name}"));
         }
         seen.push(name);
     }
 }
 
-/// RFC 6335, section 5.1.
+/// Returns true if `name` is a valid service name (RFC 6335, section 5.1).
 fn is_service_name(name: &str) -> bool {
     (1..=15).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
@@ -177,7 +180,7 @@ fn is_service_name(name: &str) -> bool {
         && !name.contains("--")
 }
 
-/// Each path of a container is mounted once, and each volume is used as a directory or as a device.
+/// Checks that each path is mounted only once, and that no volume is used both as a directory and as a device.
 fn paths(all: &mut Violations<'_>) {
     let object = all.object;
     let mounts = object.items("volumeMounts").iter().filter_map(|mount| mount.text("mountPath"));
@@ -196,7 +199,7 @@ fn paths(all: &mut Violations<'_>) {
     }
 }
 
-/// No request above its limit.
+/// Checks that no request is larger than its limit.
 fn resources(all: &mut Violations<'_>) {
     let Some(resources) = all.object.get("resources") else { return };
     let limits = resources.get("limits");
@@ -212,10 +215,11 @@ fn resources(all: &mut Violations<'_>) {
     }
 }
 
+/// Checks that the user or group id `field` of the security context is in the range of the API server.
 fn user(all: &mut Violations<'_>, field: &str) {
     let id = all.object.get("securityContext").and_then(|context| context.integer(field));
     if let Some(id) = id.filter(|id| !(0..=i64::from(i32::MAX)).contains(id)) {
-        all.add("securityContext", format!(".securityContext.{field} cannot be {id}"));
+        all.add("securityContext", format!(".securityContext.{field} must be 0 to 2147483647, not {id}"));
     }
 }
 
@@ -236,18 +240,18 @@ mod tests {
             (json!({"livenessProbe": {"exec": {}, "httpGet": {}}}), "more than one action"),
             (json!({"readinessProbe": {"periodSeconds": 1}}), "no action"),
             (json!({"lifecycle": {"preStop": {"sleep": {}, "exec": {}}}}), "lifecycle.preStop"),
-            (json!({"env": [{"name": "A=B"}]}), "no variable can have"),
-            (json!({"env": [{"name": "A", "value": "x", "valueFrom": {}}]}), "both a value and valueFrom"),
+            (json!({"env": [{"name": "A=B"}]}), "has an invalid name"),
+            (json!({"env": [{"name": "A", "value": "x", "valueFrom": {}}]}), "both value and valueFrom"),
             (json!({"ports": [{"containerPort": 1, "protocol": "tcp"}]}), "TCP, UDP, SCTP"),
-            (json!({"ports": [{"containerPort": 1, "name": "Http_Port"}]}), "cannot name a port"),
-            (json!({"ports": [{"containerPort": 1, "name": "0123456789abcdef"}]}), "cannot name a port"),
+            (json!({"ports": [{"containerPort": 1, "name": "Http_Port"}]}), "is not a valid port name"),
+            (json!({"ports": [{"containerPort": 1, "name": "0123456789abcdef"}]}), "is not a valid port name"),
             (json!({"ports": [{"containerPort": 1, "name": "a"}, {"containerPort": 2, "name": "a"}]}), "another port"),
             (json!({"ports": [{"containerPort": 70000}]}), "1 to 65535"),
             (json!({"volumeMounts": [{"name": "a", "mountPath": "/x"}, {"name": "b", "mountPath": "/x"}]}), "twice"),
             (json!({"volumeMounts": [{"name": "a"}], "volumeDevices": [{"name": "a"}]}), "both as a directory"),
             (json!({"volumeMounts": [{"name": "a", "mountPropagation": "Both"}]}), "Bidirectional"),
             (json!({"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1000m"}}}), "more cpu than its limit"),
-            (json!({"securityContext": {"runAsUser": -5}}), "runAsUser cannot be -5"),
+            (json!({"securityContext": {"runAsUser": -5}}), "runAsUser must be 0 to 2147483647, not -5"),
         ] {
             let found = container(&node(&value));
             assert!(found.len() == 1 && found[0].text.contains(part), "{value}: {found:?}");
@@ -255,6 +259,16 @@ mod tests {
         assert_eq!(volume(&node(&json!({"name": "v", "emptyDir": {}, "hostPath": {}}))).len(), 1);
         let fields = json!({"serviceAccountName": "Bad_Name", "nodeSelector": {"bad key!": "1"}, "hostAliases": [{"ip": "x"}], "securityContext": {"fsGroup": -1}});
         assert_eq!(pod(&node(&fields)).len(), 4);
+    }
+
+    /// Replaces each string `?` in `node`.
+    fn replace(node: &mut Node, unknown: &dyn Fn() -> Value) {
+        match &mut node.value {
+            Value::String(text) if text == "?" => node.value = unknown(),
+            Value::List(items) => items.iter_mut().for_each(|item| replace(item, unknown)),
+            Value::Map(entries) => entries.iter_mut().for_each(|(_, value)| replace(value, unknown)),
+            _ => {}
+        }
     }
 
     #[test]
@@ -269,14 +283,6 @@ mod tests {
             "volumeMounts": [{"mountPath": "?"}, {"mountPath": "?"}],
             "resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "?"}},
         }));
-        fn replace(node: &mut Node, unknown: &dyn Fn() -> Value) {
-            match &mut node.value {
-                Value::String(text) if text == "?" => node.value = unknown(),
-                Value::List(items) => items.iter_mut().for_each(|item| replace(item, unknown)),
-                Value::Map(entries) => entries.iter_mut().for_each(|(_, value)| replace(value, unknown)),
-                _ => {}
-            }
-        }
         replace(&mut tree, &unknown);
         assert_eq!(container(&tree), []);
     }

@@ -1,10 +1,10 @@
-//! The types of a Pod's known fields: the table that is generated from the OpenAPI document of Kubernetes. It does not know
-//! what the fields mean.
+//! The types of the known fields of a Pod, in a table that is generated from the OpenAPI document of Kubernetes. The
+//! module does not know what the fields mean.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// Type name -> (field, type) in the order of the table.
+/// Maps the name of a type to its fields, as pairs of a name and a type, in the order of the file.
 type Table = HashMap<&'static str, Vec<(&'static str, &'static str)>>;
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
@@ -22,7 +22,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     table
 });
 
-/// The fields of a type with their types, if it is one of the table's.
+/// The fields of the type `kind`, as pairs of a name and a type; `None` if the table does not contain the type.
 pub(crate) fn fields_of(kind: &str) -> Option<&'static [(&'static str, &'static str)]> {
     TABLE.get(kind).map(Vec::as_slice)
 }

@@ -1,29 +1,30 @@
-//! What can only be said when all templates are placed: annotations that keep other tools working on the pod as they
-//! did before.
+//! The last step of a plan, when all templates are placed: annotations that keep kubectl and the cluster autoscaler
+//! working as they did before the injection.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use crate::inject::plan::patch::escaped;
-use crate::inject::plan::{Placed, Plan, PodContext, find};
+use crate::inject::plan::contents::{Placed, Plan, find};
+use crate::inject::plan::context::PodContext;
+use crate::inject::plan::pointer::escaped;
 
-/// kubectl's choice of a container where none is named; without it the first one.
+/// The container that kubectl uses if the command names none. Without this annotation, it uses the first container.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
-/// The local volumes that may be lost when a node is emptied, comma separated.
+/// The local volumes that can be lost when a node is drained, comma-separated.
 const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
 
 impl<'r> Plan<'r> {
-    /// Does what needs all templates to be placed.
+    /// Completes the plan after all templates are placed.
     pub(crate) fn finish(&mut self, pod: &PodContext<'r>) {
         self.keep_default_container(pod);
         self.let_evict(pod);
     }
 
-    /// The cluster autoscaler moves no pod with local volumes unless they are named here; ours hold nothing of the
-    /// application's (autoscaler FAQ; since 1.27).
+    /// Lists the added `emptyDir` volumes in [`SAFE_TO_EVICT`]. The cluster autoscaler does not evict a pod with local
+    /// volumes that are not listed there (autoscaler FAQ; since 1.27). The added ones hold no data of the application.
     fn let_evict(&mut self, pod: &PodContext<'r>) {
         let ours: Vec<&str> = self
             .volumes
@@ -55,7 +56,7 @@ impl<'r> Plan<'r> {
         self.annotations.push((SAFE_TO_EVICT, Cow::Owned(list)));
     }
 
-    /// kubectl's default container stays the application's.
+    /// Keeps the first container of the application as kubectl's default, if an added container is the first.
     fn keep_default_container(&mut self, pod: &PodContext<'r>) {
         let Some((first, own)) = self.containers.new_first().map(|(item, own)| (Arc::clone(item), own)) else { return };
         let is_set = pod.metadata.annotation(DEFAULT_CONTAINER).is_some()

@@ -1,5 +1,5 @@
-//! What of a template fits into the pod: names and ports that are taken, and what `onConflict` says about them. It
-//! changes nothing.
+//! Finds the parts of a template that fit into the pod: checks names and ports for conflicts and applies `onConflict`
+//! to them. It does not change the plan.
 
 use std::sync::Arc;
 
@@ -8,11 +8,13 @@ use crate::inject::decision::reason::Reason;
 use crate::inject::diagnostic::shown;
 use crate::inject::evaluate::Ready;
 use crate::inject::kube::defaults::equal;
-use crate::inject::plan::{Placed, Plan, PodContext, app};
+use crate::inject::plan::app;
+use crate::inject::plan::contents::{Placed, Plan};
+use crate::inject::plan::context::PodContext;
 use crate::inject::template::body::item::{Item, ItemPort};
 use crate::inject::template::words::{Clash, HostNetwork, OnConflict};
 
-/// What can be added of a template's lists.
+/// The parts of a template's lists that can be added, with the problems and warnings of the others.
 #[derive(Default)]
 pub(super) struct Fit<'r> {
     pub(super) init_containers: Vec<Arc<Item>>,
@@ -22,7 +24,7 @@ pub(super) struct Fit<'r> {
     pub(super) warnings: Vec<(Reason, String)>,
 }
 
-/// Something that is taken: what is said about it, and what to do.
+/// A conflict, if any: the problem and its solution, each a sentence without its full stop.
 type Taken = Option<(String, &'static str)>;
 
 impl<'r> Fit<'r> {
@@ -50,7 +52,7 @@ impl<'r> Fit<'r> {
             let kept = || fit.init_containers.iter().chain(&fit.containers);
             let needed = kept().any(|container| container.mounts.contains(&item.name))
                 || additions.app_containers.iter().flat_map(|change| &change.mounts).any(|m| m.volume == item.name);
-            // What only a container needed that is left out goes with it.
+            // A volume that only containers need which are left out is left out with them.
             let gone = !needed && left_out.iter().any(|container| container.mounts.contains(&item.name));
             let is_shared = plan.is_shared(item) || pod.shares(item);
             if !gone && !is_shared && !fit.clashes(plan.taken_volume(item, pod), on_conflict.volumes) {
@@ -60,7 +62,7 @@ impl<'r> Fit<'r> {
         fit
     }
 
-    /// The container as it joins the pod, unless it is left out.
+    /// The container as it is added to the pod; `None` if it is left out.
     fn container(
         &mut self,
         plan: &Plan<'r>,
@@ -81,12 +83,12 @@ impl<'r> Fit<'r> {
         if taken.is_empty() {
             return Some(Arc::clone(item));
         }
-        // On the node's own network the process would listen all the same, so the container goes as a whole.
+        // On the network of the node, the process would listen anyway, so the whole container is left out.
         let is_apart = pod.spec.host_network != Some(true);
         is_apart.then(|| Arc::new(item.without_host_ports(&taken)))
     }
 
-    /// A port of the node that another port of the template takes, one of `before` or of an earlier container.
+    /// The conflict, if a port of `before` or of an earlier container of the template takes the same port of the node.
     fn own_port(&self, wanted: &ItemPort, before: &[ItemPort], pod: &PodContext<'_>) -> Taken {
         let on_host = pod.spec.host_network == Some(true);
         let number = wanted.taken(on_host)?;
@@ -97,7 +99,7 @@ impl<'r> Fit<'r> {
             .then(|| (format!("it takes port {number}/{} of the node twice", wanted.protocol), "Change the template"))
     }
 
-    /// Leaves out volumes that only those mounts needed which are left out.
+    /// Removes the volumes that only mounts need which are left out.
     pub(super) fn keep_mounted(&mut self, ready: &Ready<'_>, app: &app::AppOutcome<'_>) {
         let mentions = |volume: &Item| {
             let changes = ready.additions.app_containers.iter().flat_map(|change| &change.mounts);
@@ -112,18 +114,18 @@ impl<'r> Fit<'r> {
         self.volumes.retain(|volume| !mentions(volume) || mounted(volume));
     }
 
-    /// Whether something is taken and so cannot be added; says so as a problem or a warning.
+    /// Returns true if there is a conflict, and adds it to the problems or the warnings.
     fn clashes(&mut self, taken: Taken, clash: Clash) -> bool {
         let Some((what, fix)) = taken else { return false };
         match clash {
             Clash::Fail => self.problems.push(Problem { reason: Reason::Conflict, what, fix }),
-            Clash::Keep => self.warnings.push((Reason::Conflict, format!("kept what is there: {what}"))),
+            Clash::Keep => self.warnings.push((Reason::Conflict, format!("kept the existing one: {what}"))),
         }
         true
     }
 }
 
-const ASK_FOR_ONE: &str = "Ask for one of them only, or change a template";
+const REQUEST_ONE: &str = "Request only one of them, or change a template";
 
 impl Plan<'_> {
     fn taken_name(&self, item: &Item, pod: &PodContext<'_>) -> Taken {
@@ -135,7 +137,7 @@ impl Plan<'_> {
             return Some((what, "Rename the pod's container, or change the template"));
         }
         let other = self.placed_with(|placed| containers(placed).any(|other| other.name == *name))?;
-        Some((format!("it adds a container \"{name}\", and so does template {other}"), ASK_FOR_ONE))
+        Some((format!("it adds a container \"{name}\", and so does template {other}"), REQUEST_ONE))
     }
 
     fn taken_volume(&self, item: &Item, pod: &PodContext<'_>) -> Taken {
@@ -145,15 +147,15 @@ impl Plan<'_> {
             return Some((what, "Rename the pod's volume, or change the template"));
         }
         let other = self.placed_with(|placed| placed.volumes.iter().any(|other| other.name == *name))?;
-        Some((format!("it adds a volume \"{name}\", and so does template {other}"), ASK_FOR_ONE))
+        Some((format!("it adds a volume \"{name}\", and so does template {other}"), REQUEST_ONE))
     }
 
-    /// Whether an earlier template has added the very same volume, and both mean to share it.
+    /// Returns true if an earlier template has added an equal volume, and both templates declare it as shared.
     fn is_shared(&self, item: &Item) -> bool {
         item.shared && self.volumes.iter().any(|other| other.shared && equal(&other.value, &item.value))
     }
 
-    /// A port that a container of an earlier template declares too.
+    /// The warning for a port that a container of an earlier template also declares.
     fn same_port(&self, item: &Item) -> Option<(Reason, String)> {
         let others = || self.placed.iter().flat_map(containers);
         item.ports.iter().find_map(|port| {
@@ -176,12 +178,12 @@ impl Plan<'_> {
         }
         let clashes = |port: &ItemPort| port.taken(on_host) == Some(number) && wanted.clashes(&port.protocol, &port.ip);
         let other = self.placed_with(|placed| containers(placed).flat_map(|item| &item.ports).any(clashes))?;
-        Some((format!("{}, and so does template {other}", what()), ASK_FOR_ONE))
+        Some((format!("{}, and so does template {other}", what()), REQUEST_ONE))
     }
 }
 
-/// A port that a container of the pod declares too: accepted by the API server, but one of them will not listen, or a
-/// Service will meet the wrong one.
+/// The warning for a port that a container of the pod also declares. The API server accepts this, but one of them
+/// cannot listen, or a Service reaches the wrong one.
 fn same_port(item: &Item, pod: &PodContext<'_>) -> Option<(Reason, String)> {
     item.ports.iter().find_map(|port| {
         pod.spec.all_containers().find_map(|container| {
@@ -200,8 +202,8 @@ fn containers<'p>(placed: &'p Placed<'_>) -> impl Iterator<Item = &'p Item> {
     placed.init_containers.iter().chain(&placed.containers).map(AsRef::as_ref)
 }
 
-/// The container of the pod that holds a port of the node. On the host's network every declared port is one, also
-/// before the API server has filled in hostPort.
+/// The name of the pod's container that takes a port of the node. On the host's network, every declared port is a port
+/// of the node, even before the API server has set hostPort.
 fn owner_of_host_port<'p>(pod: &PodContext<'p>, wanted: &ItemPort, number: u16) -> Option<&'p str> {
     let on_host = pod.spec.host_network == Some(true);
     pod.spec.all_containers().find_map(|container| {
@@ -223,28 +225,28 @@ fn host_network(ready: &Ready<'_>, pod: &PodContext<'_>) -> Option<Problem> {
     let declares = ready.additions.all_containers().find(|item| !item.ports.is_empty());
     let differs = |item: &&Item| item.ports.iter().any(|port| port.host_port.is_some_and(|p| p != port.container_port));
     let what = match (ready.template.host_network, declares) {
-        (HostNetwork::Refuse, _) => "the template refuses pods with hostNetwork".to_owned(),
+        (HostNetwork::Refuse, _) => "the template rejects pods with hostNetwork".to_owned(),
         (HostNetwork::RefusePorts, Some(item)) => {
             format!(
-                "its container \"{}\" declares ports, which would be taken on the node since the pod uses hostNetwork",
+                "its container \"{}\" declares ports, which become ports of the node because the pod uses hostNetwork",
                 item.name
             )
         }
-        // Required by the API server.
+        // The API server requires equal ports.
         _ => format!(
-            "its container \"{}\" takes a port of the node with another number than its own, and the pod uses hostNetwork",
+            "its container \"{}\" has a hostPort that differs from its containerPort, and the pod uses hostNetwork",
             ready.additions.all_containers().find(differs)?.name
         ),
     };
-    let fix = "Do without hostNetwork, or change the template (hostNetwork: allow, equal ports)";
+    let fix = "Remove hostNetwork, or change the template (hostNetwork: allow, equal ports)";
     Some(Problem { reason: Reason::HostNetwork, what, fix })
 }
 
-/// The API server refuses a process namespace that is shared in the pod and with the node.
+/// The API server rejects pods with both `shareProcessNamespace` and `hostPID`.
 fn host_pid(ready: &Ready<'_>, pod: &PodContext<'_>) -> Option<Problem> {
     let shares = ready.additions.pod.get("shareProcessNamespace").is_some_and(|shares| *shares == true);
     let what = "it sets pod.shareProcessNamespace, which a pod with hostPID must not have".to_owned();
-    let fix = "Do without hostPID, or change the template";
+    let fix = "Remove hostPID, or change the template";
     (shares && pod.spec.host_pid == Some(true)).then_some(Problem { reason: Reason::Conflict, what, fix })
 }
 

@@ -1,6 +1,6 @@
-//! Globs of container names. It knows text only.
+//! Globs for container names. They work on any text.
 
-/// Whether `name` matches a glob: `*` is any text, `?` one character.
+/// Returns true if `name` matches the glob: `*` matches any text, `?` matches one byte.
 #[must_use]
 pub(crate) fn matches(glob: &str, name: &str) -> bool {
     let (glob, name) = (glob.as_bytes(), name.as_bytes());
@@ -22,7 +22,7 @@ pub(crate) fn matches(glob: &str, name: &str) -> bool {
     glob[at..].iter().all(|byte| *byte == b'*')
 }
 
-/// Whether a glob spells a name out.
+/// Returns true if the glob is a literal name.
 #[must_use]
 pub(crate) fn is_literal(glob: &str) -> bool {
     !glob.contains(['*', '?'])

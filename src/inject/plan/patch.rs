@@ -1,24 +1,20 @@
-//! Writes a plan as JSON Patch (RFC 6902): `add` operations only, to an index, to the end of a list, or
-//! to a parent that does not exist and is created once. No diff is taken, so nothing of the pod can be
-//! lost or moved. It must not decide anything.
+//! Writes a plan as a JSON Patch (RFC 6902). It uses only `add` operations: to an index, to the end of a list, to a
+//! member, or to a parent that does not exist and is created once. It does not compute a difference, so no part of the
+//! pod can be lost or moved. This module makes no decisions.
 
-use std::borrow::Cow;
 use std::io::Write as _;
 
 use serde_json::Value as Json;
 
-use crate::inject::plan::{AppContainer, EnvAddition, Plan};
+use crate::inject::plan::app_container::{AppContainer, EnvAddition};
+use crate::inject::plan::contents::Plan;
+use crate::inject::plan::pointer::escaped;
 use crate::inject::review::pod::{Metadata, Spec};
 use crate::inject::review::push_string;
 use crate::inject::template::body::item::Item;
 
-/// One step of a JSON pointer, escaped (RFC 6901, section 3).
-pub(crate) fn escaped(step: &str) -> Cow<'_, str> {
-    if step.contains(['~', '/']) { Cow::Owned(step.replace('~', "~0").replace('/', "~1")) } else { Cow::Borrowed(step) }
-}
-
-/// The lists and maps of the pod that a plan makes, because they are absent (or null, which to the
-/// API server is the same). Pointers relative to the pod.
+/// The lists and maps that a plan creates because they are absent from the pod, or null, which is the same to the API
+/// server. Returns JSON pointers relative to the pod, with the container's name in place of its index.
 pub(crate) fn created(plan: &Plan<'_>, metadata: &Metadata<'_>, spec: &Spec<'_>) -> Vec<String> {
     let lists = [
         ("/metadata/annotations", metadata.annotations.is_none()),
@@ -45,8 +41,8 @@ pub(crate) fn created(plan: &Plan<'_>, metadata: &Metadata<'_>, spec: &Spec<'_>)
     created
 }
 
-/// The patch for `plan` with the status annotation, key and value. `root` is the pointer of the pod
-/// in the document, empty for a pod.
+/// Returns the patch for `plan` as JSON text. `status` is the key and the value of the status annotation. `root` is the
+/// JSON pointer of the pod in the document; empty if the document is a pod.
 pub(crate) fn write(
     plan: &Plan<'_>,
     status: (&str, &str),
@@ -62,7 +58,7 @@ pub(crate) fn write(
     for operation in plan.pod_level.iter().flat_map(|pod| &pod.operations) {
         patch.value(&operation.pointer(), &operation.value);
     }
-    // Before new containers move the indexes of the pod's own.
+    // This is done first, because new containers change the indexes of the pod's own.
     for container in &plan.app_containers {
         patch.app_container(container);
     }
@@ -97,13 +93,13 @@ impl<'r> Patch<'r> {
         Self { out, root }
     }
 
-    /// Begins an operation up to its value.
+    /// Writes an operation up to its value.
     fn add(&mut self, path: &str, last: Last<'_>) {
         if self.out.len() > 1 {
             self.out.push(b',');
         }
         self.out.extend_from_slice(br#"{"op":"add","path":""#);
-        // Root and path are our own constants: plain ASCII without quotes.
+        // Root and path are made from constants and indexes: plain ASCII without quotes.
         self.out.extend_from_slice(self.root.as_bytes());
         self.out.extend_from_slice(path.as_bytes());
         match last {
@@ -116,12 +112,12 @@ impl<'r> Patch<'r> {
         self.out.extend_from_slice(br#"","value":"#);
     }
 
-    /// The last step of a pointer, in a JSON string.
+    /// Writes the last step of a pointer, in a JSON string.
     fn step(&mut self, key: &str) {
         self.out.push(b'/');
         let from = self.out.len();
         push_string(&mut self.out, &escaped(key));
-        // The key's own quotes; the pointer's are written around it.
+        // Remove the quotes of the key. The pointer has its own.
         self.out.remove(from);
         self.out.pop();
     }
@@ -166,7 +162,7 @@ impl<'r> Patch<'r> {
         self.out.extend_from_slice(b"]}");
     }
 
-    /// What joins one of the pod's own containers.
+    /// Writes the additions to one of the pod's own containers.
     fn app_container(&mut self, container: &AppContainer<'_>) {
         let list = if container.init { "initContainers" } else { "containers" };
         let base = format!("/spec/{list}/{}", container.index);
@@ -191,7 +187,7 @@ impl<'r> Patch<'r> {
         self.out.push(b'}');
     }
 
-    /// Appends to a list, or makes it.
+    /// Appends to a list, or creates it.
     fn values<'v>(&mut self, path: &str, exists: bool, values: impl Iterator<Item = &'v Json>) {
         let values: Vec<&Json> = values.collect();
         // Values always have a JSON form.

@@ -1,31 +1,32 @@
-//! Pod-level fields of a plan: the pod's own, and what templates have added so far.
+//! The pod-level fields of a plan: merges the fields of templates into those of the pod, by the rules of
+//! [`POD_FIELDS`].
 
 use serde_json::{Map, Value as Json, json};
 
 use crate::inject::kube::defaults;
-use crate::inject::plan::patch::escaped;
+use crate::inject::plan::pointer::escaped;
 use crate::inject::template::body::pod_fields::{Merge, POD_FIELDS, PodField};
 
-/// The pod's own fields and what templates have added so far.
+/// The pod's own fields with the additions of templates.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PodLevel {
     state: Map<String, Json>,
-    /// Additions in their order.
+    /// The additions, in order.
     pub(crate) operations: Vec<Operation>,
 }
 
-/// One member that is added.
+/// One member or list item that is added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Operation {
-    /// Keys below `/spec`; the last may be the index behind a list's end.
+    /// The keys below `/spec`. The last one can be an index: the length of the list that grows.
     pub(crate) path: Vec<String>,
     pub(crate) value: Json,
-    /// What is replaced: a default, or a shorter grace period.
+    /// The value that is replaced, if any: a default of the API server, or a shorter grace period.
     pub(crate) replaced: Option<Json>,
 }
 
 impl Operation {
-    /// Whether it gave `field`, keys joined by dots, its value.
+    /// Returns true if the operation sets `field`, given as keys joined by dots, or a parent of it.
     pub(crate) fn gave(&self, field: &str) -> bool {
         let own = self.path.join(".");
         field.strip_prefix(own.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
@@ -103,7 +104,7 @@ impl PodLevel {
             return;
         }
         if merge == Merge::Raise {
-            // A longer period of the pod does no harm.
+            // If the pod has a longer period, it is kept.
             if wanted.as_i64() > old.as_i64() {
                 self.push(vec![name.to_owned()], wanted.clone(), own);
             }

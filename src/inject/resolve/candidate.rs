@@ -1,16 +1,13 @@
 //! The templates that were chosen for a pod: first evaluated one by one, then planned together.
 
-use crate::inject::catalog::NotFound;
 use crate::inject::decision::Problem;
 use crate::inject::decision::reason::Reason;
-use crate::inject::diagnostic::shown;
 use crate::inject::evaluate::Ready;
 use crate::inject::plan::{Placed, Plan, PodContext};
 use crate::inject::resolve::case::Case;
-use crate::inject::resolve::messages;
+use crate::inject::resolve::look_up::{self, NotUsable};
 use crate::inject::select::{Choice, ChosenBy};
 use crate::inject::template::Template;
-use crate::inject::template::reference::TemplateRef;
 use crate::inject::template::words::{Clash, OnConflict, OnProblem};
 
 /// A template that was chosen, evaluated for the pod.
@@ -21,11 +18,11 @@ pub(super) struct Candidate<'p> {
     pub(super) state: Evaluated<'p>,
 }
 
-/// What evaluating a candidate has led to.
+/// The result of evaluating a candidate.
 pub(super) enum Evaluated<'p> {
     /// The status lists it, and everything that the status lists is in the pod.
     Present,
-    /// An earlier round left it out. It is not judged again, since the pod has our own additions now.
+    /// An earlier round left it out. It is not evaluated again, because the pod now has our own additions.
     Settled,
     /// It cannot be applied.
     Failed(Vec<Problem>),
@@ -33,17 +30,18 @@ pub(super) enum Evaluated<'p> {
     Ready(Ready<'p>),
 }
 
-/// What became of a candidate.
+/// The outcome of a candidate.
+#[allow(clippy::large_enum_variant, reason = "a pod has few candidates, and a box would cost an allocation for each")]
 pub(super) enum CandidateOutcome<'r> {
     Present,
     Settled,
     Failed(Vec<Problem>),
-    /// Nothing of it is missing from the pod, or nothing of it applies.
+    /// The pod already has every part of it, or no part applies.
     NothingToAdd,
     Placed(Placed<'r>),
 }
 
-/// A candidate with what became of it.
+/// A candidate with its outcome.
 pub(super) struct Resolved<'r> {
     pub(super) candidate: &'r Candidate<'r>,
     pub(super) outcome: CandidateOutcome<'r>,
@@ -74,7 +72,7 @@ impl<'p> Candidate<'p> {
 
     /// True if a problem of the template denies the pod.
     pub(super) fn denies(&self, case: &Case<'_>) -> bool {
-        // Another version, or a typo in it, is no way around a required template.
+        // Another version, or a typo in it, must not bypass a required template.
         if case.is_required(self.name()) {
             return true;
         }
@@ -100,19 +98,17 @@ impl Resolved<'_> {
     }
 }
 
-/// Evaluates a choice. `key` is the annotation that requests it; `is_incomplete` says that the pod has a part of it.
+/// Evaluates a choice. `key` is the annotation that requests it. `is_incomplete` is true if the pod has only a part of
+/// it.
 pub(super) fn evaluate<'p>(case: &Case<'p>, key: &str, choice: Choice<'p>, is_incomplete: bool) -> Candidate<'p> {
-    let template = match case.catalog.get(choice.wanted) {
+    let template = match look_up::template(case, key, &choice) {
         Ok(template) => template,
-        Err(unknown) => return failed(choice, None, vec![unknown_template(case, key, &choice, &unknown)]),
+        Err(NotUsable { template, problem }) => return failed(choice, template, vec![problem]),
     };
-    if let Some(problem) = not_allowed(case, choice.wanted, template) {
-        return failed(choice, Some(template), vec![problem]);
-    }
     match case.evaluation().of(template) {
         Ok(mut ready) => {
             if is_incomplete {
-                // What the pod has stays, what is missing is added.
+                // The parts in the pod are kept, and the missing parts are added.
                 ready.on_conflict = OnConflict::all(Clash::Keep);
                 ready.verifies = true;
             }
@@ -126,26 +122,7 @@ fn failed<'p>(choice: Choice<'p>, template: Option<&'p Template>, problems: Vec<
     Candidate { choice, template, state: Evaluated::Failed(problems) }
 }
 
-fn unknown_template(case: &Case<'_>, key: &str, choice: &Choice<'_>, unknown: &NotFound<'_>) -> Problem {
-    let what = messages::unknown(&case.catalog, key, choice, unknown);
-    Problem { reason: Reason::UnknownTemplate, what, fix: "" }
-}
-
-/// The problem, if the pod may not have the template at all.
-fn not_allowed(case: &Case<'_>, wanted: TemplateRef<'_>, template: &Template) -> Option<Problem> {
-    let namespace = case.request.namespace.as_str();
-    let serving = case.catalog.get(TemplateRef { name: wanted.name, version: None });
-    let what = if !case.catalog.namespaces().matches(&template.allowed_namespaces, namespace) {
-        format!("pods of the namespace {} may not ask for it", shown(namespace, 63))
-    } else if serving.is_ok_and(|serving| serving.required && serving.version != template.version) {
-        "it is required, and no other version of it may be asked for".to_owned()
-    } else {
-        return None;
-    };
-    Some(Problem { reason: Reason::NotAllowed, what, fix: "" })
-}
-
-/// Candidates of which none has to be planned.
+/// The outcomes of candidates of which none must be planned.
 pub(super) fn done<'r>(candidates: &'r [Candidate<'r>]) -> Vec<Resolved<'r>> {
     let outcome = |candidate: &Candidate<'_>| match candidate.state {
         Evaluated::Present => CandidateOutcome::Present,
@@ -154,8 +131,8 @@ pub(super) fn done<'r>(candidates: &'r [Candidate<'r>]) -> Vec<Resolved<'r>> {
     candidates.iter().map(|candidate| Resolved { candidate, outcome: outcome(candidate) }).collect()
 }
 
-/// Plans the candidates that are ready. Planning starts again without those that turn out to have a problem which no other
-/// plan can solve, so that the others are planned as if they had not been requested.
+/// Plans the candidates that are ready. If placed templates miss a volume, planning starts again without them, so that
+/// the others are planned as if those had not been requested.
 pub(super) fn plan<'r>(pod: &PodContext<'r>, candidates: &'r [Candidate<'r>]) -> (Plan<'r>, Vec<Resolved<'r>>) {
     let mut missing: Vec<Vec<Problem>> = candidates.iter().map(|_| Vec::new()).collect();
     loop {
@@ -185,7 +162,7 @@ pub(super) fn plan<'r>(pod: &PodContext<'r>, candidates: &'r [Candidate<'r>]) ->
     }
 }
 
-/// What became of each candidate. Takes the placed templates out of the plan.
+/// The outcome of each candidate. Takes the placed templates out of the plan.
 fn resolved<'r>(
     candidates: &'r [Candidate<'r>],
     problems: impl Iterator<Item = Vec<Problem>>,

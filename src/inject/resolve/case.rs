@@ -1,4 +1,4 @@
-//! One pod and everything that its templates are resolved against.
+//! One pod with the inputs that resolving its templates needs: the request, the catalog and the settings.
 
 use crate::inject::catalog::view::View;
 use crate::inject::evaluate::Evaluation;
@@ -18,14 +18,14 @@ pub(crate) struct Case<'p> {
     pub(crate) origin: RequestOrigin<'p>,
 }
 
-/// Where the author of the pod changes its annotations.
+/// The place where the author of the pod changes its annotations.
 pub(crate) struct RequestOrigin<'p> {
     pub(crate) metadata: &'p Metadata<'p>,
     pub(crate) embedding: &'p Embedding,
 }
 
 impl RequestOrigin<'_> {
-    /// The sentence that says where the request is written.
+    /// The sentence that names the place of the request, e.g. `Change spec.template.metadata.annotations.`
     pub(crate) fn fix(&self) -> String {
         let path = if self.embedding.pointer.is_empty() {
             let owned = self.metadata.owner_references.as_ref().is_some_and(|owners| !owners.is_empty());
@@ -37,18 +37,18 @@ impl RequestOrigin<'_> {
     }
 }
 
-/// What a status says of the pod, as far as templates of the catalog confirm it.
+/// The contents of a status, compared with the templates of the catalog.
 pub(super) struct StatusFacts<'s> {
-    /// Containers that are not the application's: those of other injectors and those that templates have added.
+    /// Sidecars: containers of other injectors, and containers that templates of the catalog have added.
     pub(super) foreign: Vec<&'s str>,
-    /// Containers that only a status calls foreign. A status can be forged.
+    /// All containers that the status lists. A status can be forged.
     pub(super) unconfirmed: Vec<&'s str>,
-    /// Volumes that templates share.
+    /// Volumes of the status that templates share.
     pub(super) shared: Vec<&'s str>,
 }
 
 impl<'p> Case<'p> {
-    /// Evaluates templates for the pod.
+    /// The inputs for evaluating templates for the pod.
     pub(super) fn evaluation(&self) -> Evaluation<'p> {
         Evaluation {
             request: self.request,
@@ -59,7 +59,7 @@ impl<'p> Case<'p> {
         }
     }
 
-    /// The pod as plans see it.
+    /// The pod as the input of a plan.
     pub(super) fn pod_context<'r>(&'r self, listed: &'r StatusFacts<'r>) -> PodContext<'r> {
         PodContext {
             request: self.request,
@@ -73,7 +73,7 @@ impl<'p> Case<'p> {
         }
     }
 
-    /// True if the version of the template that an unversioned request gets is required.
+    /// Returns true if the version of the template that a request without version selects is required.
     pub(super) fn is_required(&self, name: &str) -> bool {
         self.catalog.get(TemplateRef { name, version: None }).is_ok_and(|serving| serving.required)
     }

@@ -1,5 +1,5 @@
-//! The trace of the templates that were chosen: each problem they could have, and what became of them. It reads what was
-//! decided and decides nothing.
+//! The trace of the chosen templates: the result of every check, and the outcome of each template. It reads decisions
+//! and makes none.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ use crate::inject::resolve::candidate::{Candidate, CandidateOutcome, Resolved};
 use crate::inject::resolve::case::Case;
 use crate::inject::select::ChosenBy;
 
-/// The rows of every template that was chosen.
+/// The rows of every chosen template.
 pub(super) fn rows(case: &Case<'_>, resolved: &[Resolved<'_>]) -> Vec<Row> {
     let is_denied = resolved.iter().any(|resolved| resolved.denies(case));
     resolved.iter().flat_map(|resolved| of_template(case, resolved, is_denied)).collect()
@@ -23,18 +23,22 @@ pub(super) fn rows(case: &Case<'_>, resolved: &[Resolved<'_>]) -> Vec<Row> {
 fn of_template(case: &Case<'_>, resolved: &Resolved<'_>, is_denied: bool) -> Vec<Row> {
     let candidate = resolved.candidate;
     let who = match candidate.choice.by {
-        ChosenBy::Pod => "the pod asks for it",
-        ChosenBy::Default => "a default",
-        ChosenBy::Auto => "it chooses the pod itself",
+        ChosenBy::Pod => "the pod requests it",
+        ChosenBy::Default => "a default template",
+        ChosenBy::Auto => "its autoInject selects the pod",
     };
     let version = candidate.choice.wanted.version.map(|version| format!("@{version}")).unwrap_or_default();
     let template = format!("template {}{version} ({who})", candidate.name());
     let row = |reason, holds, evidence| Row { template: template.clone(), reason, holds, evidence };
-    if matches!(resolved.outcome, CandidateOutcome::Present | CandidateOutcome::Settled) {
-        let evidence = "the status lists it, and what it lists is there".to_owned();
-        return vec![row(Reason::AlreadyInjected, Some(true), evidence)];
+    let settled = match resolved.outcome {
+        CandidateOutcome::Present => Some("the status lists it, and the pod has all listed parts"),
+        CandidateOutcome::Settled => Some("the status records that an earlier round left it out"),
+        _ => None,
+    };
+    if let Some(evidence) = settled {
+        return vec![row(Reason::AlreadyInjected, Some(true), evidence.to_owned())];
     }
-    let evidence = "the status does not list it, or not all that it lists is there".to_owned();
+    let evidence = "the status does not list it, or the pod lacks a listed part".to_owned();
     let mut rows = vec![row(Reason::AlreadyInjected, Some(false), evidence)];
     let problems = problem_rows(case, candidate, resolved.problems());
     rows.extend(problems.into_iter().map(|(reason, holds, evidence)| row(reason, holds, evidence)));
@@ -43,7 +47,7 @@ fn of_template(case: &Case<'_>, resolved: &Resolved<'_>, is_denied: bool) -> Vec
     rows
 }
 
-/// Every problem that a template can have, in the order of the stages, with what was found.
+/// Every reason that a template can fail for, in the order of the stages, with the verdict and the evidence.
 fn problem_rows(
     case: &Case<'_>,
     candidate: &Candidate<'_>,
@@ -63,10 +67,10 @@ fn problem_rows(
                 (_, false) => (*reason, Some(true), found.join("; ")),
             });
         }
-        // A template is not planned if it could not be evaluated.
+        // After a stage with a problem, the next stages are not checked.
         is_stopped |= holds;
     }
-    // A reason of the pod can stop a template too, such as a container whose lists cannot be read.
+    // A template can also fail for a reason of the pod, such as a container whose lists cannot be read.
     let other = Reason::ALL.iter().filter(|reason| !Stage::OF_TEMPLATES.contains(&reason.stage()));
     for reason in other {
         let found: Vec<&str> = found(problems, *reason).collect();
@@ -81,30 +85,30 @@ fn found(problems: &[Problem], reason: Reason) -> impl Iterator<Item = &str> {
     problems.iter().filter(move |problem| problem.reason == reason).map(|problem| problem.what.as_str())
 }
 
-/// What became of the template.
+/// The outcome of the template.
 fn conclusion(case: &Case<'_>, resolved: &Resolved<'_>, is_denied: bool) -> (Reason, bool, String) {
     match &resolved.outcome {
         CandidateOutcome::Placed(placed) if is_denied => {
-            let what = format!("another template's problem refuses the pod; it would add {}", added(placed));
+            let what = format!("another template denies the pod; this one would add {}", added(placed));
             (Reason::Injected, false, what)
         }
         CandidateOutcome::Placed(placed) => (Reason::Injected, true, added(placed)),
         CandidateOutcome::NothingToAdd => {
-            (Reason::NothingToAdd, true, "nothing of it is missing, or applies".to_owned())
+            (Reason::NothingToAdd, true, "the pod has all parts of it, or no part applies".to_owned())
         }
         _ => {
             let denies = resolved.candidate.denies(case);
-            let what = if denies { "its problems refuse the pod" } else { "it is left out" };
+            let what = if denies { "its problems deny the pod" } else { "it is left out" };
             (Reason::Injected, false, what.to_owned())
         }
     }
 }
 
-/// What was seen where there is no problem.
+/// The evidence of a check that found no problem; can be empty.
 fn evidence(case: &Case<'_>, candidate: &Candidate<'_>, reason: Reason) -> String {
     let Some(template) = candidate.template else { return String::new() };
     match reason {
-        Reason::UnknownTemplate => format!("{} serves", template.display()),
+        Reason::UnknownTemplate => format!("found {}", template.display()),
         Reason::InvalidParameter => {
             let keys = &case.settings.keys;
             let values = parameters::values(keys, &template.name, &template.parameters, case.metadata);
@@ -118,7 +122,7 @@ fn evidence(case: &Case<'_>, candidate: &Candidate<'_>, reason: Reason) -> Strin
     }
 }
 
-/// Everything that a template adds, by kind.
+/// The additions of a template, by kind.
 fn added(placed: &Placed<'_>) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut part = |what: &str, names: Vec<&str>| {

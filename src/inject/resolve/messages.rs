@@ -1,46 +1,14 @@
-//! What is said of a decision: messages, warnings, and what became of each template. It decides nothing.
+//! The texts of a decision: its message, its warnings, and the outcome of each template. It makes no decisions.
 
-use crate::inject::catalog::NotFound;
-use crate::inject::catalog::view::View;
 use crate::inject::decision::reason::Reason;
 use crate::inject::decision::{self, Decision, TemplateOutcome, Verdict};
-use crate::inject::diagnostic::{nearest, shown};
 use crate::inject::plan::Plan;
 use crate::inject::resolve::candidate::{CandidateOutcome, Resolved};
 use crate::inject::resolve::case::Case;
-use crate::inject::select::{Choice, ChosenBy, strays};
+use crate::inject::select::strays;
 use crate::inject::template::reference::TemplateRef;
 
-/// Why a template was not found, as a sentence without full stop. `key` is the annotation that requests it.
-pub(super) fn unknown(catalog: &View<'_>, key: &str, choice: &Choice<'_>, unknown: &NotFound<'_>) -> String {
-    let wanted = choice.wanted;
-    let who = if choice.by == ChosenBy::Pod { format!("{key} asks for") } else { "the defaults name".to_owned() };
-    let asks = |what: &str| format!("{who} \"{what}\", ");
-    match unknown {
-        NotFound::Name { broken: Some(why) } => {
-            asks(wanted.name) + &format!("whose template is broken: {}", shown(why, 300))
-        }
-        NotFound::Name { broken: None } => {
-            let names = catalog.names();
-            let near = nearest(wanted.name, names.iter().copied());
-            let hint = near.map_or(".".to_owned(), |name| format!(". Did you mean \"{name}\"?"));
-            let known = if names.is_empty() {
-                " There are no templates".to_owned()
-            } else {
-                format!(" Known: {}", first_ten(&names))
-            };
-            asks(wanted.name) + "which does not exist" + &hint + &known
-        }
-        NotFound::Version { known } => {
-            let known: Vec<&str> = known.iter().map(|version| version.unwrap_or("(without version)")).collect();
-            let version = wanted.version.unwrap_or_default();
-            let known = first_ten(&known);
-            asks(&format!("{}@{version}", wanted.name)) + &format!("a version that does not exist. Known: {known}")
-        }
-    }
-}
-
-/// The denial, listing every problem. Its reason is the first in the order of the request.
+/// The denial with every problem. Its reason is that of the first problem, in the order of the request.
 pub(super) fn denied(case: &Case<'_>, resolved: &[Resolved<'_>]) -> Decision {
     let mut sentences = Vec::new();
     let mut first = None;
@@ -62,7 +30,8 @@ pub(super) fn denied(case: &Case<'_>, resolved: &[Resolved<'_>]) -> Decision {
     Decision::denied(reason, &sentences.concat())
 }
 
-/// The warnings: templates that were left out, what the plan does otherwise than expected, and stray parameters.
+/// The warnings: templates that were left out, unexpected results of the plan, and parameters of templates that are not
+/// requested.
 pub(super) fn warnings(case: &Case<'_>, resolved: &[Resolved<'_>], plan: &Plan<'_>) -> Vec<String> {
     let warnings = plan.warnings.iter();
     let planned =
@@ -77,14 +46,14 @@ fn left_out(resolved: &Resolved<'_>) -> Option<String> {
     Some(decision::warning(&text, problem.reason))
 }
 
-/// Parameters for templates that are not requested: probably a typo.
+/// The warnings for parameters of templates that are not requested, which are probably typos.
 fn stray_parameters(case: &Case<'_>, resolved: &[Resolved<'_>]) -> Vec<String> {
     let requested: Vec<TemplateRef<'_>> = resolved.iter().map(|resolved| resolved.candidate.choice.wanted).collect();
     let strays = strays::stray_parameters(case.metadata, &requested, &case.settings.keys);
     strays.iter().map(|stray| decision::warning(stray, Reason::InvalidParameter)).collect()
 }
 
-/// The decision with what became of each template.
+/// Returns the decision with the outcome of each template.
 pub(super) fn with_outcomes(case: &Case<'_>, mut decision: Decision, resolved: &[Resolved<'_>]) -> Decision {
     let is_denied = decision.verdict == Verdict::Denied;
     let outcome = |resolved: &Resolved<'_>| {
@@ -107,12 +76,4 @@ pub(super) fn with_outcomes(case: &Case<'_>, mut decision: Decision, resolved: &
     };
     decision.templates = resolved.iter().map(outcome).collect();
     decision
-}
-
-fn first_ten(names: &[&str]) -> String {
-    let mut list = names.iter().take(10).copied().collect::<Vec<_>>().join(", ");
-    if names.len() > 10 {
-        list.push_str(", …");
-    }
-    list
 }

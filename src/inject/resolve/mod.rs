@@ -1,9 +1,11 @@
-//! Phase 2 of a decision: the chosen templates and the pod become a decision. Finds the problems, decides which of them deny
-//! the pod, and puts plan, status and patch together. It does not know where templates come from or how the answer is sent.
+//! Phase 2 of a decision: resolves the chosen templates for the pod. It finds the problems, decides which of them deny
+//! the pod, and combines plan, status and patch into a decision. It does not depend on the sources of templates or on
+//! the format of responses.
 
 mod candidate;
 pub(crate) mod case;
 mod evidence;
+mod look_up;
 mod messages;
 mod record;
 
@@ -19,7 +21,7 @@ use crate::inject::select::{Choice, Choices};
 use crate::inject::status::{Status, StatusEntry};
 use crate::inject::template::reference::TemplateRef;
 
-/// The size of an object that the API server reads, in bytes (`MaxRequestBodyBytes`).
+/// Maximum size of an object that the API server reads, in bytes (`MaxRequestBodyBytes`).
 const MAX_OBJECT: usize = 3 * 1024 * 1024;
 
 /// Decides on a pod for which templates were chosen.
@@ -33,9 +35,9 @@ pub(crate) fn decide(case: &Case<'_>, mut choices: Choices<'_>, recorder: Record
 
 /// The entries of a status whose templates are in the pod.
 struct Known<'s> {
-    /// Everything that they list is there.
+    /// The pod has every part that they list.
     present: Vec<StatusEntry<'s>>,
-    /// Entries of required templates of which something is missing.
+    /// Entries of required templates of which the pod lacks a part.
     incomplete: Vec<StatusEntry<'s>>,
 }
 
@@ -84,7 +86,7 @@ fn resolve(case: &Case<'_>, choices: Choices<'_>, recorder: Recorder<'_>) -> Dec
     messages::with_outcomes(case, decision, &resolved)
 }
 
-/// What the status says of the pod. A container counts as a template's for sure only if the template adds such a container.
+/// Compares the status with the catalog. A container is confirmed only if its template adds a container of that name.
 fn listed<'s>(case: &'s Case<'_>, status: &'s Status<'_>) -> StatusFacts<'s> {
     let confirmed = status.containers().filter(|(template, container)| adds_container(case, template, container));
     let foreign = case.settings.foreign_sidecars.iter().map(String::as_str);
@@ -99,7 +101,7 @@ fn listed<'s>(case: &'s Case<'_>, status: &'s Status<'_>) -> StatusFacts<'s> {
     }
 }
 
-/// True if the template, in some version, adds a container of that name to this pod.
+/// Returns true if a version of the template adds a container of that name to this pod.
 fn adds_container(case: &Case<'_>, template: &str, container: &str) -> bool {
     case.catalog.versions(template).any(|template| {
         let adds = |ready: Ready<'_>| ready.additions.all_containers().any(|item| item.name == container);
@@ -108,7 +110,8 @@ fn adds_container(case: &Case<'_>, template: &str, container: &str) -> bool {
     })
 }
 
-/// True if the template that a status lists with a volume shares it. A template that no longer exists may have shared it.
+/// Returns true if the template that the status lists with a volume shares it, or no longer exists and so can have
+/// shared it.
 fn is_shared(case: &Case<'_>, template: &str, volume: &str) -> bool {
     let mut versions = case.catalog.versions(template).peekable();
     versions.peek().is_none() || versions.any(|template| template.shares(volume))
@@ -121,8 +124,8 @@ fn known<'s>(case: &Case<'_>, status: &'s Status<'_>, listed: &StatusFacts<'_>) 
     Known { present, incomplete }
 }
 
-/// True if nothing of a template that a status lists is missing from the pod. A status can be forged, so a required template
-/// is compared with the pod: every container, and everything that it adds elsewhere.
+/// Returns true if the pod has every part of a template that the status lists. A status can be forged, so a required
+/// template is compared with the pod: every container, and all its other additions. Other templates are not checked.
 fn is_complete(case: &Case<'_>, name: &str, listed: &StatusFacts<'_>) -> bool {
     let wanted = TemplateRef { name, version: None };
     let Some(template) = case.catalog.get(wanted).ok().filter(|template| template.required) else { return true };
@@ -132,7 +135,7 @@ fn is_complete(case: &Case<'_>, name: &str, listed: &StatusFacts<'_>) -> bool {
         && case.evaluation().of(template).is_ok_and(|ready| !plan::would_add(&ready, &pod))
 }
 
-/// The chosen templates, evaluated unless the status answers for them.
+/// The chosen templates. Those that the status does not settle are evaluated.
 fn candidates<'p>(case: &Case<'p>, choices: Choices<'p>, status: &Status<'_>, known: &Known<'_>) -> Vec<Candidate<'p>> {
     let Choices { key, all, mut problems, .. } = choices;
     let key = key.unwrap_or(&case.settings.keys.request);
@@ -172,7 +175,8 @@ fn verdict(resolved: &[Resolved<'_>], has_present: bool) -> Decision {
     decision
 }
 
-/// The decision, if the patched pod would exceed a size limit of the API server. `patch` is the size of the patch in bytes.
+/// The decision, if the patched pod would exceed a size limit of the API server. `patch` is the size of the patch in
+/// bytes.
 fn too_large(
     case: &Case<'_>,
     resolved: &[Resolved<'_>],
@@ -186,13 +190,13 @@ fn too_large(
     let own = own.map_or(0, |map| size(&mut map.iter().filter(|(other, _)| *other != key)));
     let annotations =
         own + size(&mut plan.annotations.iter().map(|(key, value)| (*key, value.as_ref()))) + key.len() + status.len();
-    // Managed fields do not count: the API server drops them where they make an object too large.
+    // Managed fields do not count: the API server drops them if they make an object too large.
     let managed = case.metadata.managed_fields.map_or(0, |fields| fields.get().len());
     let object = case.request.document.len().saturating_sub(managed) + patch;
     let what = if annotations > MAX_ANNOTATIONS {
-        format!("its annotations would have {annotations} bytes; the API server takes {MAX_ANNOTATIONS}")
+        format!("its annotations would have {annotations} bytes, and the API server accepts at most {MAX_ANNOTATIONS}")
     } else if object > MAX_OBJECT {
-        format!("it would have {object} bytes; the API server takes {MAX_OBJECT}")
+        format!("it would have {object} bytes, and the API server accepts at most {MAX_OBJECT}")
     } else {
         return None;
     };
@@ -201,11 +205,11 @@ fn too_large(
     };
     if !resolved.iter().any(denies) {
         let mut decision = Decision::unchanged(Reason::TooLarge);
-        let text = format!("nothing is added: the pod is too large, {what}");
+        let text = format!("nothing is added, the pod would be too large: {what}");
         decision.warnings.push(decision::warning(&text, Reason::TooLarge));
         return Some(decision);
     }
     let fix = case.origin.fix();
-    let text = format!("The pod is too large for what it asks for: {what}. Make it smaller or ask for less. {fix}");
+    let text = format!("The pod would be too large: {what}. Make it smaller or request fewer templates. {fix}");
     Some(Decision::denied(Reason::TooLarge, &text))
 }

@@ -7,7 +7,8 @@ use crate::inject::resolve::case::Case;
 use crate::inject::status::write::{self, Skipped, Written, WrittenEntry};
 use crate::inject::status::{Status, StatusEntry};
 
-/// The status as JSON text. `present` are the entries that stay; of `incomplete` ones something was missing.
+/// Returns the status as JSON text. Entries of `present` are kept unchanged. Entries of `incomplete` are completed,
+/// because the pod lacked a part of their templates.
 pub(super) fn status(
     case: &Case<'_>,
     old: &Status<'_>,
@@ -15,7 +16,7 @@ pub(super) fn status(
     resolved: &[Resolved<'_>],
     plan: &Plan<'_>,
 ) -> String {
-    // Undone with the first template that is taken out.
+    // Recorded with the first placed template, so removing that one also removes the created lists and maps.
     let mut created = patch::created(plan, case.metadata, case.spec);
     let any_placed = resolved.iter().any(|resolved| matches!(resolved.outcome, CandidateOutcome::Placed(_)));
     let mut templates = Vec::with_capacity(resolved.len());
@@ -40,7 +41,7 @@ pub(super) fn status(
                 })
             }
             (CandidateOutcome::NothingToAdd, Some(older)) => Some(WrittenEntry::Kept(older.raw)),
-            // A later round would judge its conditions on what the others have added.
+            // Recorded, because a later round would evaluate its conditions on the additions of the others.
             (CandidateOutcome::NothingToAdd, None) => any_placed.then(|| {
                 let skipped = Skipped { reason: Reason::NothingToAdd.as_str(), message: "" };
                 WrittenEntry::of(template, hash, None, Some(skipped))

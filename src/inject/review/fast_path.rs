@@ -1,10 +1,11 @@
-//! Recognises from the front of a review that its pod asks for nothing, without reading the rest: in
-//! what the API server writes, annotations stand before managed fields and spec, so the first two
-//! kilobytes tell whatever the pod's size. Anything unusual (another order, escapes, a pod that asks)
-//! is left undecided, and [`Request::parse`](super::review::Request::parse) reads the review whole.
-//! It must agree with that reading on every review it decides; a property test holds them together. What stands
-//! behind the annotations is not looked at: a pod that asks for nothing is let through whatever it is, also where
-//! a whole reading would find a wrong type, a repeated member or broken text further on.
+//! Recognizes from the beginning of a review that its pod requests no templates, without reading the rest. The API
+//! server writes annotations before managed fields and spec, so the first two kilobytes are enough for a pod of any
+//! size. Anything unusual (another order, escapes, a pod with a request) is left undecided, and
+//! [`Request::parse`](super::review::Request::parse) reads the complete review.
+//!
+//! Both must agree on every review that is decided here; a property test checks this. The text after the annotations
+//! is not checked: a pod that requests nothing is allowed even if a complete reading would find a wrong type, a
+//! repeated member or invalid JSON later in the text.
 
 use crate::inject::review::MIRROR;
 use crate::inject::review::pod::JsonStr;
@@ -21,10 +22,11 @@ pub(crate) struct UnrequestedPod<'a> {
     pub(crate) namespace: JsonStr<'a>,
 }
 
-/// Tells whether the pod in `body` certainly asks for nothing; `None` means undecided.
+/// Returns the pod in `body`, an AdmissionReview as JSON, if it certainly requests no templates. `None` means
+/// undecided.
 pub(crate) fn not_requested<'a>(body: &'a [u8], settings: &'a Settings) -> Option<UnrequestedPod<'a>> {
     let mut front = Front::new(settings);
-    // The error is how the reading stops; what was found stands in `front`.
+    // An error stops the reading. The results are in `front`.
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let _ = LevelReader(&mut FrontEnvelope(&mut front)).deserialize(&mut deserializer);
     let certain = match front.annotations {
@@ -38,17 +40,17 @@ pub(crate) fn not_requested<'a>(body: &'a [u8], settings: &'a Settings) -> Optio
     Some(UnrequestedPod { uid: uid?, namespace: front.namespace? })
 }
 
-/// Whether no key can read `annotations` anywhere, not even one spelt with escapes.
+/// Returns true if no key in `body` can be `annotations`, not even one that is written with escapes.
 fn nowhere_annotations(body: &[u8]) -> bool {
     memmem::find(body, br#""annotations""#).is_none() && memmem::find(body, br"\u").is_none()
 }
 
-/// What has been read so far.
+/// The values that have been read so far.
 struct Front<'a> {
     settings: &'a Settings,
-    /// Kind and apiVersion seen and right.
+    /// True for the expected kind, and for the expected apiVersion.
     is_review: [bool; 2],
-    /// Group and resource, operation, no subresource before the object.
+    /// True for pods of the core group, for the operation `CREATE`, and if no subresource precedes the operation.
     is_pod_create: [bool; 3],
     uid: Option<JsonStr<'a>>,
     namespace: Option<JsonStr<'a>>,
@@ -66,19 +68,19 @@ impl<'a> Front<'a> {
 enum FrontAnnotations {
     #[default]
     Undecided,
-    /// None up to where the API server writes them.
+    /// There are none before the place where the API server writes them.
     None,
-    /// Read, all strings, and no key that matters among them.
+    /// They were read: all values are strings, and no key can change the decision.
     WithoutRequest,
 }
 
-/// One level of the document: what to do with each key. An error stops the reading.
+/// One level of the document: reads the value of each key. An error stops the reading.
 trait ObjectLevel<'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
     fn end(&mut self) {}
 }
 
-/// Reads a map with a [`ObjectLevel`].
+/// Reads a map with an [`ObjectLevel`].
 struct LevelReader<'l, L>(&'l mut L);
 
 impl<'de, L: ObjectLevel<'de>> DeserializeSeed<'de> for LevelReader<'_, L> {
@@ -202,12 +204,12 @@ impl<'de> ObjectLevel<'de> for FrontMetadata<'_, 'de> {
                 }
                 stop()
             }
-            // The keys that follow annotations in the order of the API type.
+            // In the order of the API type, these keys follow `annotations`.
             "ownerReferences" | "finalizers" | "managedFields" => {
                 self.0.annotations = FrontAnnotations::None;
                 stop()
             }
-            // Read whole because a wrong type in them makes the pod invalid.
+            // Read completely, because a wrong type in them makes the pod invalid.
             "name" | "generateName" => map.next_value::<Option<JsonStr<'de>>>().map(|_| ()),
             "labels" => map.next_value_seed(LevelReader(&mut Strings)),
             _ => skip(map),
@@ -219,7 +221,7 @@ impl<'de> ObjectLevel<'de> for FrontMetadata<'_, 'de> {
     }
 }
 
-/// A map of strings of which none matters; null, which is a map as well, is left undecided.
+/// A map of strings that are ignored. Null, which is also a valid map, is left undecided.
 struct Strings;
 
 impl<'de> ObjectLevel<'de> for Strings {
@@ -242,7 +244,7 @@ impl<'de> ObjectLevel<'de> for FrontKeys<'_> {
     }
 }
 
-/// Requires a string without keeping it.
+/// A string that is ignored. Another type is an error.
 struct AnyString;
 
 impl<'de> DeserializeSeed<'de> for AnyString {
@@ -286,7 +288,7 @@ mod tests {
         let found = not_requested(whole.as_bytes(), &settings).expect("decided");
         assert_eq!((found.uid.as_str(), found.namespace.as_str()), ("u1", "ns"));
         let front = &whole[..whole.find("managedFields").expect("given")];
-        assert!(decides(front), "what stands behind the annotations is not read");
+        assert!(decides(front), "the text after the annotations is not read");
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! The AdmissionReview envelope, `admission.k8s.io/v1` and `v1beta1`, in and out: exactly the fields that are used.
+//! The AdmissionReview, `admission.k8s.io/v1` and `v1beta1`: reads requests and writes responses, with exactly the
+//! fields that are used.
 //!
-//! Our own because the usual types write the patch as an array of numbers where the contract is base64
-//! (kube-rs/kube#1781), and read the pod into a tree. What must hold for an answer is checked by the
-//! API server in `k8s.io/apiserver/pkg/admission/plugin/webhook/request/admissionreview.go`.
-//! It must not know templates: the answer is a [`Decision`] made elsewhere.
+//! This module has its own types because those of kube-rs write the patch as an array of numbers instead of base64
+//! (kube-rs/kube#1781), and read the pod into a tree. The API server validates responses in
+//! `k8s.io/apiserver/pkg/admission/plugin/webhook/request/admissionreview.go`. This module does not depend on
+//! templates: the response contains a [`Decision`] that another module makes.
 
 pub(crate) mod fast_path;
 pub mod pod;
@@ -23,25 +24,26 @@ use crate::inject::review::pod::{JsonStr, Pod, SoundPod};
 /// The request of a review, borrowed from its bytes.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// The version of the review, which the answer has too.
+    /// The version of the review. The response has the same version.
     pub version: Version,
-    /// Identifies the call; echoed byte for byte.
+    /// The ID of the call, not empty. The response repeats it unchanged.
     pub uid: JsonStr<'a>,
-    /// What is being done.
+    /// The operation and its resource.
     pub subject: Subject<'a>,
-    /// The namespace of the object; the one inside the object is not to be trusted.
+    /// The namespace of the request. Do not use `metadata.namespace` of the object, which the client sets.
     pub namespace: JsonStr<'a>,
-    /// Whether nothing will be stored.
+    /// True for a dry run: the API server stores nothing.
     pub dry_run: bool,
-    /// The pod; absent where the request is not about the creation of one.
+    /// The `object` of the request, read as a pod. `None` if the request has no object.
     pub pod: Option<Pod<'a>>,
-    /// The text that holds the pod.
+    /// The JSON text that contains the object.
     pub document: &'a str,
-    /// The keys that lead to it there.
+    /// The path of keys to the object in `document`.
     pub at: &'static [&'static str],
 }
 
-/// A version of the review. Both look the same; which the API server sends is chosen by `admissionReviewVersions`.
+/// A version of the review. Both have the same fields. `admissionReviewVersions` in the webhook configuration selects
+/// the version that the API server sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Version {
     /// `admission.k8s.io/v1`.
@@ -54,7 +56,7 @@ pub enum Version {
 impl Version {
     const ALL: [Self; 2] = [Self::V1, Self::V1beta1];
 
-    /// The review's `apiVersion`.
+    /// The `apiVersion` of the review.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -64,22 +66,22 @@ impl Version {
     }
 }
 
-/// The operation and the resource it is on.
+/// The operation and its resource.
 #[derive(Debug, Default)]
 pub struct Subject<'a> {
     /// `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
     pub operation: JsonStr<'a>,
-    /// API group, empty for pods.
+    /// The API group; empty for pods.
     pub group: JsonStr<'a>,
-    /// E.g. `pods`.
+    /// The resource in plural, e.g. `pods`.
     pub resource: JsonStr<'a>,
-    /// E.g. `ephemeralcontainers`; empty for the resource itself.
+    /// The subresource, e.g. `ephemeralcontainers`; empty for the resource itself.
     pub subresource: JsonStr<'a>,
 }
 
 impl Subject<'_> {
-    /// Whether this is the creation of a pod, the only thing the injector acts on: containers cannot
-    /// be added later.
+    /// Returns true if the request creates a pod. The injector ignores all other requests, because containers cannot be
+    /// added later.
     #[must_use]
     pub fn is_pod_create(&self) -> bool {
         self.operation.as_str() == "CREATE"
@@ -89,30 +91,30 @@ impl Subject<'_> {
     }
 }
 
-/// Why a body is no review. The server answers these with HTTP 400.
+/// The error if a body is not a valid AdmissionReview. The server answers it with HTTP 400.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReviewError {
-    /// Not JSON, cut short, or not UTF-8.
+    /// The body is not valid JSON, is incomplete or is not UTF-8.
     #[error("the body is not valid JSON: {0}")]
     NotJson(String),
-    /// JSON, but of another shape.
+    /// The body is JSON, but a field has the wrong type.
     #[error("the body is not an AdmissionReview: {0}")]
     NotAReview(String),
-    /// Another kind or version.
+    /// The kind or the version is not supported.
     #[error(
         "expected kind AdmissionReview of admission.k8s.io/v1 or v1beta1, got kind {kind:?} of {api_version:?}; list v1 in admissionReviewVersions"
     )]
     WrongVersion {
-        /// The `apiVersion` given.
+        /// The `apiVersion` in the body.
         api_version: String,
-        /// The `kind` given.
+        /// The `kind` in the body.
         kind: String,
     },
-    /// A review without request, e.g. an answer.
+    /// The review has no request; it can be a response.
     #[error("the AdmissionReview has no request")]
     NoRequest,
-    /// Without uid no answer is valid.
+    /// The request has no uid, or an empty one. A response without a uid is not valid.
     #[error("the request has no uid")]
     NoUid,
 }
@@ -147,7 +149,7 @@ struct EnvelopeRequest<'a, O> {
     object: Option<O>,
 }
 
-// serde's `default` on a generic field would demand `O: Default`.
+// serde's `default` without a function would require `O: Default`.
 fn none<T>() -> Option<T> {
     None
 }
@@ -160,23 +162,23 @@ struct Resource<'a> {
     resource: JsonStr<'a>,
 }
 
-/// The object where it is not looked into, or is no sound pod.
+/// The object as JSON text, for objects that are not valid pods.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Raw<'a>(#[serde(borrow)] &'a RawValue);
 
 impl<'a> Request<'a> {
-    /// Reads the review in `body`. A pod in it that is not sound is no error here, see [`Pod`].
+    /// Reads the review in `body`, an AdmissionReview as JSON. An invalid pod in it is not an error here; see [`Pod`].
     ///
     /// # Errors
-    /// When the body is no review that could be answered.
+    /// If the body is not an AdmissionReview that can be answered.
     pub fn parse(body: &'a [u8]) -> Result<Self, ReviewError> {
         let text = std::str::from_utf8(body).map_err(|error| ReviewError::NotJson(error.to_string()))?;
         if !text.trim_ascii_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
-            return Err(ReviewError::NotAReview("it is no object".to_owned()));
+            return Err(ReviewError::NotAReview("it is not an object".to_owned()));
         }
-        // One pass for the sound pod, by far the most frequent. Anything else is read again, with the
-        // object set aside.
+        // A valid pod, by far the most frequent object, is read in one pass. Anything else is read again, with the
+        // object as text.
         if let Ok(envelope) = serde_json::from_str::<Envelope<'a, SoundPod<'a>>>(text) {
             return Self::from_envelope(envelope, text, Pod::from);
         }
@@ -222,10 +224,11 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Most warnings that are sent: clients print each, and the API server cuts what is more than 4096 characters in all.
+/// Maximum number of warnings in a response. Clients print each of them, and the API server cuts their text to 4096
+/// characters in total.
 const MAX_WARNINGS: usize = 20;
 
-/// The answer's bytes: a review with a response.
+/// Returns an AdmissionReview with the response, as JSON.
 #[must_use]
 pub fn response(version: Version, uid: &str, decision: &Decision) -> Vec<u8> {
     let patch = decision.patch.as_deref().unwrap_or_default();
@@ -235,7 +238,7 @@ pub fn response(version: Version, uid: &str, decision: &Decision) -> Vec<u8> {
     out.extend_from_slice(br#"","kind":"AdmissionReview","response":{"uid":"#);
     push_string(&mut out, uid);
     if decision.verdict == Verdict::Denied {
-        // The API server prints the message and reports the code; the reason is for machines.
+        // The API server returns the message and the code; programs read the reason.
         out.extend_from_slice(
             br#","allowed":false,"status":{"status":"Failure","code":403,"reason":"Forbidden","message":"#,
         );
@@ -243,7 +246,7 @@ pub fn response(version: Version, uid: &str, decision: &Decision) -> Vec<u8> {
         out.push(b'}');
     } else {
         out.extend_from_slice(br#","allowed":true"#);
-        // Both or neither, and never an empty patch: the API server refuses such answers.
+        // The API server rejects a patch without `patchType`, `patchType` without a patch, and an empty patch.
         if !patch.is_empty() {
             out.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
             push_base64(&mut out, patch);
@@ -269,7 +272,7 @@ pub fn response(version: Version, uid: &str, decision: &Decision) -> Vec<u8> {
     out
 }
 
-/// What the audit log records, under the webhook's name.
+/// Appends the audit annotations. The API server prefixes their keys with the name of the webhook.
 fn push_audit(out: &mut Vec<u8>, decision: &Decision) {
     let added = decision.templates.iter().filter(|template| template.reason == Reason::Injected);
     let templates: Vec<String> = added.map(TemplateOutcome::display).collect();
@@ -297,7 +300,7 @@ fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.truncate(from + written);
 }
 
-/// The kubelet's mark of a mirror pod; changing its spec makes the kubelet delete it.
+/// The annotation that the kubelet sets on mirror pods. The kubelet deletes a mirror pod whose spec was changed.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
 
 impl fmt::Display for Subject<'_> {
@@ -328,7 +331,7 @@ mod tests {
 
     #[test]
     fn bodies_that_are_no_review() {
-        let parse = |body: &str| Request::parse(body.as_bytes()).expect_err("no review");
+        let parse = |body: &str| Request::parse(body.as_bytes()).expect_err("not a review");
         assert!(matches!(parse(""), ReviewError::NotJson(_)));
         assert!(matches!(parse("hello"), ReviewError::NotJson(_)));
         assert!(matches!(parse(&REVIEW[..REVIEW.len() - 9]), ReviewError::NotJson(_)));

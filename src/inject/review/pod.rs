@@ -1,6 +1,6 @@
-//! A borrowed view of the pod in a review: names, annotations and what the decision needs, and nothing
-//! else. The pod itself stays the bytes it came as; fields that are not listed here are skipped, so
-//! fields newer than this program cannot be lost. It must not know templates or patches.
+//! A borrowed view of the pod in a review, with exactly the fields that decisions need. The pod itself stays the bytes
+//! that were received. Fields that are not listed here are skipped, so fields newer than this program cannot be lost.
+//! This module does not depend on templates or patches.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// JsonStr borrowed from the review unless it contains escapes. Null is empty, as in Go's decoder.
+/// A JSON string, borrowed from the review unless it contains escapes. Null is the empty string, as in Go's decoder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JsonStr<'a>(pub Cow<'a, str>);
 
@@ -39,8 +39,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonStr<'a> {
     }
 }
 
-/// Derived structs would also read a list as their members in order. This makes them read objects alone:
-/// beside `#[serde(remote = "Self")]`, which derives the reading under the type's own name.
+/// Implements `Deserialize` for structs so that only objects are accepted. A derived implementation also accepts a list
+/// of the members in order. With `#[serde(remote = "Self")]`, serde derives an inherent function, which is called here.
 macro_rules! objects_only {
     ($($name:ident),+) => {$(
         impl<'de: 'a, 'a> Deserialize<'de> for $name<'a> {
@@ -73,18 +73,18 @@ impl JsonStr<'_> {
     }
 }
 
-/// A string map (labels or annotations) in the order it was written.
+/// A map of strings (labels or annotations), in the order of the text.
 #[derive(Clone, Debug, Default)]
 pub struct StringMap<'a>(Vec<(JsonStr<'a>, JsonStr<'a>)>);
 
 impl StringMap<'_> {
-    /// The value of `key`. Of repeated keys the last counts, as in Go's decoder.
+    /// The value of `key`. If the key is repeated, the last value counts, as in Go's decoder.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.iter().rev().find(|(name, _)| name.as_str() == key).map(|(_, value)| value.as_str())
     }
 
-    /// All entries.
+    /// All entries, each a key and its value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
@@ -101,7 +101,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for StringMap<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-                // Few pods carry more; growing from one would allocate five times.
+                // Few pods have more entries. Growing from one entry would allocate five times.
                 let mut entries = Vec::with_capacity(16);
                 while let Some(entry) = access.next_entry()? {
                     entries.push(entry);
@@ -118,40 +118,40 @@ impl<'de: 'a, 'a> Deserialize<'de> for StringMap<'a> {
 #[serde(rename_all = "camelCase")]
 #[serde(remote = "Self")]
 pub struct Metadata<'a> {
-    /// Empty for pods that a controller creates from `generateName`.
+    /// The name; absent or empty for pods that a controller creates with `generateName`.
     #[serde(borrow, default)]
     pub name: Option<JsonStr<'a>>,
-    /// Prefix of the name the API server will generate.
+    /// The prefix of the name that the API server will generate.
     #[serde(borrow, default)]
     pub generate_name: Option<JsonStr<'a>>,
-    /// Absent and null are the same to the API server.
+    /// The labels. To the API server, absent and null are the same.
     #[serde(borrow, default)]
     pub labels: Option<StringMap<'a>>,
-    /// Absent and null are the same to the API server.
+    /// The annotations. To the API server, absent and null are the same.
     #[serde(borrow, default)]
     pub annotations: Option<StringMap<'a>>,
-    /// Who created the pod; the controller in most cases.
+    /// The owners of the pod; in most cases one controller.
     #[serde(borrow, default)]
     pub owner_references: Option<Vec<OwnerReference<'a>>>,
-    /// Only its size matters: the API server drops it where an object is too large.
+    /// The managed fields. Only their size is used: the API server drops them if an object is too large.
     #[serde(borrow, default)]
     pub managed_fields: Option<&'a RawValue>,
 }
 
 impl Metadata<'_> {
-    /// The value of an annotation.
+    /// The value of the annotation `key`.
     #[must_use]
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.annotations.as_ref()?.get(key)
     }
 
-    /// Whether a Job made the pod.
+    /// Returns true if an owner of the pod is a Job.
     #[must_use]
     pub fn is_of_job(&self) -> bool {
         self.owner_references.iter().flatten().any(|owner| owner.kind.as_str() == "Job")
     }
 
-    /// The name to call the pod by: its own, or the prefix of the one it will get.
+    /// The name to show: the pod's name, or the prefix of its generated name; empty if it has neither.
     #[must_use]
     pub fn display_name(&self) -> &str {
         let name = self.name.as_ref().filter(|name| !name.as_str().is_empty());
@@ -159,18 +159,18 @@ impl Metadata<'_> {
     }
 }
 
-/// One owner.
+/// One owner of the pod.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[serde(remote = "Self")]
 pub struct OwnerReference<'a> {
-    /// E.g. `apps/v1`.
+    /// The owner's API version, e.g. `apps/v1`.
     #[serde(borrow, default)]
     pub api_version: JsonStr<'a>,
     /// The owner's uid.
     #[serde(borrow, default)]
     pub uid: JsonStr<'a>,
-    /// E.g. `ReplicaSet`.
+    /// The owner's kind, e.g. `ReplicaSet`.
     #[serde(borrow, default)]
     pub kind: JsonStr<'a>,
     /// The owner's name.
@@ -178,30 +178,30 @@ pub struct OwnerReference<'a> {
     pub name: JsonStr<'a>,
 }
 
-/// What the decision needs of the pod's spec.
+/// The fields of the pod's spec that decisions need.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[serde(remote = "Self")]
 pub struct Spec<'a> {
-    /// Required by the API.
+    /// The containers. The API requires them.
     #[serde(borrow, default)]
     pub containers: Option<Vec<Container<'a>>>,
-    /// Ordinary init containers and native sidecars.
+    /// The init containers, including native sidecars.
     #[serde(borrow, default)]
     pub init_containers: Option<Vec<Container<'a>>>,
-    /// Volumes by name.
+    /// The names of the volumes.
     #[serde(borrow, default)]
     pub volumes: Option<Vec<NamedObject<'a>>>,
-    /// Pull secrets by name.
+    /// The names of the pull secrets.
     #[serde(borrow, default)]
     pub image_pull_secrets: Option<Vec<NamedObject<'a>>>,
-    /// Whether the pod shares the node's network.
+    /// True if the pod uses the network of the node.
     #[serde(default)]
     pub host_network: Option<bool>,
-    /// Whether the pod shares the node's processes.
+    /// True if the pod uses the process namespace of the node.
     #[serde(default, rename = "hostPID")]
     pub host_pid: Option<bool>,
-    /// Read only where a template has a field of that name, like those that follow.
+    /// Parsed only if a template has a field of that name, like the fields that follow.
     #[serde(borrow, default)]
     pub security_context: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -220,10 +220,10 @@ pub struct Spec<'a> {
     service_account_name: Option<&'a RawValue>,
     #[serde(borrow, default)]
     termination_grace_period_seconds: Option<&'a RawValue>,
-    /// Requests and limits of the pod as a whole (KEP-2837).
+    /// The requests and limits of the pod as a whole (KEP-2837).
     #[serde(borrow, default)]
     pub resources: Option<&'a RawValue>,
-    /// The operating system the pod says it needs.
+    /// The operating system that the pod declares.
     #[serde(borrow, default)]
     pub os: Option<NamedObject<'a>>,
 }
@@ -234,13 +234,13 @@ impl<'a> Spec<'a> {
         self.containers.iter().chain(&self.init_containers).flatten()
     }
 
-    /// The container or init container of that name.
+    /// The container or init container with this name.
     #[must_use]
     pub fn container(&self, name: &str) -> Option<&Container<'a>> {
         self.all_containers().find(|container| container.name.as_str() == name)
     }
 
-    /// The JSON of a pod-level field that templates can add to.
+    /// The JSON text of field `name`, e.g. `securityContext`. `None` if it is absent, or if templates cannot set it.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
         let raw = match name {
@@ -258,7 +258,7 @@ impl<'a> Spec<'a> {
         raw.map(RawValue::get)
     }
 
-    /// Whether the pod declares to run on Windows.
+    /// Returns true if the pod declares Windows as its operating system.
     #[must_use]
     pub fn is_windows(&self) -> bool {
         self.os.as_ref().is_some_and(|os| os.name.as_str() == "windows")
@@ -270,13 +270,13 @@ impl<'a> Spec<'a> {
 #[serde(rename_all = "camelCase")]
 #[serde(remote = "Self")]
 pub struct Container<'a> {
-    /// Unique in the pod, over all lists of containers.
+    /// The name; unique in the pod, across all lists of containers.
     #[serde(borrow, default)]
     pub name: JsonStr<'a>,
-    /// Declared ports.
+    /// The declared ports.
     #[serde(borrow, default)]
     pub ports: Option<Vec<ContainerPort<'a>>>,
-    /// Read only where a template changes the container, like those that follow.
+    /// Parsed only if a template changes the container, like the fields that follow.
     #[serde(borrow, default)]
     pub env: Option<&'a RawValue>,
     /// See `env`.
@@ -290,29 +290,29 @@ pub struct Container<'a> {
     pub volume_devices: Option<&'a RawValue>,
 }
 
-/// A declared port of a container.
+/// A port that a container declares.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[serde(remote = "Self")]
 pub struct ContainerPort<'a> {
-    /// What Services and probes call it.
+    /// The name, which Services and probes can refer to.
     #[serde(borrow, default)]
     pub name: Option<JsonStr<'a>>,
     /// The port of the container.
     #[serde(default)]
     pub container_port: Option<u16>,
-    /// The port on the node, if any; on host-network pods the API server sets it.
+    /// The port of the node, if any. On pods with `hostNetwork`, the API server sets it to the container's port.
     #[serde(default)]
     pub host_port: Option<u16>,
-    /// The node's address it is bound to; empty means every address.
+    /// The address of the node that the port is bound to; empty for all addresses.
     #[serde(borrow, default, rename = "hostIP")]
     pub host_ip: Option<JsonStr<'a>>,
-    /// `TCP` if absent.
+    /// The protocol; `TCP` if absent.
     #[serde(borrow, default)]
     pub protocol: Option<JsonStr<'a>>,
 }
 
-/// Anything of which only the name matters.
+/// An object of which only the name is used.
 #[derive(Debug, Deserialize)]
 #[serde(remote = "Self")]
 pub struct NamedObject<'a> {
@@ -321,17 +321,17 @@ pub struct NamedObject<'a> {
     pub name: JsonStr<'a>,
 }
 
-/// A pod as far as it could be read. What is wrong with one part must not hide the other: a pod that
-/// asks for nothing is let through whatever its spec looks like.
+/// A pod, or the errors in it. An error in one part must not hide the other: a pod that requests no templates is
+/// allowed even if its spec is invalid.
 #[derive(Debug)]
 pub struct Pod<'a> {
-    /// The metadata, or why they are none.
+    /// The metadata, or the error in it.
     pub metadata: Result<Metadata<'a>, String>,
-    /// The spec, or why it is none.
+    /// The spec, or the error in it.
     pub spec: Result<Spec<'a>, String>,
 }
 
-/// The parts of a pod whose shape is sound.
+/// A pod with valid metadata and a valid spec.
 #[derive(Deserialize)]
 #[serde(remote = "Self")]
 pub(crate) struct SoundPod<'a> {
@@ -348,7 +348,7 @@ impl<'a> From<SoundPod<'a>> for Pod<'a> {
 }
 
 impl<'a> Pod<'a> {
-    /// Reads the pod that `json` holds, in one pass if it is sound.
+    /// Reads a pod from JSON text, in one pass if it is valid.
     #[must_use]
     pub fn parse(json: &'a str) -> Self {
         match serde_json::from_str::<SoundPod<'a>>(json) {
@@ -357,7 +357,7 @@ impl<'a> Pod<'a> {
         }
     }
 
-    /// Reads metadata and spec apart, to tell which of them is wrong and how.
+    /// Reads metadata and spec separately, to find the errors of each.
     fn parse_parts(json: &'a str) -> Self {
         #[derive(Deserialize)]
         struct Parts<'a> {
@@ -369,7 +369,7 @@ impl<'a> Pod<'a> {
         match serde_json::from_str::<Parts<'a>>(json) {
             Ok(parts) => Self { metadata: part("metadata", parts.metadata), spec: part("spec", parts.spec) },
             Err(error) => {
-                let why = format!("the object is no pod: {}", without_position(&error));
+                let why = format!("the object is not a pod: {}", without_position(&error));
                 Self { metadata: Err(why.clone()), spec: Err(why) }
             }
         }
@@ -381,7 +381,7 @@ fn part<'a, T: Deserialize<'a>>(name: &str, json: Option<&'a RawValue>) -> Resul
     serde_json::from_str(json.get()).map_err(|error| format!("the pod's {name}: {}", without_position(&error)))
 }
 
-/// The error without line and column: reviews are one line and nobody sees them.
+/// The error without line and column, which do not help: users do not see the review.
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     crate::inject::diagnostic::shown(text.split(" at line ").next().unwrap_or(&text), 200)
@@ -394,8 +394,8 @@ mod tests {
     #[test]
     fn a_broken_spec_does_not_hide_the_metadata() {
         let pod = Pod::parse(r#"{"metadata":{"name":"a"},"spec":{"containers":"none"}}"#);
-        assert_eq!(pod.metadata.expect("sound").display_name(), "a");
-        let why = pod.spec.expect_err("broken");
+        assert_eq!(pod.metadata.expect("valid").display_name(), "a");
+        let why = pod.spec.expect_err("invalid");
         assert_eq!(why, "the pod's spec: invalid type: string \"none\", expected a sequence");
     }
 
@@ -404,10 +404,10 @@ mod tests {
         let pod = Pod::parse(
             r#"{"metadata":{"annotations":{"a\u002fb":"x","c":"y\n"}},"spec":{"containers":[{"name":"app"}]}}"#,
         );
-        let metadata = pod.metadata.expect("sound");
+        let metadata = pod.metadata.expect("valid");
         assert_eq!(metadata.annotation("a/b"), Some("x"));
         assert_eq!(metadata.annotation("c"), Some("y\n"));
-        let containers = pod.spec.expect("sound").containers.expect("given");
+        let containers = pod.spec.expect("valid").containers.expect("given");
         assert!(matches!(containers[0].name.0, Cow::Borrowed("app")));
     }
 
@@ -415,8 +415,8 @@ mod tests {
     fn null_is_the_same_as_absent() {
         let pod =
             Pod::parse(r#"{"metadata":{"labels":null,"annotations":null},"spec":{"containers":[],"volumes":null}}"#);
-        assert!(pod.metadata.expect("sound").annotations.is_none());
-        assert!(pod.spec.expect("sound").volumes.is_none());
+        assert!(pod.metadata.expect("valid").annotations.is_none());
+        assert!(pod.spec.expect("valid").volumes.is_none());
     }
 
     #[test]
@@ -424,6 +424,6 @@ mod tests {
         let pod = Pod::parse("{}");
         assert_eq!(pod.metadata.expect_err("none"), "the pod has no metadata");
         assert_eq!(pod.spec.expect_err("none"), "the pod has no spec");
-        assert!(Pod::parse("7").metadata.expect_err("none").starts_with("the object is no pod"));
+        assert!(Pod::parse("7").metadata.expect_err("none").starts_with("the object is not a pod"));
     }
 }

@@ -1,5 +1,5 @@
-//! Which templates a pod gets: what it asks for, what its namespace or the installation has as defaults, and what
-//! templates say of themselves (`autoInject`). It must not know what templates add.
+//! Selects the templates for a pod: those that it requests, the defaults of its namespace or of the installation, and
+//! those that match by `autoInject`. This module does not depend on the additions of templates.
 
 pub mod request;
 pub(crate) mod strays;
@@ -19,39 +19,40 @@ use crate::inject::template::auto_inject::AutoInject;
 use crate::inject::template::reference::TemplateRef;
 use std::collections::BTreeMap;
 
-/// Who chose a template.
+/// The source of a choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChosenBy {
     /// The pod, by name.
     Pod,
     /// A default of the namespace or the installation.
     Default,
-    /// The template itself.
+    /// The template's `autoInject`.
     Auto,
 }
 
-/// A template that was chosen.
+/// A chosen template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Choice<'p> {
     /// The name and version.
     pub(crate) wanted: TemplateRef<'p>,
-    /// Who chose it.
+    /// The source of the choice.
     pub(crate) by: ChosenBy,
 }
 
-/// The templates chosen, in the order in which they are added.
+/// The chosen templates, in the order in which they are added.
 #[derive(Debug, Default)]
 pub(crate) struct Choices<'p> {
-    /// The annotation that asks, if one does.
+    /// The key of the annotation with the request; `None` without a request.
     pub(crate) key: Option<&'p str>,
-    /// The choices, without two of one name.
+    /// The choices, with unique names.
     pub(crate) all: Vec<Choice<'p>>,
+    /// Warnings for the client, ready to be sent.
     pub(crate) warnings: Vec<String>,
-    /// Templates whose own condition failed.
+    /// Templates whose condition `autoInject.if` failed, by name.
     pub(crate) problems: BTreeMap<&'p str, Problem>,
 }
 
-/// What phase 1 needs for a choice.
+/// Chooses the templates for one pod.
 pub(crate) struct Chooser<'p> {
     pub(crate) request: &'p Request<'p>,
     pub(crate) metadata: &'p Metadata<'p>,
@@ -61,16 +62,16 @@ pub(crate) struct Chooser<'p> {
 }
 
 impl<'p> Chooser<'p> {
-    /// The value of the request, from the first of its keys that the pod has.
+    /// The key and the value of the request, from the first request annotation that the pod has.
     pub(crate) fn request(&self) -> Option<(&'p str, &'p str)> {
         self.settings.request_keys().find_map(|key| Some((key, self.metadata.annotation(key)?)))
     }
 
-    /// What a trace says of the request.
+    /// The rows of the trace about the request. `nothing` is the reason if no template was chosen.
     pub(crate) fn rows(&self, choices: &Choices<'_>, nothing: Option<Reason>) -> Vec<Row> {
         let asks = match self.request() {
             Some((key, value)) => format!("{key} is \"{}\"", shown(value, 200)),
-            None => format!("there is no {}", self.settings.keys.request),
+            None => format!("the pod has no {}", self.settings.keys.request),
         };
         let chosen: Vec<&str> = choices.all.iter().map(|choice| choice.wanted.name).collect();
         let row = |reason, evidence: String| Row {
@@ -80,16 +81,17 @@ impl<'p> Chooser<'p> {
             evidence,
         };
         let entry = match self.entry_point {
-            EntryPoint::Requests => "requests alone count here",
-            EntryPoint::Policy => "requests, defaults and autoInject count here",
+            EntryPoint::Requests => "only explicit requests apply here",
+            EntryPoint::Policy => "requests, defaults and autoInject apply here",
+        };
+        let selected = match chosen.as_slice() {
+            [] => "no templates selected".to_owned(),
+            names => format!("selected: {}", names.join(", ")),
         };
         vec![
             row(Reason::InvalidRequest, asks),
             row(Reason::OptedOut, String::new()),
-            row(
-                Reason::NotRequested,
-                format!("chosen: {}; {entry}", if chosen.is_empty() { "none".to_owned() } else { chosen.join(", ") }),
-            ),
+            row(Reason::NotRequested, format!("{selected} ({entry})")),
         ]
     }
 
@@ -98,10 +100,10 @@ impl<'p> Chooser<'p> {
         request::parse(key, value, dialect)
     }
 
-    /// The templates for the pod.
+    /// Chooses the templates for the pod. The second value is the reason if no template was chosen.
     ///
     /// # Errors
-    /// What is wrong with the request.
+    /// The error in the request, as [`request::parse`] returns it.
     pub(crate) fn choose(&self) -> Result<(Choices<'p>, Option<Reason>), String> {
         let mut choices = Choices::default();
         let asks = self.request();
@@ -111,7 +113,7 @@ impl<'p> Chooser<'p> {
             None => None,
             Some((key, value)) => Some(self.parse(key, value)?),
         };
-        // What is left if nothing is chosen.
+        // The reason if no template is chosen.
         let mut nothing = Reason::NotRequested;
         let policy = self.entry_point == EntryPoint::Policy;
         let mut only_required = false;
@@ -126,7 +128,7 @@ impl<'p> Chooser<'p> {
             }
             Some(Selection::OptedOut) => (nothing, only_required) = (Reason::OptedOut, true),
             Some(Selection::Empty) => {
-                let text = format!("{request} is empty and asks for nothing");
+                let text = format!("{request} is empty and requests nothing");
                 choices.warnings.push(decision::warning(&text, Reason::NotRequested));
                 if policy {
                     self.defaults(&mut choices, false);
@@ -142,7 +144,8 @@ impl<'p> Chooser<'p> {
         Ok((choices, nothing))
     }
 
-    /// The defaults: the namespace's if it has valid ones, else the installation's.
+    /// Adds the defaults: those of the namespace if they are valid, else those of the installation. If the pod requests
+    /// the defaults and there are none, adds a warning.
     fn defaults(&self, choices: &mut Choices<'p>, asked_for: bool) {
         let namespace = self.request.namespace.as_str();
         let request = self.settings.keys.request.as_str();
@@ -160,18 +163,19 @@ impl<'p> Chooser<'p> {
                 }
             }
             Some(Err(_)) => {
-                let text = format!("{request} of the namespace {namespace} is malformed and ignored");
+                let text = format!("{request} of the namespace {namespace} is not valid and is ignored");
                 choices.warnings.push(decision::warning(&text, Reason::InvalidRequest));
                 self.installation(choices);
             }
             None => self.installation(choices),
         }
         if asked_for && choices.all.len() == before {
-            let text = format!("{request} asks for the defaults, and there are none");
+            let text = format!("{request} requests the defaults, but there are none");
             choices.warnings.push(decision::warning(&text, Reason::NotRequested));
         }
     }
 
+    /// Adds the defaults of the installation.
     fn installation(&self, choices: &mut Choices<'p>) {
         for default in &self.settings.default_templates {
             if let Ok(Selection::Templates(items)) = request::parse("--default-templates", default, Dialect::Own) {
@@ -184,7 +188,7 @@ impl<'p> Chooser<'p> {
         }
     }
 
-    /// Templates that choose the pod themselves, by name, on top of everything else.
+    /// Adds the templates that match the pod by `autoInject`, in the order of their names, after all other choices.
     fn auto(&self, choices: &mut Choices<'p>, only_required: bool) {
         let namespace = self.request.namespace.as_str();
         for (template, auto) in self.catalog.auto_inject() {
@@ -210,11 +214,14 @@ impl<'p> Chooser<'p> {
         }
     }
 
-    /// True if the template's own condition holds. It is evaluated only if both selectors match.
+    /// Returns true if the condition `autoInject.if` holds. It is evaluated only if both selectors match.
+    ///
+    /// # Errors
+    /// The failure of the expression, a sentence without full stop.
     fn holds(&self, template: &Template, auto: &AutoInject) -> Result<bool, String> {
         let Some(condition) = &auto.condition else { return Ok(true) };
         let object = auto.paths.read(self.request.document, self.request.at).unwrap_or_default();
-        // Wrong parameters are reported when the template is evaluated.
+        // Invalid parameters are reported when the template is evaluated.
         let params = parameters::values(&self.settings.keys, &template.name, &template.parameters, self.metadata)
             .unwrap_or_default();
         let seen = Seen { request: self.request, catalog: self.catalog, object: &object, params: &params };
@@ -223,11 +230,11 @@ impl<'p> Chooser<'p> {
 }
 
 impl<'p> Choices<'p> {
-    /// Adds a template unless one of that name is chosen already.
+    /// Adds a template unless one of that name is already chosen.
     fn add(&mut self, wanted: TemplateRef<'p>, by: ChosenBy) {
         match self.all.iter().position(|known| known.wanted.name == wanted.name) {
             None => self.all.push(Choice { wanted, by }),
-            // The pod's own request counts for more than a default of that name before it.
+            // A request of the pod overrides an earlier default of the same name.
             Some(at) if by == ChosenBy::Pod => self.all[at] = Choice { wanted, by },
             Some(_) => {}
         }

@@ -1,46 +1,46 @@
-//! What a pod asks for: the grammar of the request annotation (`sidecar.io/inject`). It reads one
-//! value and knows neither the catalog nor the rest of the pod.
+//! The grammar of the request annotation (`sidecar.io/inject`). This module parses one value. It does not depend on the
+//! catalog or the rest of the pod.
 
 use crate::inject::diagnostic::shown;
 use crate::inject::kube::names::is_label;
 use crate::inject::template::reference::{TemplateRef, is_version};
 
-/// Most templates in one request.
+/// Maximum number of templates in one request.
 pub const MAX_TEMPLATES: usize = 32;
 
-/// What a request says.
+/// A parsed request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Selection<'a> {
-    /// Nothing: the value is empty.
+    /// The value is empty.
     Empty,
-    /// `false`.
+    /// The value is `false`.
     OptedOut,
-    /// These, in this order, without duplicates.
+    /// Templates and defaults, in the order of the request, without duplicates.
     Templates(Vec<RequestItem<'a>>),
 }
 
 /// One item of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestItem<'a> {
-    /// A template by its name.
+    /// A template, by its name and optional version.
     Named(TemplateRef<'a>),
-    /// `true`: the defaults.
+    /// `true`: the default templates.
     Defaults,
 }
 
-/// Whose annotation a request stands in.
+/// The system that defines the annotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// The injector's own: `NAME@VERSION`.
+    /// The injector: `NAME@VERSION`.
     Own,
-    /// Another system's, where `NAME:VERSION` means the same.
+    /// Another system, where `NAME:VERSION` is equivalent.
     Foreign,
 }
 
-/// Reads a request, the value of the annotation `key`.
+/// Parses a request: `value` is the value of the annotation `key`. An empty value and `false` are not lists.
 ///
 /// # Errors
-/// What is wrong with it, as the first half of a message: the value is quoted, the grammar is shown.
+/// The first error in the request, a message that quotes the value and shows the grammar. It ends with a full stop.
 pub fn parse<'a>(key: &str, value: &'a str, dialect: Dialect) -> Result<Selection<'a>, String> {
     let malformed = |problem: &str| malformed(key, value, problem);
     match value.trim_ascii() {
@@ -59,12 +59,12 @@ pub fn parse<'a>(key: &str, value: &'a str, dialect: Dialect) -> Result<Selectio
             (None, _) => items.push(item),
             (Some(RequestItem::Named(seen)), RequestItem::Named(template)) if *seen != template => {
                 let (one, other) = (version_or_none(*seen), version_or_none(template));
-                return Err(malformed(&format!("{} is asked for in two versions, {one} and {other}", template.name)));
+                return Err(malformed(&format!("{} is requested in two versions, {one} and {other}", template.name)));
             }
             _ => {}
         }
         if items.len() > MAX_TEMPLATES {
-            return Err(malformed(&format!("at most {MAX_TEMPLATES} templates can be asked for")));
+            return Err(malformed(&format!("at most {MAX_TEMPLATES} templates can be requested")));
         }
     }
     Ok(Selection::Templates(items))
@@ -84,13 +84,13 @@ fn parse_item(item: &str, dialect: Dialect) -> Result<RequestItem<'_>, String> {
         "" if item.is_empty() => "it has an empty item".to_owned(),
         "" => format!("\"{}\" has no name before the {separator}", shown(item, 80)),
         "true" if version.is_none() => return Ok(RequestItem::Defaults),
-        "false" => "\"false\" cannot stand in a list".to_owned(),
+        "false" => "\"false\" cannot be part of a list".to_owned(),
         "true" | "enabled" | "yes" | "all" | "default" => format!("\"{name}\" is not a template; write \"true\""),
         "disabled" | "no" | "none" => format!("\"{name}\" is not a template; write \"false\""),
-        name if !is_label(name) => format!("\"{}\" is no name of a template", shown(name, 80)),
+        name if !is_label(name) => format!("\"{}\" is not a valid template name", shown(name, 80)),
         _ => match version {
             Some("") => format!("\"{}\" has no version after the {separator}", shown(item, 80)),
-            Some(version) if !is_version(version) => format!("\"{}\" is no version", shown(version, 80)),
+            Some(version) if !is_version(version) => format!("\"{}\" is not a valid version", shown(version, 80)),
             _ => return Ok(RequestItem::Named(TemplateRef { name, version })),
         },
     })
@@ -98,7 +98,8 @@ fn parse_item(item: &str, dialect: Dialect) -> Result<RequestItem<'_>, String> {
 
 fn malformed(key: &str, value: &str, problem: &str) -> String {
     format!(
-        "{key} is \"{}\": {problem}. It is a list of names, each with an optional version (\"fluent-bit, vault-agent@2\"), \"true\" for the defaults, or \"false\".",
+        "{key} is \"{}\": {problem}. Use a list of names, each with an optional version \
+         (\"fluent-bit, vault-agent@2\"), \"true\" for the defaults, or \"false\".",
         shown(value, 120)
     )
 }
@@ -143,21 +144,21 @@ mod tests {
         for (value, problem) in [
             ("a,,b", "an empty item"),
             ("a,", "an empty item"),
-            ("a,false", "\"false\" cannot stand in a list"),
+            ("a,false", "\"false\" cannot be part of a list"),
             ("a@1,a@2", "two versions, @1 and @2"),
             ("a,a@2", "two versions, none given and @2"),
             ("true@1", "write \"true\""),
             ("enabled", "write \"true\""),
             ("no", "write \"false\""),
-            ("Fluent", "is no name of a template"),
-            ("-a", "is no name"),
-            ("a b", "is no name"),
+            ("Fluent", "is not a valid template name"),
+            ("-a", "is not a valid template name"),
+            ("a b", "is not a valid template name"),
             ("a@", "no version after the @"),
             ("@1", "no name before the @"),
-            ("a@-1", "\"-1\" is no version"),
-            ("a\nb", "\"a\\nb\" is no name"),
-            ("ä", "is no name"),
-            ("a:1", "is no name"),
+            ("a@-1", "\"-1\" is not a valid version"),
+            ("a\nb", "\"a\\nb\" is not a valid template name"),
+            ("ä", "is not a valid template name"),
+            ("a:1", "is not a valid template name"),
         ] {
             let error = parse(value).expect_err(value);
             assert!(error.contains(problem), "{value:?}: {error}");

@@ -1,12 +1,13 @@
-//! Parameters of templates that a pod does not request. The webhook warns about them, and lint reports them.
+//! Parameters of templates that a pod does not request. The webhook warns about them, and lint reports them. This
+//! module does not know which templates or parameters exist.
 
 use crate::inject::diagnostic::nearest;
 use crate::inject::review::pod::{Metadata, StringMap};
 use crate::inject::settings::keys::Keys;
 use crate::inject::template::reference::TemplateRef;
 
-/// The annotations in `metadata` that are parameters of templates outside of `requested`, which is probably a typo. One
-/// message for each, a sentence without full stop.
+/// Finds the annotations in `metadata` that are parameters of templates outside of `requested`, which is probably a
+/// typo. Returns one message for each, a sentence without full stop.
 pub(crate) fn stray_parameters(metadata: &Metadata<'_>, requested: &[TemplateRef<'_>], keys: &Keys) -> Vec<String> {
     let annotations = metadata.annotations.iter().flat_map(StringMap::iter);
     let stray = annotations.filter_map(|(key, _)| {

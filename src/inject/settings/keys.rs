@@ -1,29 +1,30 @@
-//! The keys of annotations and labels that the injector reads and writes. All stand under one prefix, `sidecar.io`
-//! unless the installation has another. It knows names, not what they mean.
+//! The keys of the annotations and labels that the injector reads and writes. All have the same prefix, which is
+//! `sidecar.io` unless the installation sets another. The module builds and parses keys. It does not know what the
+//! values mean.
 
 use crate::inject::kube::names::{is_label, is_subdomain};
 
-/// The prefix of an installation that sets none.
+/// The default prefix.
 pub const PREFIX: &str = "sidecar.io";
-/// Longest prefix: `TEMPLATE.files.PREFIX` must be a subdomain, of at most 253 characters.
+/// Maximum length of a prefix, in characters: `TEMPLATE.files.PREFIX` must be a subdomain of at most 253 characters.
 const MAX_PREFIX: usize = 253 - 63 - ".files.".len();
 
-/// Every key under one prefix.
+/// All keys with one prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
-    /// What all others begin with, without the slash: `sidecar.io`.
+    /// The prefix, without the slash: `sidecar.io`.
     pub prefix: String,
-    /// Annotation of pods and namespaces that asks for templates: `sidecar.io/inject`.
+    /// Annotation of pods and namespaces that requests templates: `sidecar.io/inject`.
     pub request: String,
-    /// Annotation of pods that says what was added: `sidecar.io/status`.
+    /// Annotation of pods that lists what was added: `sidecar.io/status`.
     pub status: String,
-    /// Annotation of pods that asks for the trace of a decision: `sidecar.io/trace`.
+    /// Annotation of pods that requests the trace of a decision: `sidecar.io/trace`.
     pub trace: String,
     /// Label of ConfigMaps that hold templates: `sidecar.io/template`.
     pub template: String,
     /// Label of ConfigMaps that hold shared values: `sidecar.io/values`.
     pub values: String,
-    /// What stands between a template's name and a parameter's: `.sidecar.io/`.
+    /// The text between the names of a template and a parameter: `.sidecar.io/`.
     parameter: String,
 }
 
@@ -34,13 +35,14 @@ impl Default for Keys {
 }
 
 impl Keys {
-    /// The keys under `prefix`.
+    /// Creates the keys with `prefix`.
     ///
     /// # Errors
-    /// Why `prefix` cannot be one, a sentence without full stop.
+    /// The reason why `prefix` is not valid, as a sentence without a full stop: it is not a subdomain, it is too long,
+    /// or it is reserved for Kubernetes.
     pub fn with_prefix(prefix: &str) -> Result<Self, String> {
         if !is_subdomain(prefix) || prefix.len() > MAX_PREFIX {
-            return Err(format!("a prefix is a domain name of at most {MAX_PREFIX} characters, such as {PREFIX}"));
+            return Err(format!("a prefix must be a domain name of at most {MAX_PREFIX} characters, such as {PREFIX}"));
         }
         // "The kubernetes.io/ and k8s.io/ prefixes are reserved for Kubernetes core components."
         // (https://kubernetes.io/docs/concepts/overview/working-with-objects/labels)
@@ -65,31 +67,31 @@ impl Keys {
         }
     }
 
-    /// Whether `key` is one of the injector's own, which no template may write.
+    /// Returns true if `key` has the prefix itself, so that no template may set it.
     #[must_use]
     pub fn is_own(&self, key: &str) -> bool {
         key.split_once('/').is_some_and(|(prefix, _)| prefix == self.prefix)
     }
 
-    /// The annotation that gives a parameter of a template its value.
+    /// The key of the annotation that sets a parameter of a template: `TEMPLATE.sidecar.io/NAME`.
     #[must_use]
     pub fn parameter(&self, template: &str, name: &str) -> String {
         format!("{template}{}{name}", self.parameter)
     }
 
-    /// The name of the parameter of `template` that an annotation is for.
+    /// The name of the parameter of `template` that the annotation `key` sets; `None` for any other key.
     #[must_use]
     pub fn parameter_of<'k>(&self, template: &str, key: &'k str) -> Option<&'k str> {
         key.strip_prefix(template)?.strip_prefix(self.parameter.as_str())
     }
 
-    /// The template and the parameter that an annotation is for.
+    /// The names of the template and the parameter that the annotation `key` sets; `None` for any other key.
     #[must_use]
     pub fn as_parameter<'k>(&self, key: &'k str) -> Option<(&'k str, &'k str)> {
         key.split_once(self.parameter.as_str()).filter(|(template, _)| is_label(template))
     }
 
-    /// What the annotations begin with that carry the files of a template.
+    /// The beginning of the keys of the annotations that hold the files of a template: `TEMPLATE.files.sidecar.io/`.
     #[must_use]
     pub fn files_of(&self, template: &str) -> String {
         format!("{template}.files{}", self.parameter)

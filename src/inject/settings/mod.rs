@@ -1,26 +1,26 @@
-//! What an installation sets: the keys of annotations and labels, and everything else that decisions depend on beside the
-//! request and the templates. It knows neither pods nor templates.
+//! The settings of an installation: the keys of annotations and labels, and all other options that decisions depend on,
+//! beside the request and the templates. The module does not know about pods or templates.
 
 pub mod keys;
 
 use crate::inject::settings::keys::Keys;
 
-/// What does not depend on the request.
+/// The options of an installation. They do not depend on the request.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The keys of annotations.
+    /// The keys of annotations and labels.
     pub keys: Keys,
-    /// Namespaces whose pods are never touched.
+    /// Names of namespaces whose pods are never changed.
     pub excluded_namespaces: Vec<String>,
-    /// What `true` in a request stands for: requests of their own, e.g. `fluent-bit, vault-agent@2`.
+    /// The templates that the request `true` selects. Each is written like a request: `fluent-bit`, `vault-agent@2`.
     pub default_templates: Vec<String>,
-    /// Other systems' annotations that count as a request too.
+    /// Keys of other systems' annotations that also count as a request.
     pub request_annotations: Vec<String>,
-    /// Whether a request for an unknown template leaves it out instead of refusing the pod.
+    /// True if a request for an unknown template is ignored; otherwise it denies the pod.
     pub skip_unknown: bool,
-    /// Names of containers that other injectors add: no glob of `appContainers` is about them.
+    /// Names of containers that other injectors add. Globs of `appContainers` never match them.
     pub foreign_sidecars: Vec<String>,
-    /// Whether answers neither change nor refuse anything, whatever is decided.
+    /// True if responses admit every pod unchanged, whatever the decision is.
     pub observe: bool,
 }
 
@@ -39,7 +39,7 @@ impl Default for Settings {
     }
 }
 
-/// What the usual injectors call their containers.
+/// The names of the containers of common injectors.
 pub const FOREIGN_SIDECARS: [&str; 14] = [
     "istio-proxy",
     "istio-init",
@@ -57,22 +57,22 @@ pub const FOREIGN_SIDECARS: [&str; 14] = [
     "gke-gcsfuse-sidecar",
 ];
 
-/// Which webhook a request came to.
+/// The webhook that received a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EntryPoint {
-    /// For pods that ask: requests only.
+    /// For pods with a request. Only requests select templates.
     #[default]
     Requests,
-    /// For namespaces with policies: their defaults and `autoInject` reach pods that say nothing, too.
+    /// For namespaces with policies. Namespace defaults and `autoInject` also apply to pods without a request.
     Policy,
 }
 
-/// Where the pod stands in the document that is patched. The default is the pod itself.
+/// The place of the pod in the document that is patched. By default, the document is the pod.
 #[derive(Clone, Debug, Default)]
 pub struct Embedding {
-    /// JSON pointer of the pod template, e.g. `/spec/template`; empty for a pod.
+    /// JSON pointer of the pod template, such as `/spec/template`; empty for a pod.
     pub pointer: String,
-    /// Whether the pod is one of a Job.
+    /// True if the pod belongs to a Job.
     pub of_job: bool,
     /// Names of volumes that the workload adds to its pods (a `StatefulSet`'s claim templates).
     pub claims: Vec<String>,
@@ -84,6 +84,7 @@ impl Settings {
         [&self.keys.request].into_iter().chain(&self.request_annotations).map(String::as_str)
     }
 
+    /// Returns true if the pods of `namespace` are never changed.
     pub(crate) fn excludes(&self, namespace: &str) -> bool {
         self.excluded_namespaces.iter().any(|excluded| excluded == namespace)
     }

@@ -1,5 +1,6 @@
-//! The status annotation (`sidecar.io/status`): what was added to a pod, so that a second run adds
-//! nothing and an undo is possible. Read as untrusted text: pod authors can write it.
+//! The status annotation (`sidecar.io/status`): the list of the additions to a pod. With it, a second round adds
+//! nothing, and the additions can be removed again. It is read as untrusted text, because pod authors can write it.
+//! This module does not depend on the catalog.
 
 pub(crate) mod write;
 
@@ -12,22 +13,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
-/// What the annotation of a pod says, as far as it can be believed.
+/// The entries in the annotation of a pod. Entries that cannot be read are ignored.
 #[derive(Debug, Default)]
 pub struct Status<'a> {
     entries: Vec<(ReadEntry, &'a RawValue)>,
 }
 
-/// An entry of a status.
+/// One entry of a status.
 #[derive(Clone, Copy, Debug)]
 pub struct StatusEntry<'s> {
     /// The template's name.
     pub name: &'s str,
-    /// The entry as it is written.
+    /// The JSON text of the entry, unchanged.
     pub raw: &'s RawValue,
 }
 
-/// The part of an entry that decides whether its template is present.
+/// The fields of an entry that show if its template is in the pod.
 #[derive(Debug, Deserialize)]
 struct ReadEntry {
     name: String,
@@ -48,20 +49,20 @@ pub(super) struct Listed {
     image_pull_secrets: Vec<String>,
     labels: Vec<String>,
     annotations: Vec<String>,
-    /// Container -> paths.
+    /// Container -> mount paths and device paths.
     mounts: BTreeMap<String, Vec<String>>,
-    /// Container -> variables.
+    /// Container -> names of variables.
     env: BTreeMap<String, Vec<String>>,
-    /// Container -> entries.
+    /// Container -> `envFrom` entries.
     env_from: BTreeMap<String, Vec<Json>>,
-    /// Container -> variable -> what was appended.
+    /// Container -> variable -> the appended text.
     appended: BTreeMap<String, BTreeMap<String, String>>,
-    /// Pointers below `/spec`.
+    /// JSON pointers that begin with `/spec/`.
     pod: Vec<String>,
 }
 
 impl<'a> Status<'a> {
-    /// Reads the annotation. What is not readable counts as absent.
+    /// Reads the value of the annotation, JSON text. Text or entries that cannot be read count as absent.
     #[must_use]
     pub fn parse(annotation: Option<&'a str>) -> Self {
         #[derive(Deserialize)]
@@ -76,29 +77,30 @@ impl<'a> Status<'a> {
         Self { entries: written.templates.into_iter().filter_map(entry).collect() }
     }
 
-    /// The entries whose templates are in the pod, as they are written, by name: each lists something,
-    /// and every container it lists is in the pod (without containers: everything it lists).
+    /// Returns the entries whose templates are in the pod, in the order of the annotation. The pod must have every
+    /// container that the entry lists. For an entry without containers, the pod must have every addition that the entry
+    /// lists, at least one.
     #[must_use]
     pub fn present<'s>(&'s self, metadata: &Metadata<'_>, spec: &Spec<'_>) -> Vec<StatusEntry<'s>> {
         let is_present = |(entry, _): &&(ReadEntry, &'a RawValue)| entry.added.is_in(metadata, spec);
         self.entries.iter().filter(is_present).map(|(entry, raw)| StatusEntry { name: &entry.name, raw }).collect()
     }
 
-    /// The entry that records that a template of that name was left out.
+    /// Returns the entry that records that a template with this name was left out.
     #[must_use]
     pub fn left_out(&self, name: &str) -> Option<&'a RawValue> {
         let found = self.entries.iter().find(|(entry, _)| entry.name == name && entry.skipped.is_some());
         found.map(|(_, raw)| *raw)
     }
 
-    /// The names of all volumes that are listed, each with its template.
+    /// Returns all listed volumes as pairs `(template, volume)` of names.
     pub fn volumes(&self) -> impl Iterator<Item = (&str, &str)> {
         self.entries
             .iter()
             .flat_map(|(entry, _)| entry.added.volumes.iter().map(|name| (entry.name.as_str(), name.as_str())))
     }
 
-    /// The names of all containers that are listed, each with its template.
+    /// Returns all listed containers as pairs `(template, container)` of names.
     pub fn containers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.entries.iter().flat_map(|(entry, _)| {
             let names = entry.added.containers.iter().chain(&entry.added.init_containers);
@@ -106,8 +108,8 @@ impl<'a> Status<'a> {
         })
     }
 
-    /// The entry that records that this very template was left out, as it is written. A later run
-    /// keeps it: what stands in the way may read differently once the other templates are in.
+    /// Returns the entry that records that the template with this name and hash was left out. A later round keeps the
+    /// entry, because the problem can change when the other templates are in the pod.
     #[must_use]
     pub fn skipped(&self, name: &str, hash: &str) -> Option<&'a RawValue> {
         let is_it = |(entry, _): &&(ReadEntry, _)| entry.name == name && entry.hash == hash && entry.skipped.is_some();
@@ -142,21 +144,21 @@ fn has_containers(list: Option<&Vec<Container<'_>>>, names: &[String]) -> bool {
     names.iter().all(|name| list.is_some_and(|list| list.iter().any(|c| c.name.as_str() == name)))
 }
 
-/// Whether the container of that name has all of these.
+/// Returns true if the container `name` has all wanted members.
 fn has_members(spec: &Spec<'_>, name: &str, wanted: &[String], members: fn(&Container<'_>) -> Vec<String>) -> bool {
     let Some(container) = spec.container(name) else { return false };
     let members = members(container);
     wanted.iter().all(|wanted| members.contains(wanted))
 }
 
-/// Whether the container of that name has these `envFrom` entries.
+/// Returns true if the container `name` has these `envFrom` entries.
 fn has_env_from(spec: &Spec<'_>, name: &str, entries: &[Json]) -> bool {
     let Some(container) = spec.container(name) else { return false };
     let own = values(container.env_from);
     entries.iter().all(|entry| own.contains(entry))
 }
 
-/// Whether the variables of the container of that name hold what was appended.
+/// Returns true if the variables of the container `name` contain the appended texts.
 pub(super) fn has_appended(spec: &Spec<'_>, name: &str, suffixes: &BTreeMap<String, String>) -> bool {
     let Some(container) = spec.container(name) else { return false };
     let env = values(container.env);
@@ -166,7 +168,7 @@ pub(super) fn has_appended(spec: &Spec<'_>, name: &str, suffixes: &BTreeMap<Stri
     })
 }
 
-/// True if the spec has the member at `pointer`, and its value is not one that the API server fills in.
+/// Returns true if the spec has the member at `pointer`, and its value is not a default of the API server.
 fn has_field(spec: &Spec<'_>, pointer: &str) -> bool {
     let Some(path) = pointer.strip_prefix("/spec/") else { return false };
     let (name, rest) = path.split_once('/').map_or((path, String::new()), |(name, rest)| (name, format!("/{rest}")));
@@ -186,12 +188,12 @@ fn env_names(container: &Container<'_>) -> Vec<String> {
     strings(container.env, "name")
 }
 
-/// A member of each object in a list, where it is a string.
+/// The member `field` of each object in a list, if it is a string.
 fn strings(list: Option<&RawValue>, field: &str) -> Vec<String> {
     values(list).iter().filter_map(|item| item[field].as_str().map(str::to_owned)).collect()
 }
 
-/// The entries of a list. What is not readable counts as empty.
+/// The entries of a list. A list that cannot be read counts as empty.
 fn values(list: Option<&RawValue>) -> Vec<Json> {
     list.and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Writes the status annotation: what each template has added to the pod, or why it was left out.
+//! Writes the status annotation: for each template its additions to the pod, or the reason why it was left out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::inject::template::Template;
 use crate::inject::template::body::additions::Additions;
 use crate::inject::template::body::item::Item;
 
-/// What is written.
+/// The value of the status annotation.
 #[derive(Serialize)]
 pub(crate) struct Written<'a> {
     pub(crate) injector: &'static str,
@@ -36,11 +36,11 @@ impl Written<'_> {
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(crate) enum WrittenEntry<'a> {
-    /// Present already; the entry stays as it is.
+    /// An entry that is kept unchanged.
     Kept(&'a RawValue),
-    /// Added or left out now.
+    /// The entry of a template that this round added or left out.
     New(Box<NewEntry<'a>>),
-    /// Completed now.
+    /// The entry of a template that this round completed.
     Joined(Json),
 }
 
@@ -63,8 +63,8 @@ impl<'a> WrittenEntry<'a> {
 }
 
 impl WrittenEntry<'_> {
-    /// The entry of a template of which a part was in the pod: with what the older entry lists and the template does add.
-    /// The rest of it is gone, or was never ours.
+    /// Completes the older entry of a template of which the pod had only a part. Returns this entry with those
+    /// additions of the older entry that the template makes. The others were removed from the pod, or were never ours.
     pub(crate) fn completing(self, older: &RawValue, adds: &Additions, spec: &Spec<'_>) -> Self {
         let (Ok(older), Ok(mut entry)) = (serde_json::from_str::<Json>(older.get()), serde_json::to_value(&self))
         else {
@@ -90,7 +90,7 @@ impl WrittenEntry<'_> {
     }
 }
 
-/// Adds to `older` what `newer` has: lists grow, maps are joined; of a value that both have the older stays.
+/// Merges `newer` into `older`: appends list items and merges maps. If both have a value, the older one is kept.
 fn join(older: &mut Json, newer: &Json) {
     match (older, newer) {
         (Json::Object(older), Json::Object(newer)) => {
@@ -135,25 +135,25 @@ pub(crate) struct Added<'a> {
     pub(crate) labels: Vec<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) annotations: Vec<&'a str>,
-    /// Container -> paths.
+    /// Container -> mount paths and device paths.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) mounts: BTreeMap<&'a str, Vec<&'a str>>,
-    /// Container -> variables.
+    /// Container -> names of variables.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) env: BTreeMap<&'a str, Vec<&'a str>>,
-    /// Container -> entries.
+    /// Container -> `envFrom` entries.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) env_from: BTreeMap<&'a str, Vec<&'a Json>>,
-    /// Container -> variable -> what was appended.
+    /// Container -> variable -> the appended text.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) appended: BTreeMap<&'a str, BTreeMap<&'a str, String>>,
-    /// JSON pointers.
+    /// JSON pointers that begin with `/spec/`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) pod: Vec<String>,
-    /// JSON pointer -> what stood there before.
+    /// JSON pointer -> the value before the injection.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) replaced: BTreeMap<String, Json>,
-    /// Lists and maps that did not exist before. Those of a container have its name where a pointer has its index.
+    /// JSON pointers to lists and maps that did not exist before. Containers are named by name, not by index.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) created: Vec<String>,
 }
@@ -165,7 +165,7 @@ pub(crate) struct Skipped<'a> {
 }
 
 impl Listed {
-    /// What of it a template adds, and is there.
+    /// The listed additions that the template makes and the pod has.
     fn of(mut self, adds: &Additions, spec: &Spec<'_>) -> Self {
         let named = |items: &[Arc<Item>], name: &String| items.iter().any(|item| item.name == *name);
         let has = |name: &String| spec.container(name).is_some();
@@ -203,7 +203,7 @@ impl Listed {
     }
 }
 
-/// What a placed template adds, for the status.
+/// The additions of a placed template. `created` are the lists and maps that did not exist before.
 pub(crate) fn added<'c>(placed: &'c Placed<'_>, created: Vec<String>) -> Added<'c> {
     let names = |items: &'c [Arc<Item>]| items.iter().map(|item| item.name.as_str()).collect();
     let mut added = Added {

@@ -1,4 +1,5 @@
-//! `autoInject`: which pods a template chooses itself. It reads what is written; who is chosen is decided elsewhere.
+//! `autoInject`: the pods that get a template without a request. This module reads and compiles the field. It does not
+//! match pods; `select` does.
 
 use crate::inject::document::{Node, Value};
 use crate::inject::expr::paths::Paths;
@@ -6,20 +7,22 @@ use crate::inject::expr::{Expression, Vocabulary};
 use crate::inject::kube::checker::Checker;
 use crate::inject::template::selector::Selector;
 
-/// Which pods a template chooses itself.
+/// The pods that get a template without a request.
 #[derive(Debug, Default)]
 pub struct AutoInject {
-    /// Labels of the pod.
+    /// Selects pods by their labels.
     pub pods: Selector,
-    /// Labels of its namespace.
+    /// Selects pods by the labels of their namespace.
     pub namespaces: Selector,
-    /// Evaluated where both match.
+    /// The condition `if`, evaluated if both selectors match.
     pub(crate) condition: Option<Expression>,
-    /// What the condition reads of the pod, with the variables that it may use.
+    /// The paths of the pod that the condition and the variables of the template read.
     pub(crate) paths: Paths,
+    /// True if the condition or a variable reads the namespace.
     pub(crate) reads_namespace: bool,
 }
 
+/// Reads the value of `autoInject`. `variables` are the compiled variables of the template. Errors go to `checker`.
 pub(super) fn read(checker: &mut Checker, node: &Node, variables: &[(String, Expression)]) -> AutoInject {
     let known: Vec<String> = variables.iter().map(|(name, _)| name.clone()).collect();
     let mut auto = AutoInject::default();
@@ -41,8 +44,8 @@ pub(super) fn read(checker: &mut Checker, node: &Node, variables: &[(String, Exp
                 }
             }
             other => {
-                let help = "it has podSelector, namespaceSelector and if";
-                checker.error(key.span, format!("autoInject has no \"{other}\""), help);
+                let help = "known keys: podSelector, namespaceSelector, if";
+                checker.error(key.span, format!("autoInject has no key \"{other}\""), help);
             }
         }
     }
@@ -55,8 +58,8 @@ pub(super) fn read(checker: &mut Checker, node: &Node, variables: &[(String, Exp
         auto.reads_namespace = reads.namespace;
     }
     if auto.pods.is_empty() && auto.namespaces.is_empty() {
-        let help = "name labels of the pods or of their namespaces";
-        checker.error(node.span, "autoInject without selectors would choose every pod", help);
+        let help = "set podSelector or namespaceSelector";
+        checker.error(node.span, "autoInject without selectors would select every pod", help);
     }
     auto
 }

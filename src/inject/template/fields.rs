@@ -1,9 +1,10 @@
-//! The fields of a template: one table with the key, type, documentation and reader of each, and whether it counts for the
-//! hash. Everything that lists the fields is made from this table: the reading of documents, the help for unknown keys, the
-//! JSON Schema, the reference in the docs, and the hash of a template.
+//! The fields of a template: one table with the key, type, documentation and reader of each, and a mark for the fields
+//! that are part of the hash. Every list of the fields uses this table: the reading of documents, the help for unknown
+//! keys, the JSON Schema, the reference in the docs, and the hash of a template. This module does not depend on
+//! catalogs or pods.
 
-use crate::inject::diagnostic::nearest;
-use crate::inject::document::{Key, Node, Value};
+use crate::inject::diagnostic::{Diagnostic, LocatedError, Source, nearest};
+use crate::inject::document::{Key, Node, Value, yaml};
 use crate::inject::expr::paths::Paths;
 use crate::inject::expr::{Reads, Vocabulary};
 use crate::inject::kube::checker::Checker;
@@ -13,24 +14,24 @@ use crate::inject::template::selector::Selector;
 use crate::inject::template::words::{
     CLASHES, HOST_NETWORKS, MODES, ON_PROBLEMS, name, on_conflict, position, string, version, word,
 };
-use crate::inject::template::{Template, auto_inject, parameter};
+use crate::inject::template::{Template, auto_inject, hash, parameter};
 
 /// A field of a template.
 pub struct TemplateField {
-    /// Its key in a template document.
+    /// The key in a template document.
     pub key: &'static str,
-    /// Its type.
+    /// The type.
     pub kind: FieldKind,
-    /// One or two sentences for people.
+    /// A description of one or two sentences.
     pub documentation: &'static str,
-    /// The word that means the same as no value.
+    /// The word that has the same effect as no value.
     pub default: Option<&'static str>,
-    /// True if it decides what pods get: then it counts for the template's hash.
+    /// True if it affects what pods get. Then it is part of the template's hash.
     pub counts: bool,
     read: fn(&mut Reading<'_>, Option<&Node>),
 }
 
-/// The type of a field of a template. [`schema`](crate::inject::authoring::schema) has the details of each.
+/// The type of a field of a template. The JSON Schema has the details of each.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum FieldKind {
@@ -39,7 +40,7 @@ pub enum FieldKind {
     Version,
     Text,
     Boolean,
-    /// One of a few words.
+    /// A fixed set of words.
     Words(fn() -> Vec<&'static str>),
     Selector,
     Position,
@@ -57,14 +58,14 @@ pub enum FieldKind {
     Silences,
 }
 
-/// The API version and kind of a template document. Both may be left out.
+/// The API version and kind of a template document. Both are optional.
 const HEADER: [(&str, &str); 2] = [("apiVersion", "sidecar.io/v1"), ("kind", "SidecarTemplate")];
 
 fn words_of<T>(words: &[(&'static str, T)]) -> Vec<&'static str> {
     words.iter().map(|(word, _)| *word).collect()
 }
 
-/// A field that decides what pods get.
+/// A field that affects what pods get.
 const fn counting(
     key: &'static str,
     kind: FieldKind,
@@ -84,12 +85,12 @@ const fn other(
     TemplateField { key, kind, documentation, default: None, counts: false, read }
 }
 
-/// Lists that [`Body::load`] reads together, since their names must not clash.
+/// The reader of lists that [`Body::load`] reads together, since their names must be unique across lists.
 fn with_body(_: &mut Reading<'_>, _: Option<&Node>) {}
 
-/// Every field, in the order in which they are read: expressions may name the parameters and variables, and annotations of
-/// files begin with the name.
-pub const FIELDS: [TemplateField; 23] = [
+/// All fields, in the order in which they are read. Expressions can use the parameters and variables, and annotations
+/// of files begin with the name, so those come first.
+pub const FIELDS: &[TemplateField] = &[
     other("apiVersion", FieldKind::Constant(HEADER[0].1), "Optional. The version of the format.", |_, _| {}),
     other("kind", FieldKind::Constant(HEADER[1].1), "Optional.", |_, _| {}),
     other(
@@ -106,7 +107,7 @@ pub const FIELDS: [TemplateField; 23] = [
         "Requested as NAME@VERSION. A string: as a number 4.10 would be 4.1.",
         |reading, node| reading.template.version = version(&mut reading.checker, node),
     ),
-    other("description", FieldKind::Text, "One line for people.", |reading, node| {
+    other("description", FieldKind::Text, "A one-line description.", |reading, node| {
         reading.template.description = node.and_then(|node| string(&mut reading.checker, node, "description"));
     }),
     other(
@@ -154,7 +155,7 @@ pub const FIELDS: [TemplateField; 23] = [
     counting(
         "onConflict",
         FieldKind::OnConflict,
-        "What happens if the pod already has an item. Fail: the template is not applied. Keep: the pod's item stays.",
+        "The behavior if the pod already has an item. Fail: the template is not applied. Keep: the pod's item stays.",
         |reading, node| reading.template.on_conflict = on_conflict(&mut reading.checker, node),
     ),
     counting(
@@ -169,7 +170,7 @@ pub const FIELDS: [TemplateField; 23] = [
     other(
         "onProblem",
         FieldKind::Words(|| words_of(&ON_PROBLEMS)),
-        "What a problem means: Deny denies the pod, Skip leaves the template out. Default: Deny if the pod named the template.",
+        "The effect of a problem: Deny denies the pod, Skip omits the template. Default: Deny if the pod names it.",
         |reading, node| {
             reading.template.on_problem = word(&mut reading.checker, node, "onProblem", &ON_PROBLEMS);
         },
@@ -202,28 +203,59 @@ pub const FIELDS: [TemplateField; 23] = [
         },
     ),
     other("lint", FieldKind::Silences, "Lint rules that are silenced, each with its reason.", |reading, node| {
-        reading.template.silenced = silenced(node)
+        reading.template.silenced = silenced(node);
     }),
 ];
 
-/// The kinds of conflict in `onConflict`, and the answers.
+/// The words of `onConflict`.
 #[must_use]
 pub fn conflict_words() -> Vec<&'static str> {
     words_of(&CLASHES)
 }
 
-/// A template on the way from its document.
-pub(super) struct Reading<'r> {
-    pub(super) checker: Checker,
-    pub(super) template: Template,
+/// A loaded template with the warnings about its document.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The compiled template.
+    pub template: Template,
+    /// Probable mistakes, each with its place.
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Template {
+    /// Reads one template document. `default_name` is the template's name if the document does not set one; `keys` are
+    /// the annotation keys of the installation.
+    ///
+    /// # Errors
+    /// Every error in the document, each with its place. A document with an error is not used.
+    pub fn load(source: &Source<'_>, default_name: &str, keys: &Keys) -> Result<Loaded, Vec<Diagnostic>> {
+        let document = yaml::parse(source).map_err(|error| vec![error])?;
+        let Reading { checker, mut template, .. } = Reading::of(&document, default_name, keys);
+        let diagnostics = |errors: Vec<LocatedError>| errors.into_iter().map(|error| source.diagnostic(error));
+        if !checker.errors.is_empty() {
+            return Err(diagnostics(checker.errors).collect());
+        }
+        let sensitive = template.body.sensitive_expressions().map(|(span, field)| {
+            source.error(span, format!("an expression in {field} is only allowed for the profile privileged"))
+        });
+        template.sensitive = sensitive.collect();
+        Ok(Loaded { template, warnings: diagnostics(checker.warnings).map(Diagnostic::warning).collect() })
+    }
+}
+
+/// A template while its document is read.
+struct Reading<'r> {
+    checker: Checker,
+    template: Template,
     document: &'r Node,
     default_name: &'r str,
     keys: &'r Keys,
 }
 
 impl<'r> Reading<'r> {
-    /// Reads `document`. Errors are in the checker.
-    pub(super) fn of(document: &'r Node, default_name: &'r str, keys: &'r Keys) -> Self {
+    /// Reads `document`. `default_name` is the template's name if the document does not set one. Errors are in
+    /// `checker`.
+    fn of(document: &'r Node, default_name: &'r str, keys: &'r Keys) -> Self {
         let (checker, template) = (Checker::default(), Template::default());
         let mut reading = Self { checker, template, document, default_name, keys };
         reading.read();
@@ -232,7 +264,7 @@ impl<'r> Reading<'r> {
 
     fn read(&mut self) {
         let Value::Map(entries) = &self.document.value else {
-            let message = format!("a template is a map, not {}", self.document.value.kind());
+            let message = format!("a template must be a map, not {}", self.document.value.kind());
             return self.checker.error(self.document.span, message, "");
         };
         if !self.has_known_header() {
@@ -241,13 +273,13 @@ impl<'r> Reading<'r> {
         for (key, _) in entries {
             self.check_key(key);
         }
-        for field in &FIELDS {
+        for field in FIELDS {
             (field.read)(self, self.document.get(field.key));
         }
-        self.template.hash = super::hash(&self.canonical().to_string());
+        self.template.hash = hash(&self.canonical().to_string());
     }
 
-    /// The lists, metadata and pod-level fields, which need the name, the parameters and the variables.
+    /// Reads the lists, metadata and pod-level fields, which need the name, the parameters and the variables.
     fn body(&mut self) {
         let Self { checker, template, document, keys, .. } = self;
         let declared = template.declared();
@@ -265,13 +297,14 @@ impl<'r> Reading<'r> {
         template.body = body;
     }
 
-    /// An unknown version of the format is one error instead of many unknown keys.
+    /// Returns true if `apiVersion` and `kind` are supported or absent. An unknown version of the format is one error
+    /// instead of many unknown keys.
     fn has_known_header(&mut self) -> bool {
         for (key, expected) in HEADER {
             let Some(node) = self.document.get(key) else { continue };
             if !matches!(&node.value, Value::String(text) if text == expected) {
-                let help = format!("write {key}: {expected}, or leave it out");
-                let message = format!("this {key} is not known to this version of the injector");
+                let help = format!("write {key}: {expected}, or omit it");
+                let message = format!("this version of the injector does not support this {key}");
                 self.checker.error(node.span, message, help);
                 return false;
             }
@@ -295,8 +328,8 @@ impl<'r> Reading<'r> {
         self.checker.error(key.span, format!("unknown key \"{name}\""), help);
     }
 
-    /// The fields that decide what pods get, as canonical JSON. A field that is absent, null or has its default does not
-    /// count, so that a new field changes no hash.
+    /// The fields that affect what pods get, as canonical JSON. A field that is absent, null or has its default is left
+    /// out, so that a new field does not change existing hashes.
     fn canonical(&self) -> serde_json::Value {
         let counted = FIELDS.iter().filter(|field| field.counts).filter_map(|field| {
             let node = self.document.get(field.key)?;
@@ -308,13 +341,13 @@ impl<'r> Reading<'r> {
             (!is_default).then(|| (field.key.to_owned(), node.source_json()))
         });
         let mut canonical = serde_json::Value::Object(counted.collect());
-        // The order in which the keys were written does not matter.
+        // The order of keys in the document has no effect on pods.
         canonical.sort_all_objects();
         canonical
     }
 }
 
-/// The lint rules that a template silences: those with a reason.
+/// The ids of the lint rules that a template silences with a reason. The rule `invalid` cannot be silenced.
 fn silenced(node: Option<&Node>) -> Vec<String> {
     let has_reason = |node: &Node| matches!(&node.value, Value::String(reason) if !reason.trim().is_empty());
     let entries = node.map(Node::entries).unwrap_or_default().iter();

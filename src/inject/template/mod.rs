@@ -1,5 +1,5 @@
-//! A template: one document, checked and compiled. Everything that is the same for every pod becomes JSON bytes here, once,
-//! so that a request only copies it. A template does not know pods or catalogs.
+//! A template: one document, checked and compiled. Everything that is the same for every pod becomes JSON bytes here,
+//! once, so that a request only copies it. This module does not know about pods or catalogs.
 
 pub mod auto_inject;
 pub(crate) mod body;
@@ -15,90 +15,60 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use crate::inject::diagnostic::{Diagnostic, LocatedError, Source};
-use crate::inject::document::yaml;
+use crate::inject::diagnostic::Diagnostic;
 use crate::inject::expr::paths::Paths;
 use crate::inject::expr::{Expression, Reads, Scope};
-use crate::inject::settings::keys::Keys;
 use crate::inject::template::auto_inject::AutoInject;
 use crate::inject::template::body::Body;
 use crate::inject::template::body::additions::Additions;
-use crate::inject::template::fields::Reading;
 use crate::inject::template::parameter::Parameter;
 use crate::inject::template::pod_security::Profile;
 use crate::inject::template::selector::Selector;
 use crate::inject::template::words::{HostNetwork, Mode, OnConflict, OnProblem, Position};
 
-/// What is added to a pod under one name.
+/// A compiled template: the items that are added to a pod under one name.
 #[derive(Debug, Default)]
 pub struct Template {
-    /// Its name, a DNS-1123 label.
+    /// The name, a DNS-1123 label.
     pub name: String,
-    /// Its version, if it has one.
+    /// The version; `None` for a document without one.
     pub version: Option<String>,
-    /// One line for people.
+    /// A one-line description.
     pub description: Option<String>,
-    /// Whether sidecars are native or plain containers.
+    /// How sidecars run: as native sidecars or as plain containers.
     pub mode: Mode,
-    /// Where its containers go; `None` is the default of each list.
+    /// The place of its containers in their list; `None` is the default of each list.
     pub position: Option<Position>,
-    /// What a problem means for the pod; `None` depends on who chose the template.
+    /// The effect of a problem on the pod; with `None` it depends on who chose the template.
     pub on_problem: Option<OnProblem>,
-    /// Whether pods on the host's network may have it.
+    /// The rule for pods on the host's network.
     pub host_network: HostNetwork,
-    /// Which pods it chooses itself.
+    /// The pods that get it without a request.
     pub auto_inject: Option<AutoInject>,
-    /// Problems always deny, and `false` does not stop its `autoInject`.
+    /// True if problems always deny the pod, and `false` on the pod does not stop `autoInject`.
     pub required: bool,
-    /// Namespaces whose pods may ask for it; without requirements all.
+    /// The namespaces whose pods may request it; an empty selector allows all.
     pub allowed_namespaces: Selector,
-    /// What is done where the pod has something already.
+    /// The behavior if the pod already has an item.
     pub on_conflict: OnConflict,
-    /// What pods may choose.
+    /// The values that pods may set.
     pub parameters: Vec<Parameter>,
     variables: Vec<(String, Expression)>,
     body: Body,
     paths: Paths,
-    /// What is added, where it is the same for every pod.
+    /// The additions, if they are the same for every pod.
     constant: Option<Arc<Additions>>,
-    /// What its source is held to.
+    /// The Pod Security level that applies to templates of its source.
     pub profile: Profile,
-    /// Rules of lint that it breaks on purpose.
+    /// Ids of the lint rules that it silences with a reason.
     silenced: Vec<String>,
-    /// Expressions where a profile other than privileged allows none.
+    /// Expressions in fields where only the profile privileged allows them.
     pub(crate) sensitive: Vec<Diagnostic>,
-    /// Identifies everything above that affects a pod: 16 hexadecimal digits.
+    /// Identifies all fields that affect what a pod gets: 16 hexadecimal digits.
     pub hash: String,
 }
 
-/// A template and the warnings of its text.
-#[derive(Debug)]
-pub struct Loaded {
-    /// The compiled template.
-    pub template: Template,
-    /// Probable mistakes.
-    pub warnings: Vec<Diagnostic>,
-}
-
 impl Template {
-    /// Reads one template document. `default_name` names it if the document does not; `keys` are the installation's.
-    ///
-    /// # Errors
-    /// Every error in the document, each with its place. A document with an error is not used.
-    pub fn load(source: &Source<'_>, default_name: &str, keys: &Keys) -> Result<Loaded, Vec<Diagnostic>> {
-        let document = yaml::parse(source).map_err(|error| vec![error])?;
-        let Reading { checker, mut template, .. } = Reading::of(&document, default_name, keys);
-        let diagnostics = |errors: Vec<LocatedError>| errors.into_iter().map(|error| source.diagnostic(error));
-        if !checker.errors.is_empty() {
-            return Err(diagnostics(checker.errors).collect());
-        }
-        let sensitive = template.body.sensitive_expressions().map(|(span, field)| {
-            source.error(span, format!("an expression in {field} is only for templates of the profile privileged"))
-        });
-        template.sensitive = sensitive.collect();
-        Ok(Loaded { template, warnings: diagnostics(checker.warnings).map(Diagnostic::warning).collect() })
-    }
-
     /// The names of the declared parameters, each with true if it is a map.
     pub(crate) fn declared(&self) -> Vec<(&str, bool)> {
         self.parameters.iter().map(|parameter| (parameter.name.as_str(), parameter.is_map())).collect()
@@ -113,30 +83,31 @@ impl Template {
         }
     }
 
-    /// What its expressions read.
+    /// Everything that its expressions read.
     pub(crate) fn reads(&self) -> &Reads {
         &self.body.reads
     }
 
-    /// Whether it breaks a rule of lint on purpose, and says why.
+    /// Returns true if it silences the lint rule with the id `rule`, with a reason.
     #[must_use]
     pub fn silences(&self, rule: &str) -> bool {
         self.silenced.iter().any(|silenced| silenced == rule)
     }
 
-    /// The first thing in it, expressions left aside, that a level of the Pod Security Standards does not allow.
+    /// The first violation of a level of the Pod Security Standards, a clause such as `the container a is privileged`.
+    /// Values that only expressions set are not checked.
     #[must_use]
     pub fn beyond(&self, profile: Profile) -> Option<String> {
         pod_security::violation(profile, &self.body.known(), &Json::Null)
     }
 
-    /// Whether it chooses the pod's ServiceAccount.
+    /// Returns true if it sets the pod's ServiceAccount.
     #[must_use]
     pub fn sets_service_account(&self) -> bool {
         self.body.sets("serviceAccountName")
     }
 
-    /// Whether it cannot be decided on without knowing more of a namespace than its name.
+    /// Returns true if a decision about it needs labels or annotations of a namespace, not only its name.
     #[must_use]
     pub fn needs_namespaces(&self) -> bool {
         let auto = self.auto_inject.as_ref();
@@ -147,7 +118,7 @@ impl Template {
             || self.body.reads.namespace
     }
 
-    /// Kind and name of everything with a name of its own that pods may get, and what is shared under it.
+    /// The containers and volumes whose names are written literally: kind, name, and the JSON of a shared volume.
     pub(crate) fn literal_names(&self) -> impl Iterator<Item = (&'static str, String, Option<Json>)> {
         self.body.literal_names()
     }
@@ -157,37 +128,38 @@ impl Template {
         self.body.unconditional_containers()
     }
 
-    /// The names of its containers that are spelt out, also of those that only some pods get.
+    /// The names of its containers that are written literally, including containers with a condition.
     pub(crate) fn container_names(&self) -> impl Iterator<Item = &str> {
         self.body.container_names()
     }
 
-    /// Whether an expression names one of its containers.
+    /// Returns true if an expression names one of its containers.
     pub(crate) fn names_containers_by_expression(&self) -> bool {
         self.body.names_containers_by_expression()
     }
 
-    /// Whether it means to share a volume.
+    /// Returns true if its volume of that name is shared with other templates.
     pub(crate) fn shares(&self, volume: &str) -> bool {
         self.body.shares(volume)
     }
 
-    /// The members of the pod that its expressions read.
+    /// The paths of the pod that its expressions read.
     pub(crate) fn paths(&self) -> &Paths {
         &self.paths
     }
 
-    /// The variables that its expressions may name.
+    /// The variables that its expressions can use: name and expression, in order.
     pub(crate) fn variables(&self) -> &[(String, Expression)] {
         &self.variables
     }
 
-    /// What is added to any pod, if it is the same for every one.
+    /// The additions, if they are the same for every pod.
     pub(crate) fn constant(&self) -> Option<&Arc<Additions>> {
         self.constant.as_ref()
     }
 
-    /// What is added to the pod that `scope` shows.
+    /// Evaluates the additions for one pod. `scope` holds the values that expressions can read; `object` holds the
+    /// members of the pod that they read.
     ///
     /// # Errors
     /// Every expression that failed, each a sentence without full stop.
@@ -196,7 +168,7 @@ impl Template {
     }
 }
 
-/// 16 hexadecimal digits that stand for `text`.
+/// Hashes `text`: the first 8 bytes of its SHA-256 as 16 hexadecimal digits.
 pub(crate) fn hash(text: &str) -> String {
     Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

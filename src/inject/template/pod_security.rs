@@ -1,6 +1,7 @@
-//! Pod Security Standards, for what a template adds: `--template-profile` and `--namespace-templates-profile` cap what
-//! evaluated templates may do. Our own check, since the API server looks at the whole pod and only where a namespace
-//! enforces a level. Source: `k8s.io/pod-security-admission/policy`, with the changes of 1.34 (probe hosts).
+//! Pod Security Standards for the additions of a template: `--template-profile` and `--namespace-templates-profile`
+//! limit evaluated templates to a level. The API server does not replace this check, since it checks only whole pods,
+//! and only in namespaces that enforce a level. Source: `k8s.io/pod-security-admission/policy`, with the changes of
+//! 1.34 (probe hosts). This module does not depend on how templates are loaded.
 
 use serde_json::Value as Json;
 
@@ -9,17 +10,17 @@ use crate::inject::template::body::additions::Additions;
 /// A level of the Pod Security Standards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Profile {
-    /// Hardened.
+    /// Requires hardened containers.
     Restricted,
-    /// Nothing that is known to escalate.
+    /// Prevents known privilege escalations.
     Baseline,
-    /// Anything.
+    /// Allows everything.
     #[default]
     Privileged,
 }
 
 impl Profile {
-    /// The word in flags and messages.
+    /// The name of the level in flags and messages.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -30,7 +31,7 @@ impl Profile {
     }
 }
 
-/// Capabilities that baseline allows to add.
+/// Capabilities that containers can add under baseline.
 const BASELINE_CAPABILITIES: [&str; 13] = [
     "AUDIT_WRITE",
     "CHOWN",
@@ -47,7 +48,7 @@ const BASELINE_CAPABILITIES: [&str; 13] = [
     "SYS_CHROOT",
 ];
 const SELINUX_TYPES: [&str; 5] = ["", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"];
-/// Kernel parameters of a pod's own namespaces.
+/// Sysctls that baseline allows, since they affect only the pod.
 const SAFE_SYSCTLS: [&str; 12] = [
     "kernel.shm_rmid_forced",
     "net.ipv4.ip_local_port_range",
@@ -62,7 +63,7 @@ const SAFE_SYSCTLS: [&str; 12] = [
     "net.ipv4.tcp_rmem",
     "net.ipv4.tcp_wmem",
 ];
-/// Sources of volumes that restricted allows.
+/// Volume sources that restricted allows.
 const RESTRICTED_VOLUMES: [&str; 9] = [
     "configMap",
     "csi",
@@ -75,8 +76,8 @@ const RESTRICTED_VOLUMES: [&str; 9] = [
     "secret",
 ];
 
-/// The first thing in `additions` that `profile` does not allow. `pod` is the pod's own `securityContext`, which counts
-/// for containers that say nothing.
+/// The first violation of `profile` in `additions`, a clause such as `the container a is privileged`; `None` if there
+/// is none. `pod` is the pod's own `securityContext`, which applies to containers that do not set a field.
 #[must_use]
 pub fn violation(profile: Profile, additions: &Additions, pod: &Json) -> Option<String> {
     if profile == Profile::Privileged {
@@ -100,7 +101,7 @@ fn words(value: &Json) -> impl Iterator<Item = &str> {
     value.as_array().into_iter().flatten().filter_map(Json::as_str)
 }
 
-/// What pod- and container-level contexts have in common.
+/// The first baseline violation in fields that pod-level and container-level security contexts share.
 fn context(context: &Json) -> Option<String> {
     if context["seccompProfile"]["type"] == "Unconfined" {
         return Some("sets seccompProfile Unconfined".to_owned());
@@ -117,14 +118,14 @@ fn context(context: &Json) -> Option<String> {
     (context["windowsOptions"]["hostProcess"] == true).then(|| "sets windowsOptions.hostProcess".to_owned())
 }
 
-/// The annotation that said it before the field did; both count.
+/// Checks the AppArmor annotation of a container, which predates the field. Both apply.
 fn app_armor(key: &str, value: &str) -> Option<String> {
     let container = key.strip_prefix("container.apparmor.security.beta.kubernetes.io/")?;
     let allowed = matches!(value, "" | "runtime/default") || value.starts_with("localhost/");
-    (!allowed).then(|| format!("the annotation for AppArmor of {container} is {value}"))
+    (!allowed).then(|| format!("the AppArmor annotation of {container} is {value}"))
 }
 
-/// What restricted does not allow a pod to say of all its containers.
+/// The first violation of restricted in a pod-level security context: running as root.
 fn root(added: &Json) -> Option<String> {
     if added["runAsUser"] == 0 {
         return Some("pod.securityContext runs as user 0".to_owned());
@@ -143,7 +144,7 @@ fn source(volume: &Json, restricted: bool) -> Option<String> {
     let name = volume["name"].as_str().unwrap_or_default();
     let mut sources = volume.as_object()?.keys().map(String::as_str).filter(|key| *key != "name");
     let refused = |source: &&str| *source == "hostPath" || restricted && !RESTRICTED_VOLUMES.contains(source);
-    sources.find(refused).map(|source| format!("the volume {name} is a {source}"))
+    sources.find(refused).map(|source| format!("the volume {name} uses {source}"))
 }
 
 fn baseline(container: &Json) -> Option<String> {
@@ -161,19 +162,20 @@ fn baseline(container: &Json) -> Option<String> {
     }
     let mut ports = container["ports"].as_array().into_iter().flatten();
     if let Some(port) = ports.find_map(|port| port["hostPort"].as_u64().filter(|port| *port > 0)) {
-        return Some(format!("takes port {port} of the node"));
+        return Some(format!("uses port {port} of the node"));
     }
     let probes = ["livenessProbe", "readinessProbe", "startupProbe"].map(|probe| &container[probe]);
     let hooks = ["postStart", "preStop"].map(|hook| &container["lifecycle"][hook]);
     let is_set = |host: &Json| host.as_str().is_some_and(|host| !host.is_empty());
     let host = |handler: &&Json| ["httpGet", "tcpSocket"].iter().any(|action| is_set(&handler[*action]["host"]));
     if probes.iter().chain(&hooks).any(host) {
-        return Some("has a probe or hook with a host of its own".to_owned());
+        return Some("sets a host in a probe or hook".to_owned());
     }
     context(security)
 }
 
-/// What restricted demands beyond baseline. What a container does not say its pod says: the template's, or its own.
+/// The first violation of restricted that baseline allows. A field that a container does not set is inherited from the
+/// pod-level security contexts in `pods`: that of the template, then that of the pod.
 fn hardened(container: &Json, pods: [&Json; 2]) -> Option<String> {
     let security = &container["securityContext"];
     let inherited = |path: &[&str]| {
@@ -210,7 +212,7 @@ mod tests {
     use serde_json::json;
 
     fn of(text: &str, profile: Profile, pod: &Json) -> Option<String> {
-        let template = Template::load(&Source::new("t", text), "a", &Keys::default()).expect("sound").template;
+        let template = Template::load(&Source::new("t", text), "a", &Keys::default()).expect("valid").template;
         violation(profile, template.constant().expect("constant"), pod)
     }
 
@@ -218,7 +220,8 @@ mod tests {
         format!("sidecars: [{{name: a, image: i, securityContext: {security}{more}}}]")
     }
 
-    const HARD: &str = "{allowPrivilegeEscalation: false, runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}, capabilities: {drop: [ALL]}}";
+    const HARD: &str = "{allowPrivilegeEscalation: false, runAsNonRoot: true, \
+        seccompProfile: {type: RuntimeDefault}, capabilities: {drop: [ALL]}}";
 
     #[test]
     fn baseline_refuses_what_escalates() {
@@ -231,10 +234,10 @@ mod tests {
             (sidecar("{seLinuxOptions: {type: spc_t}}", ""), "sets seLinuxOptions"),
             (sidecar("{seLinuxOptions: {user: u}}", ""), "sets seLinuxOptions"),
             (sidecar("{windowsOptions: {hostProcess: true}}", ""), "hostProcess"),
-            (sidecar("{}", ", ports: [{containerPort: 1, hostPort: 1}]"), "takes port 1 of the node"),
-            (sidecar("{}", ", livenessProbe: {tcpSocket: {port: 1, host: 127.0.0.1}}"), "a host of its own"),
-            (sidecar("{}", ", lifecycle: {preStop: {httpGet: {port: 1, host: x}}}"), "a host of its own"),
-            ("volumes: [{name: v, hostPath: {path: /}}]".to_owned(), "the volume v is a hostPath"),
+            (sidecar("{}", ", ports: [{containerPort: 1, hostPort: 1}]"), "uses port 1 of the node"),
+            (sidecar("{}", ", livenessProbe: {tcpSocket: {port: 1, host: 127.0.0.1}}"), "sets a host in a probe"),
+            (sidecar("{}", ", lifecycle: {preStop: {httpGet: {port: 1, host: x}}}"), "sets a host in a probe"),
+            ("volumes: [{name: v, hostPath: {path: /}}]".to_owned(), "the volume v uses hostPath"),
             (
                 "pod: {securityContext: {sysctls: [{name: kernel.msgmax, value: '1'}]}}".to_owned(),
                 "the sysctl kernel.msgmax",
@@ -266,9 +269,9 @@ mod tests {
         }
         let inherits = sidecar("{allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}", "");
         let pod = json!({"runAsNonRoot": true, "seccompProfile": {"type": "Localhost"}});
-        assert_eq!(of(&inherits, Profile::Restricted, &pod), None, "the pod's context counts");
+        assert_eq!(of(&inherits, Profile::Restricted, &pod), None, "the pod's context applies");
         let nfs = "volumes: [{name: v, nfs: {server: s, path: /}}]";
-        assert_eq!(of(nfs, Profile::Restricted, &Json::Null).as_deref(), Some("the volume v is a nfs"));
+        assert_eq!(of(nfs, Profile::Restricted, &Json::Null).as_deref(), Some("the volume v uses nfs"));
         let root = sidecar(&HARD.replace("runAsNonRoot: true", "runAsNonRoot: true, runAsUser: 0"), "");
         assert!(of(&root, Profile::Restricted, &Json::Null).expect("root").contains("user 0"));
     }

@@ -1,21 +1,21 @@
-//! How a template is named: by its name and, optionally, one of its versions.
+//! References to templates: a name and, optionally, a version. This module does not know which templates exist.
 
-/// One template asked for.
+/// A reference to a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TemplateRef<'a> {
-    /// Its name.
+    /// The template's name.
     pub name: &'a str,
-    /// The version after `@`, if given.
+    /// The version after `@`; `None` if the reference does not set one.
     pub version: Option<&'a str>,
 }
 
-/// Words that cannot name a template since they read like a choice.
+/// Words that cannot be template names, since they look like a choice in a request.
 pub const RESERVED: [&str; 9] = ["true", "false", "all", "none", "default", "enabled", "disabled", "yes", "no"];
 
-/// Longest name of a template (a DNS-1123 label) and longest version.
+/// Maximum length of a version in bytes, as for names of templates (DNS-1123 labels).
 const MAX_WORD: usize = 63;
 
-/// Whether `version` is `[A-Za-z0-9][-._A-Za-z0-9]{0,62}`.
+/// Returns true if `version` is a valid version: `[A-Za-z0-9][-._A-Za-z0-9]{0,62}`.
 #[must_use]
 pub fn is_version(version: &str) -> bool {
     let bytes = version.as_bytes();

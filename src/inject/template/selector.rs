@@ -1,13 +1,15 @@
-//! Label selectors, as `metav1.LabelSelector` has them. It knows labels, not whose they are.
+//! Label selectors with the fields of `metav1.LabelSelector`. This module matches labels. It does not know which object
+//! has them.
 
 use crate::inject::document::{Node, Value};
 use crate::inject::kube::checker::Checker;
 use crate::inject::kube::names::{is_label_value, is_qualified_name};
 
-/// The label that every namespace has: its name (`NamespaceDefaultLabelName`).
+/// The label with the name of a namespace, which every namespace has (`NamespaceDefaultLabelName`).
 pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
-/// Labels that must, or must not, be there. Without requirements everything matches.
+/// A selector: labels that must be present, absent, or in or not in a set of values. Without requirements it matches
+/// everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
     requirements: Vec<Requirement>,
@@ -28,25 +30,25 @@ enum Operator {
 }
 
 impl Selector {
-    /// Whether it selects everything.
+    /// Returns true if it has no requirements and matches everything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.requirements.is_empty()
     }
 
-    /// Whether it asks for anything but the name of a namespace.
+    /// Returns true if it needs labels other than the name of a namespace.
     #[must_use]
     pub fn needs_labels(&self) -> bool {
         self.requirements.iter().any(|requirement| requirement.key != NAMESPACE_NAME)
     }
 
-    /// Whether labels, looked up by `get`, match.
+    /// Returns true if the labels match. `get` returns the value of a label, or `None` if it is absent.
     pub fn matches<'l>(&self, get: impl Fn(&str) -> Option<&'l str>) -> bool {
         self.requirements.iter().all(|requirement| {
             let value = get(&requirement.key);
             match &requirement.operator {
                 Operator::In(values) => value.is_some_and(|value| values.iter().any(|one| one == value)),
-                // As in Kubernetes, an absent label is in no list.
+                // As in Kubernetes, an absent label matches `NotIn`.
                 Operator::NotIn(values) => value.is_none_or(|value| values.iter().all(|one| one != value)),
                 Operator::Exists => value.is_some(),
                 Operator::DoesNotExist => value.is_none(),
@@ -54,7 +56,7 @@ impl Selector {
         })
     }
 
-    /// Reads a selector of a template. `path` names it in messages.
+    /// Reads a selector of a template. `path` is its path in messages. Errors go to `checker`.
     pub(crate) fn read(checker: &mut Checker, node: &Node, path: &str) -> Self {
         let mut selector = Self::default();
         let entries = match &node.value {
@@ -71,8 +73,8 @@ impl Selector {
                 "matchLabels" => selector.labels(checker, value, &format!("{path}.matchLabels")),
                 "matchExpressions" => selector.expressions(checker, value, &format!("{path}.matchExpressions")),
                 other => {
-                    let message = format!("{path} has no \"{other}\"");
-                    checker.error(key.span, message, "a selector has matchLabels and matchExpressions");
+                    let message = format!("{path} has no key \"{other}\"");
+                    checker.error(key.span, message, "known keys: matchLabels, matchExpressions");
                 }
             }
         }
@@ -84,7 +86,7 @@ impl Selector {
         for (key, value) in json.as_object().into_iter().flatten() {
             let Some(value) = value.as_str() else { continue };
             if !is_qualified_name(key) || !is_label_value(value) {
-                checker.error(node.span, format!("{path}: \"{key}: {value}\" can be no label"), "");
+                checker.error(node.span, format!("{path}: \"{key}: {value}\" is not a valid label"), "");
             }
             self.requirements.push(Requirement { key: key.clone(), operator: Operator::In(vec![value.to_owned()]) });
         }
@@ -110,8 +112,9 @@ impl Selector {
             match operator {
                 Some(operator) if is_qualified_name(&key) => self.requirements.push(Requirement { key, operator }),
                 _ => {
-                    let help = "write {key: KEY, operator: In|NotIn, values: […]} or {key: KEY, operator: Exists|DoesNotExist}";
-                    checker.error(node.span, format!("{path}[{index}] is no requirement"), help);
+                    let help = "write {key: KEY, operator: In|NotIn, values: […]} or \
+                        {key: KEY, operator: Exists|DoesNotExist}";
+                    checker.error(node.span, format!("{path}[{index}] is not a valid requirement"), help);
                 }
             }
         }
@@ -133,7 +136,12 @@ mod tests {
 
     #[test]
     fn selects_as_kubernetes_does() {
-        let text = "matchLabels: {a: \"1\"}\nmatchExpressions:\n- {key: b, operator: In, values: [x, z]}\n- {key: c, operator: NotIn, values: [x]}\n- {key: d, operator: Exists}\n- {key: e, operator: DoesNotExist}\n";
+        let text = "matchLabels: {a: \"1\"}\n\
+            matchExpressions:\n\
+            - {key: b, operator: In, values: [x, z]}\n\
+            - {key: c, operator: NotIn, values: [x]}\n\
+            - {key: d, operator: Exists}\n\
+            - {key: e, operator: DoesNotExist}\n";
         let (selector, errors) = read(text);
         assert_eq!(errors, [""; 0]);
         let matches = |labels: &[(&str, &str)]| {

@@ -1,4 +1,5 @@
-//! The small fields of a template: words with a few values, names and versions, and how each is read.
+//! The small fields of a template: fields with a fixed set of words, names, versions and positions, and how each is
+//! read. This module does not depend on the rest of a template.
 
 use crate::inject::diagnostic::shown;
 use crate::inject::document::{Node, Value};
@@ -13,7 +14,7 @@ pub enum Mode {
     /// As init containers with `restartPolicy: Always` (KEP-753).
     #[default]
     Native,
-    /// As containers beside the application's.
+    /// As containers in `spec.containers`.
     Container,
 }
 
@@ -21,17 +22,17 @@ pub enum Mode {
 pub(super) const MODES: [(&str, Mode); 2] = [("native", Mode::Native), ("container", Mode::Container)];
 
 impl Mode {
-    /// The word in templates and in the status.
+    /// The word in templates and in the status annotation.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         MODES.iter().find(|(_, mode)| *mode == self).map_or("", |(word, _)| word)
     }
 }
 
-/// What a problem with the template means for the pod.
+/// The effect of a problem with the template on the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnProblem {
-    /// The pod is refused.
+    /// The pod is denied.
     Deny,
     /// The template is left out, with a warning.
     Skip,
@@ -40,19 +41,19 @@ pub enum OnProblem {
 /// The words of `onProblem`.
 pub(super) const ON_PROBLEMS: [(&str, OnProblem); 2] = [("Deny", OnProblem::Deny), ("Skip", OnProblem::Skip)];
 
-/// What happens where the pod, or an earlier template, has something already.
+/// The behavior if the pod, or an earlier template, already has an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clash {
-    /// It is a problem.
+    /// The conflict is a problem.
     Fail,
-    /// It stays; ours is left out with what only it needed, with a warning.
+    /// The existing item stays. The template's item, and items that only it needs, are left out with a warning.
     Keep,
 }
 
 /// The words of `onConflict`.
 pub(super) const CLASHES: [(&str, Clash); 2] = [("Fail", Clash::Fail), ("Keep", Clash::Keep)];
 
-/// `onConflict`: one answer for each kind of thing.
+/// `onConflict`: the behavior for each kind of item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct OnConflict {
@@ -83,6 +84,7 @@ impl Default for OnConflict {
 }
 
 impl OnConflict {
+    /// The same behavior for every kind.
     pub(crate) fn all(clash: Clash) -> Self {
         Self {
             containers: clash,
@@ -115,15 +117,15 @@ impl OnConflict {
     }
 }
 
-/// What `hostNetwork` says about pods that use the node's network.
+/// `hostNetwork`: the behavior for pods that use the node's network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HostNetwork {
-    /// Refused if the template declares ports: they would become ports of the node.
+    /// The template does not apply if it declares ports, since they would become ports of the node.
     #[default]
     RefusePorts,
-    /// Always refused.
+    /// The template never applies.
     Refuse,
-    /// Allowed.
+    /// The template applies.
     Allow,
 }
 
@@ -131,20 +133,22 @@ pub enum HostNetwork {
 pub(super) const HOST_NETWORKS: [(&str, HostNetwork); 2] =
     [("refuse", HostNetwork::Refuse), ("allow", HostNetwork::Allow)];
 
+/// Reads the name of a template, or takes `default_name` if `node` is absent. An invalid or reserved name is an error.
 pub(super) fn name(checker: &mut Checker, node: Option<&Node>, document: &Node, default_name: &str) -> String {
     let (name, span) = match node {
         Some(node) => (string(checker, node, "name").unwrap_or_else(|| "unnamed".to_owned()), node.span),
         None => (default_name.to_owned(), document.span),
     };
     if RESERVED.contains(&name.as_str()) {
-        checker.error(span, format!("\"{name}\" is reserved and cannot name a template"), "");
+        checker.error(span, format!("\"{name}\" is reserved and cannot be a template name"), "");
     } else if !names::is_label(&name) {
-        let message = format!("\"{}\" cannot name a template", shown(&name, 80));
+        let message = format!("\"{}\" is not a valid template name", shown(&name, 80));
         checker.error(span, message, "use 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit");
     }
     name
 }
 
+/// Reads the version of a template. A number is an error, since YAML reads 4.10 as 4.1.
 pub(super) fn version(checker: &mut Checker, node: Option<&Node>) -> Option<String> {
     let node = node?;
     if let (Value::Number(_), Some(written)) = (&node.value, &node.written) {
@@ -155,12 +159,12 @@ pub(super) fn version(checker: &mut Checker, node: Option<&Node>) -> Option<Stri
     let version = string(checker, node, "version")?;
     if !is_version(&version) {
         let help = "use 1 to 63 of A-Z, a-z, 0-9, -, . and _, beginning with a letter or digit";
-        checker.error(node.span, "this cannot be a version", help);
+        checker.error(node.span, "this is not a valid version", help);
     }
     Some(version)
 }
 
-/// Reads where containers go: `first`, `last`, `{before: NAME}` or `{after: NAME}`.
+/// Reads the position of containers: `first`, `last`, `{before: NAME}` or `{after: NAME}`.
 pub(crate) fn position(checker: &mut Checker, node: Option<&Node>) -> Option<Position> {
     let Some(Node { value: Value::Map(entries), span, .. }) = node else {
         return word(checker, node, "position", &[("first", Position::First), ("last", Position::Last)]);
@@ -174,10 +178,11 @@ pub(crate) fn position(checker: &mut Checker, node: Option<&Node>) -> Option<Pos
             _ => {}
         }
     }
-    checker.error(*span, "position is first, last, {before: NAME} or {after: NAME}", "");
+    checker.error(*span, "position must be first, last, {before: NAME} or {after: NAME}", "");
     None
 }
 
+/// Reads `onConflict`: one word for every kind of item, or a map of kinds and words.
 pub(super) fn on_conflict(checker: &mut Checker, node: Option<&Node>) -> OnConflict {
     let Some(Node { value: Value::Map(entries), .. }) = node else {
         return word(checker, node, "onConflict", &CLASHES).map(OnConflict::all).unwrap_or_default();
@@ -188,15 +193,15 @@ pub(super) fn on_conflict(checker: &mut Checker, node: Option<&Node>) -> OnConfl
         match on_conflict.kind(&key.name) {
             Some(kind) => *kind = clash.unwrap_or(*kind),
             None => {
-                let help = format!("the kinds are {}", OnConflict::KINDS.join(", "));
-                checker.error(key.span, format!("onConflict has no \"{}\"", key.name), help);
+                let help = format!("known keys: {}", OnConflict::KINDS.join(", "));
+                checker.error(key.span, format!("onConflict has no key \"{}\"", key.name), help);
             }
         }
     }
     on_conflict
 }
 
-/// One of a few words.
+/// Reads the value of `key`, one of `words`. Any other value is an error. `None` if it is absent or not valid.
 pub(super) fn word<T: Clone>(checker: &mut Checker, node: Option<&Node>, key: &str, words: &[(&str, T)]) -> Option<T> {
     let node = node?;
     let known = match &node.value {
@@ -205,11 +210,12 @@ pub(super) fn word<T: Clone>(checker: &mut Checker, node: Option<&Node>, key: &s
     };
     if known.is_none() {
         let list: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        checker.error(node.span, format!("{key} is one of {}", list.join(", ")), "");
+        checker.error(node.span, format!("{key} must be one of {}", list.join(", ")), "");
     }
     known.map(|(_, value)| value.clone())
 }
 
+/// Reads the string value of `key`. `None` if it is not a string; then an error is reported.
 pub(super) fn string(checker: &mut Checker, node: &Node, key: &str) -> Option<String> {
     match checker.json(node, "string", key) {
         Json::String(text) => Some(text),
@@ -217,15 +223,15 @@ pub(super) fn string(checker: &mut Checker, node: &Node, key: &str) -> Option<St
     }
 }
 
-/// Where containers are put in their list.
+/// The position of containers in their list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Position {
     /// Before the pod's own.
     First,
-    /// Behind the pod's own.
+    /// After the pod's own.
     Last,
-    /// Right before the container of that name.
+    /// Directly before the container of that name.
     Before(String),
-    /// Right behind it.
+    /// Directly after the container of that name.
     After(String),
 }

@@ -1,6 +1,6 @@
 //! The containers in a template document, and which of them can be in the same pod.
 
-use crate::inject::authoring::lint::Linter;
+use crate::inject::authoring::lint::linter::Linter;
 use crate::inject::document::Node;
 
 /// The fields of a container that contain probes.

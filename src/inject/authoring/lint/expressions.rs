@@ -1,6 +1,6 @@
 //! The expressions in a template document.
 
-use crate::inject::authoring::lint::Linter;
+use crate::inject::authoring::lint::linter::Linter;
 use crate::inject::document::{Node, Value};
 use crate::inject::expr::{self, Compiled, Expression, Interpolation, Reads, Vocabulary};
 

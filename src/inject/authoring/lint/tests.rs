@@ -1,6 +1,7 @@
 //! Tests of all rules together. The cases of a rule are in its file.
 
 use crate::inject::authoring::lint::*;
+use crate::inject::template::pod_security::Profile;
 
 const SOUND: &str = "
 parameters: {dir: {type: string, pattern: '^/.*$'}}

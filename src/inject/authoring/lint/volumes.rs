@@ -1,6 +1,6 @@
 //! The volumes and the mounts in a template document.
 
-use crate::inject::authoring::lint::Linter;
+use crate::inject::authoring::lint::linter::Linter;
 use crate::inject::document::{Node, Value};
 
 impl<'l> Linter<'l> {

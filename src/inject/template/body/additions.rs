@@ -1,5 +1,5 @@
-//! What a template adds to one pod: finished items and pairs, as the plan takes them. It knows neither templates nor
-//! pods.
+//! The additions of a template to one pod: finished items and pairs, in the form that the plan needs. This module does
+//! not depend on templates or pods.
 
 use std::sync::Arc;
 
@@ -7,29 +7,29 @@ use serde_json::{Map, Value as Json};
 
 use crate::inject::template::body::item::{Item, ItemKind};
 
-/// What a template adds to one pod. Items are shared: most of them are the same for every pod.
+/// The additions of a template to one pod. Items are shared, since most of them are the same for every pod.
 #[derive(Clone, Debug, Default)]
 pub struct Additions {
-    /// Joins `spec.initContainers`: ordinary init containers, then native sidecars.
+    /// Containers for `spec.initContainers`: ordinary init containers, then native sidecars.
     pub init_containers: Vec<Arc<Item>>,
-    /// Joins `spec.containers`: sidecars in mode `container`.
+    /// Containers for `spec.containers`: sidecars in mode `container`.
     pub containers: Vec<Arc<Item>>,
-    /// Joins `spec.volumes`.
+    /// Volumes for `spec.volumes`.
     pub volumes: Vec<Arc<Item>>,
-    /// Joins `spec.imagePullSecrets`.
+    /// Secrets for `spec.imagePullSecrets`.
     pub image_pull_secrets: Vec<Arc<Item>>,
-    /// Added where absent.
+    /// Labels, each a key and a value, added if the pod does not have the key.
     pub labels: Vec<(String, String)>,
-    /// Added where absent.
+    /// Annotations, each a key and a value, added if the pod does not have the key.
     pub annotations: Vec<(String, String)>,
-    /// Added to the pod's own containers.
+    /// Changes to the pod's own containers.
     pub app_containers: Vec<Arc<AppChange>>,
-    /// Added to the pod's spec.
+    /// Pod-level fields, by their names in `spec`.
     pub pod: Map<String, Json>,
 }
 
 impl Additions {
-    /// All containers.
+    /// All containers: those for `spec.initContainers`, then those for `spec.containers`.
     pub fn all_containers(&self) -> impl Iterator<Item = &Item> {
         self.init_containers.iter().chain(&self.containers).map(AsRef::as_ref)
     }
@@ -45,28 +45,29 @@ impl Additions {
     }
 }
 
-/// One entry, evaluated for a pod.
+/// One entry of `appContainers`, evaluated for a pod.
 #[derive(Clone, Debug, Default)]
 pub struct AppChange {
-    /// Whether it is about `spec.containers`, and about `spec.initContainers`.
+    /// The lists of containers that it applies to.
     pub lists: Lists,
-    /// Globs of names.
+    /// Globs for the names of containers that it applies to.
     pub names: Vec<String>,
-    /// Globs of names that are left alone.
+    /// Globs for the names of containers that it does not apply to.
     pub except: Vec<String>,
-    /// Where its condition holds: for each of the pod's containers and init containers; `None` is everywhere.
+    /// The result of its condition for each of the pod's containers and each of its init containers; `None` without a
+    /// condition.
     pub holds: Option<[Vec<bool>; 2]>,
     /// Environment variables to append.
     pub env: Vec<Member>,
     /// `envFrom` entries to append.
     pub env_from: Vec<Member>,
-    /// Mounts to append, by path.
+    /// Mounts and devices to append; their paths identify them.
     pub mounts: Vec<Mount>,
-    /// Texts to append to values of environment variables.
+    /// Texts to append to the values of environment variables.
     pub append_env: Vec<Append>,
 }
 
-/// Which lists of containers an entry is about.
+/// The lists of containers that an entry of `appContainers` applies to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lists {
     /// `spec.containers`.
@@ -79,7 +80,7 @@ pub enum Lists {
 }
 
 impl Lists {
-    /// Whether it is about a list.
+    /// Returns true if it includes a list: `spec.initContainers` if `init` is true, else `spec.containers`.
     #[must_use]
     pub fn include(self, init: bool) -> bool {
         self == Self::All || init == (self == Self::InitContainers)
@@ -89,32 +90,32 @@ impl Lists {
 /// An item to append to a list of a container.
 #[derive(Clone, Debug)]
 pub struct Member {
-    /// Its name; empty for `envFrom`.
+    /// The name of the item; empty for `envFrom`.
     pub name: String,
-    /// The item.
+    /// The JSON of the item.
     pub value: Json,
 }
 
 /// A mount or a device to append.
 #[derive(Clone, Debug)]
 pub struct Mount {
-    /// Where it appears in the container.
+    /// The path in the container: `mountPath` or `devicePath`.
     pub path: String,
-    /// The volume.
+    /// The name of the volume.
     pub volume: String,
-    /// Whether it is a device.
+    /// True for an item of `volumeDevices`, false for an item of `volumeMounts`.
     pub is_device: bool,
-    /// The item.
+    /// The JSON of the item.
     pub value: Json,
 }
 
 /// A text to append to the value of an environment variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append {
-    /// The variable.
+    /// The name of the variable.
     pub name: String,
-    /// The text.
+    /// The text to append.
     pub value: String,
-    /// What stands between the old value and the text.
+    /// The text between the old value and the appended text.
     pub separator: String,
 }

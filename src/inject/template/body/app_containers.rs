@@ -1,5 +1,5 @@
-//! `appContainers`: reads what a template adds to the pod's own containers, and evaluates it for one pod. Which containers
-//! an entry matches, and what conflicts with it, is decided by the plan.
+//! `appContainers`: the changes of a template to the pod's own containers. This module reads the entries and evaluates
+//! them for one pod. The plan decides which containers an entry matches, and whether it conflicts with the pod.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::inject::kube::checker::Checker;
 use crate::inject::kube::rules;
 use crate::inject::template::body::additions::{AppChange, Append, Lists, Member, Mount};
 use crate::inject::template::body::compile::{Compiler, resolve};
-use crate::inject::template::body::item_read::{report, require_members};
+use crate::inject::template::body::item_checks::{report, require_members};
 
 /// One entry of `appContainers`.
 #[derive(Debug)]
@@ -21,12 +21,14 @@ pub(crate) struct AppEntry {
     condition: Option<Expression>,
     /// The change, if it is the same for every pod.
     constant: Option<Arc<AppChange>>,
+    /// The path in messages, such as `appContainers[0]`.
     path: String,
 }
 
+/// The keys of an entry. Those after `if` add something to a container.
 const KEYS: [&str; 7] = ["select", "if", "env", "envFrom", "volumeMounts", "volumeDevices", "appendEnv"];
 
-/// The lists of an entry that a container can get, with the type of each.
+/// The lists of an entry that are added to a container, with the type of each.
 const LISTS: [(&str, &str); 4] = [
     ("env", "[]EnvVar"),
     ("envFrom", "[]EnvFromSource"),
@@ -49,9 +51,9 @@ fn entry(compiler: &mut Compiler<'_, '_>, node: &Node, index: usize) -> Option<A
     for (key, _) in entries.iter().filter(|(key, _)| !KEYS.contains(&key.name.as_str())) {
         let help = match nearest(&key.name, KEYS) {
             Some(known) => format!("did you mean \"{known}\"?"),
-            None => format!("an application's container can get {}", KEYS[2..].join(", ")),
+            None => format!("an entry can add {}", KEYS[2..].join(", ")),
         };
-        compiler.checker.error(key.span, format!("an entry of appContainers has no \"{}\"", key.name), help);
+        compiler.checker.error(key.span, format!("an entry of appContainers has no key \"{}\"", key.name), help);
     }
     let outer = compiler.vocabulary;
     compiler.vocabulary = Vocabulary { container: true, ..outer };
@@ -70,11 +72,11 @@ impl AppEntry {
         self.constant.as_ref()
     }
 
-    /// The change for one pod. `containers` are the pod's containers and its init containers; they may be null where no
-    /// condition reads them.
+    /// Evaluates the change for one pod. `containers` are the pod's containers and its init containers; they may be
+    /// null if no condition reads them.
     ///
     /// # Errors
-    /// Expressions that failed, each a sentence without full stop.
+    /// Expressions that failed or returned a value that is not valid, each a sentence without full stop.
     pub(crate) fn evaluate(&self, scope: &Scope<'_>, containers: [&Json; 2]) -> Result<Arc<AppChange>, Vec<String>> {
         if let Some(change) = &self.constant {
             return Ok(Arc::clone(change));
@@ -153,14 +155,15 @@ fn select(checker: &mut Checker, node: Option<&Node>, path: &str, change: &mut A
             "in" => match lists(value) {
                 Some(lists) => change.lists = lists,
                 None => {
-                    let message = format!("{path}.select.in is one of containers, initContainers, all");
+                    let message = format!("{path}.select.in must be one of containers, initContainers, all");
                     checker.error(value.span, message, "");
                 }
             },
             "names" => change.names = globs(checker, value, &format!("{path}.select.names")),
             "except" => change.except = globs(checker, value, &format!("{path}.select.except")),
             other => {
-                checker.error(key.span, format!("{path}.select has no \"{other}\""), "it has in, names and except");
+                let help = "known keys: in, names, except";
+                checker.error(key.span, format!("{path}.select has no key \"{other}\""), help);
             }
         }
     }

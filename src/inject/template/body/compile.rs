@@ -1,5 +1,5 @@
-//! Compiles the strings of a template: finds their expressions, and records what those read. It knows document nodes and
-//! expressions, not what a template's fields mean.
+//! Compiles the strings of a template: finds their expressions, and records the names and paths that those read. This
+//! module depends on document nodes and expressions. It does not know the meaning of a template's fields.
 
 use std::sync::Arc;
 
@@ -21,7 +21,8 @@ pub(crate) struct Compiler<'c, 'n> {
 }
 
 impl Compiler<'_, '_> {
-    /// The condition at `node`, which is the value of `key`.
+    /// Compiles the condition at `node`, which is the value of `key`: a string or a boolean. `None` if it is not valid;
+    /// then the error is reported.
     pub(crate) fn condition(&mut self, node: &Node, key: &str) -> Option<Expression> {
         match &node.value {
             Value::String(source) => match Expression::compile(source, &self.vocabulary) {
@@ -42,7 +43,8 @@ impl Compiler<'_, '_> {
         }
     }
 
-    /// `node` with its strings compiled, and true if it holds an expression. Keys are never templated.
+    /// Compiles the strings in `node`. Returns the compiled node, and true if it has an expression. Keys cannot have
+    /// expressions.
     pub(crate) fn strings(&mut self, node: &Node) -> (Node, bool) {
         let mut is_dynamic = false;
         let node = self.compiled(node, &mut is_dynamic);
@@ -52,7 +54,7 @@ impl Compiler<'_, '_> {
     fn compiled(&mut self, node: &Node, is_dynamic: &mut bool) -> Node {
         let value = match &node.value {
             Value::String(text) if text.contains('\0') => {
-                self.checker.error(node.span, "a string cannot hold a NUL character", "");
+                self.checker.error(node.span, "a string cannot contain a NUL character", "");
                 Value::String(String::new())
             }
             Value::String(text) => match expr::compile(text, &self.vocabulary) {
@@ -72,7 +74,7 @@ impl Compiler<'_, '_> {
                 let mut map = Vec::with_capacity(entries.len());
                 for (key, value) in entries {
                     if key.name.contains("${") {
-                        self.checker.error(key.span, "a key cannot hold an expression", "only values can");
+                        self.checker.error(key.span, "a key cannot have an expression", "only values can");
                     }
                     map.push((key.clone(), self.compiled(value, is_dynamic)));
                 }
@@ -84,10 +86,11 @@ impl Compiler<'_, '_> {
     }
 }
 
-/// `node` with the results of its expressions. A null result drops its key or list item; `None` if `node` itself is null.
+/// Replaces the expressions in `node` by their results. A null result drops its key or list item; `None` if `node`
+/// itself is null.
 ///
 /// # Errors
-/// Why an expression failed, a sentence without full stop.
+/// The first expression that failed and the cause, a sentence without full stop.
 pub(crate) fn resolve(node: &Node, scope: &Scope<'_>) -> Result<Option<Node>, String> {
     let value = match &node.value {
         Value::Interpolated(text) => {
@@ -115,11 +118,12 @@ pub(crate) fn resolve(node: &Node, scope: &Scope<'_>) -> Result<Option<Node>, St
     Ok(Some(Node { value, span: node.span, written: node.written.clone() }))
 }
 
-/// Most variables of one template: one that reads another is evaluated inside it, on the same stack.
+/// Maximum number of variables in one template. A variable that another one reads is evaluated inside it, on the same
+/// stack.
 const MAX_VARIABLES: usize = 64;
 
-/// Reads the `variables` of a template. Each may name those before it. `parameters` are the declared parameters, each with
-/// true if it is a map.
+/// Reads and compiles the `variables` of a template. Each can use the variables before it. `parameters` are the
+/// declared parameters, each with true if it is a map. Errors go to `checker`.
 pub(crate) fn variables(
     checker: &mut Checker,
     node: Option<&Node>,
@@ -139,8 +143,8 @@ pub(crate) fn variables(
             continue;
         };
         if !is_parameter_name(name) || known.iter().any(|other| other == name) {
-            let message = format!("\"{}\" cannot name a variable here, or is taken", shown(name, 80));
-            checker.error(item.span, message, "use a letter from a to z, then letters and digits; no word of CEL");
+            let message = format!("\"{}\" is not a valid variable name, or is already used", shown(name, 80));
+            checker.error(item.span, message, "use a letter from a to z, then letters and digits; not a CEL keyword");
             continue;
         }
         let vocabulary = Vocabulary { parameters, variables: &known, container: false };
@@ -149,7 +153,7 @@ pub(crate) fn variables(
             (Err(error), Some(node)) => checker.expression_error(node, error),
             (Err(_), None) => {}
         }
-        // Known also when it is broken: one error is enough.
+        // A broken variable is known too, so that its uses are not reported as further errors.
         known.push(name.to_owned());
     }
     variables

@@ -1,4 +1,5 @@
-//! An entry of one of a template's lists of items: constant where it can be, with compiled expressions where it cannot.
+//! An entry of one of a template's lists of items: a finished item if it is the same for every pod, otherwise an item
+//! with compiled expressions. This module evaluates entries. It does not know about pods or other templates.
 
 use std::sync::Arc;
 
@@ -8,23 +9,25 @@ use crate::inject::expr::{Expression, Scope};
 use crate::inject::kube::checker::Checker;
 use crate::inject::template::body::compile::{Compiler, resolve};
 use crate::inject::template::body::item::{Item, ItemKind, TakenNames};
-use crate::inject::template::body::item_read::{self, Place};
+use crate::inject::template::body::item_checks::Place;
+use crate::inject::template::body::item_read;
 use crate::inject::template::words::position;
 
-/// An item of one of the lists.
+/// An entry of one of the lists.
 #[derive(Debug)]
 pub(super) struct BodyEntry {
     pub(super) kind: ItemKind,
-    /// The item's name, unless an expression gives it.
+    /// The item's name; `None` if an expression sets it.
     pub(super) name: Option<String>,
-    /// The item, without the members that only expressions give.
+    /// The item, without the members that only expressions set.
     pub(super) item: Arc<Item>,
     pub(super) condition: Option<Expression>,
-    /// The item with its compiled expressions, if it has some, and its path in messages.
+    /// The item with its compiled expressions, and its path in messages; `None` without expressions.
     dynamic: Option<(Node, String)>,
 }
 
-/// Reads and compiles the list of items at `node`. `files` is the beginning of the keys of annotations that carry files.
+/// Reads and compiles the list of items at `node`. `files` is the prefix of the keys of annotations that contain files;
+/// `names` collects the names that are taken.
 pub(super) fn load_list(
     compiler: &mut Compiler<'_, '_>,
     node: Option<&Node>,
@@ -54,8 +57,8 @@ fn load(
     }
     let (node, is_dynamic) = compiler.strings(&fields);
     if !node.is_known() {
-        let help = "write the item, with expressions in its values and `if` beside them";
-        compiler.checker.error(node.span, format!("{path} cannot be an expression as a whole"), help);
+        let help = "write the item as a map; its values and its `if` can have expressions";
+        compiler.checker.error(node.span, format!("{path} cannot be a single expression"), help);
     }
     names.conditional = condition.is_some();
     let name = node.text("name").map(str::to_owned);
@@ -65,12 +68,12 @@ fn load(
 }
 
 impl BodyEntry {
-    /// The item, if every pod gets the same.
+    /// The item, if it is the same for every pod.
     pub(super) fn constant(&self) -> Option<&Arc<Item>> {
         (self.condition.is_none() && self.dynamic.is_none()).then_some(&self.item)
     }
 
-    /// The item for one pod; `None` if its condition is false or its expressions leave nothing of it.
+    /// Evaluates the item for one pod; `None` if its condition is false or its expressions return null for all of it.
     ///
     /// # Errors
     /// Expressions that failed or returned a wrong value, each a sentence without full stop.
@@ -86,7 +89,7 @@ impl BodyEntry {
             return Ok(None);
         }
         let Some((node, path)) = &self.dynamic else {
-            let twice = || vec![format!("two items of the template called \"{}\" apply to this pod", self.item.name)];
+            let twice = || vec![format!("two items of the template named \"{}\" apply to this pod", self.item.name)];
             return if names.take(&self.item.name) { Ok(Some(Arc::clone(&self.item))) } else { Err(twice()) };
         };
         let Some(node) = resolve(node, scope).map_err(|why| vec![why])? else { return Ok(None) };
@@ -99,8 +102,8 @@ impl BodyEntry {
         }
     }
 
-    /// The first expression that decides what a pod may do, with the field it is in: image, securityContext, or the source
-    /// of a volume.
+    /// The first expression in a field that affects the pod's privileges, with that field: image, securityContext, or
+    /// the source of a volume.
     pub(super) fn sensitive_expression(&self) -> Option<(Span, &'static str)> {
         let (node, _) = self.dynamic.as_ref()?;
         node.entries().iter().find_map(|(key, value)| {
@@ -116,7 +119,7 @@ impl BodyEntry {
     }
 }
 
-/// The place of the first expression in a node.
+/// The place of the first expression in a node; `None` without expressions.
 pub(super) fn first_expression(node: &Node) -> Option<Span> {
     match &node.value {
         Value::Interpolated(_) => Some(node.span),

@@ -1,6 +1,7 @@
-//! Volumes of `files`: small configuration that a template brings along, without an object in the pod's namespace.
-//! Each file travels as an annotation of the pod and appears through a downwardAPI volume, which the kubelet keeps
-//! current (`docs: tasks/inject-data-application/downward-api-volume-expose-pod-information`).
+//! Volumes with `files`: small configuration files in the template, without an object in the pod's namespace. Each file
+//! becomes an annotation of the pod, and a downwardAPI volume mounts it. The kubelet keeps that volume current
+//! (`docs: tasks/inject-data-application/downward-api-volume-expose-pod-information`). This module does not know about
+//! pods.
 
 use serde_json::{Value as Json, json};
 
@@ -10,15 +11,15 @@ use crate::inject::kube::MAX_ANNOTATIONS;
 use crate::inject::kube::checker::Checker;
 use crate::inject::kube::names::{is_label, is_label_value};
 use crate::inject::template::body::item::{Item, TakenNames, plain_item};
-use crate::inject::template::body::item_read::{Place, refuse_keys, required_name};
+use crate::inject::template::body::item_checks::{Place, refuse_keys, required_name};
 
-/// Reads a volume with `files`.
+/// Reads a volume with `files`. `None` if it has no name or its `files` are not a map; then an error is reported.
 pub(super) fn volume(checker: &mut Checker, mut node: Node, place: Place<'_>, names: &mut TakenNames) -> Option<Item> {
     let path = place.path;
     let own = ["name", "files", "shared"];
     let keys = node.entries().iter().map(|(key, _)| key.name.as_str());
     let other: Vec<&str> = keys.filter(|key| !own.contains(key)).collect();
-    refuse_keys(checker, &node, &other, "does not go with files");
+    refuse_keys(checker, &node, &other, "cannot be combined with files");
     if let Value::Map(entries) = &mut node.value {
         for (_, name) in entries.iter_mut().filter(|(key, _)| key.name == "name") {
             checker.check(name, "string", &format!("{path}.name"));
@@ -36,9 +37,9 @@ pub(super) fn volume(checker: &mut Checker, mut node: Node, place: Place<'_>, na
     let (mut items, mut annotations, mut bytes) = (Vec::new(), Vec::new(), 0);
     for (file, content) in entries {
         let key = format!("{name}.{}", file.name);
-        // The part of an annotation's key behind the slash follows the rules of a label's value.
+        // The part of an annotation key after the slash follows the same rules as a label value.
         if !is_label_value(&key) || file.name.starts_with('.') || file.name.is_empty() {
-            let message = format!("\"{}\" cannot be a file of the volume {name}", shown(&file.name, 80));
+            let message = format!("\"{}\" is not a valid file name in the volume {name}", shown(&file.name, 80));
             let help = "VOLUME.FILE has at most 63 of A-Z, a-z, 0-9, -, _ and ., with a letter or digit at both ends";
             checker.error(file.span, message, help);
         }

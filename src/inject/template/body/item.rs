@@ -1,4 +1,5 @@
-//! A finished item of a template's lists: a container, a volume or a pull secret. It knows neither documents nor pods.
+//! A finished item of a template's lists: a container, a volume or a pull secret. This module does not depend on
+//! documents or pods.
 
 use crate::inject::template::words::Position;
 use serde_json::Value as Json;
@@ -6,49 +7,50 @@ use serde_json::Value as Json;
 /// One item, ready to be copied into a patch.
 #[derive(Clone, Debug)]
 pub struct Item {
-    /// Unique in its list.
+    /// The name, unique in its list.
     pub name: String,
-    /// The item.
+    /// The JSON of the item.
     pub value: Json,
-    /// The item as JSON text.
+    /// The JSON of the item as text.
     pub json: String,
-    /// Volumes that a container mounts or uses as a device.
+    /// The names of the volumes that a container mounts or uses as devices.
     pub mounts: Vec<String>,
     /// The ports that a container declares.
     pub ports: Vec<ItemPort>,
     /// The first field of a container that a Windows pod must not have.
     pub linux_only: Option<&'static str>,
-    /// Annotations that carry the files of a volume: key, content.
+    /// The annotations that contain the files of a volume, each a key and the content.
     pub files: Vec<(String, String)>,
-    /// Whether a volume may be one with that of another template.
+    /// True for a volume that other templates can share.
     pub shared: bool,
-    /// Where a container goes; `None` is where its template's go.
+    /// The place of a container in its list; `None` uses the template's position.
     pub position: Option<Position>,
 }
 
-/// A declared port.
+/// A declared port of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemPort {
-    /// The port of the node that is asked for.
+    /// The requested port of the node (`hostPort`); `None` if it is absent or 0.
     pub host_port: Option<u16>,
-    /// What Services and probes call it; empty without a name.
+    /// The name that Services and probes use; empty without a name.
     pub name: String,
-    /// The port of the container; on the host's network it is one of the node.
+    /// The port of the container. In a pod on the host's network it is also a port of the node.
     pub container_port: u16,
     /// `TCP`, `UDP` or `SCTP`.
     pub protocol: String,
-    /// The address; empty, `0.0.0.0` and `::` mean every one.
+    /// The address on the node (`hostIP`); empty, `0.0.0.0` and `::` mean every address.
     pub ip: String,
 }
 
 impl ItemPort {
-    /// The port of the node that is taken, if any.
+    /// The port of the node that it occupies; `None` if it does not occupy one.
     #[must_use]
     pub fn taken(&self, on_host_network: bool) -> Option<u16> {
         self.host_port.or(on_host_network.then_some(self.container_port))
     }
 
-    /// What of it another port, of `number`, `protocol` and `name`, has too.
+    /// The part that it has in common with another port of `number`, `protocol` and `name`, such as `port 80` or
+    /// `the port name http`.
     #[must_use]
     pub fn same(&self, number: u16, protocol: &str, name: &str) -> Option<String> {
         if self.container_port == number && self.protocol == protocol {
@@ -58,7 +60,7 @@ impl ItemPort {
         }
     }
 
-    /// Whether both cannot be had on one node, given that the numbers are equal.
+    /// Returns true if it conflicts with a port of the same number, of `protocol` and at the address `ip`, on one node.
     #[must_use]
     pub fn clashes(&self, protocol: &str, ip: &str) -> bool {
         let every = |ip: &str| matches!(ip, "" | "0.0.0.0" | "::");
@@ -66,18 +68,18 @@ impl ItemPort {
     }
 }
 
-/// TakenNames of a template's items that are taken. While a template is loaded, two items with conditions may have one name;
-/// in one pod they may not.
+/// The names that items of a template have taken. While a template is loaded, two items with conditions can have the
+/// same name. In one pod they cannot.
 #[derive(Debug, Default)]
 pub(crate) struct TakenNames {
-    /// With whether a condition decides on the item.
+    /// The names, each with true if its item has a condition.
     taken: Vec<(String, bool)>,
-    /// Whether a condition decides on the items that come.
+    /// True if the items whose names are taken next have a condition.
     pub(crate) conditional: bool,
 }
 
 impl TakenNames {
-    /// Takes a name, unless somebody has it.
+    /// Takes a name. Returns false if another item has it.
     pub(crate) fn take(&mut self, name: &str) -> bool {
         let clashes = |(taken, conditional): &(String, bool)| taken == name && !(*conditional && self.conditional);
         let free = !self.taken.iter().any(clashes);
@@ -86,14 +88,14 @@ impl TakenNames {
     }
 }
 
-/// What an item of a template is.
+/// The kind of an item of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ItemKind {
     /// An ordinary init container.
     Init,
     /// An init container with `restartPolicy: Always`.
     NativeSidecar,
-    /// A container beside the application's.
+    /// A container in `spec.containers`.
     Sidecar,
     /// A volume.
     Volume,
@@ -117,7 +119,7 @@ impl ItemKind {
     }
 }
 
-/// Fields of a container's securityContext that validation refuses in Windows pods
+/// Fields of a container's securityContext that validation rejects in Windows pods
 /// (`k8s.io/kubernetes/pkg/apis/core/validation`, `validateWindows`).
 const LINUX_ONLY: [&str; 10] = [
     "seLinuxOptions",
@@ -133,7 +135,7 @@ const LINUX_ONLY: [&str; 10] = [
 ];
 
 impl Item {
-    /// The container without these of its ports on the node.
+    /// Returns a copy of the container without the host ports of the ports at `indexes`.
     pub(crate) fn without_host_ports(&self, indexes: &[usize]) -> Self {
         let mut value = self.value.clone();
         for index in indexes {

@@ -1,33 +1,22 @@
-//! Reads one item of a template's lists: a container, a volume or a pull secret, checked and compiled to JSON. An item that
-//! the API server would reject in every pod is rejected here, where the author of the template sees it. This module does not
-//! know pods.
+//! Reads one item of a template's lists: a container, a volume or a pull secret, checked and compiled to JSON. An item
+//! that the API server would reject in every pod is rejected here, so that the author of the template sees the error.
+//! This module does not know about pods.
 
 use serde_json::Value as Json;
 
-use crate::inject::diagnostic::shown;
 use crate::inject::document::{Node, Value};
 use crate::inject::kube::checker::Checker;
 use crate::inject::kube::names::{is_label, is_subdomain};
-use crate::inject::kube::rules::{self, Violation};
+use crate::inject::kube::rules;
 use crate::inject::template::body::files;
 use crate::inject::template::body::item::{Item, ItemKind, TakenNames, container_item, plain_item};
+use crate::inject::template::body::item_checks::{Place, refuse_keys, report, require_members, required_name};
 
-/// Fields that only containers which keep running may have.
+/// Fields that only containers that keep running can have.
 const SIDECAR_ONLY: [&str; 4] = ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"];
 
-/// Where an item is in its template.
-#[derive(Clone, Copy)]
-pub(super) struct Place<'p> {
-    /// The list.
-    pub(super) kind: ItemKind,
-    /// The path of the item in messages, such as `sidecars[0]`.
-    pub(super) path: &'p str,
-    /// The beginning of the keys of annotations that carry the files of volumes.
-    pub(super) files: &'p str,
-}
-
-/// Reads the item `node`. `names` collects the names that are taken. An item whose name only an expression gives has its
-/// path as its name. `None` if the item has no name; then an error is reported.
+/// Reads the item `node`. `names` collects the names that are taken. If only an expression sets the name, the item has
+/// its path as its name. `None` if the item has no name; then an error is reported.
 pub(super) fn read(checker: &mut Checker, node: Node, place: Place<'_>, names: &mut TakenNames) -> Option<Item> {
     match place.kind {
         ItemKind::Volume => volume(checker, node, place, names),
@@ -64,13 +53,13 @@ fn volume(checker: &mut Checker, mut node: Node, place: Place<'_>, names: &mut T
 fn container(checker: &mut Checker, node: Node, place: Place<'_>, names: &mut TakenNames) -> Option<Item> {
     let (kind, path) = (place.kind, place.path);
     let why = if kind == ItemKind::Init {
-        "does not belong to an init container of a template; one that keeps running goes under `sidecars`"
+        "is not allowed in an init container of a template; `sidecars` adds containers that keep running"
     } else {
-        "does not belong to a sidecar; `mode` says how sidecars run"
+        "is not allowed in a sidecar; `mode` sets how sidecars run"
     };
     refuse_keys(checker, &node, &["restartPolicy"], why);
     if kind == ItemKind::Init {
-        let why = "is refused by the API server in an init container that does not keep running";
+        let why = "is rejected by the API server in an init container that does not keep running";
         refuse_keys(checker, &node, &SIDECAR_ONLY, why);
     }
     let node = checked(checker, node, "Container", path);
@@ -94,59 +83,4 @@ fn container(checker: &mut Checker, node: Node, place: Place<'_>, names: &mut Ta
 
 fn name_in_messages(node: &Node) -> &str {
     node.text("name").unwrap_or("?")
-}
-
-/// Reports rules of the API server that the object at `path` breaks.
-pub(super) fn report(checker: &mut Checker, path: &str, violations: Vec<Violation>) {
-    for violation in violations {
-        checker.error(violation.span, format!("{path}{}", violation.text), "");
-    }
-}
-
-/// Reports the first item of the list `list` that has no `member`.
-pub(super) fn require_members(checker: &mut Checker, node: &Node, list: &str, member: &str, path: &str) {
-    if let Some(index) = node.items(list).iter().position(|item| !item.has_value(member)) {
-        checker.error(node.span_of(list), format!("{path}.{list}[{index}] has no {member}"), "");
-    }
-}
-
-/// Reports those of `keys` that the map has.
-pub(super) fn refuse_keys(checker: &mut Checker, node: &Node, keys: &[&str], why: &str) {
-    for (key, _) in node.entries().iter().filter(|(key, _)| keys.contains(&key.name.as_str())) {
-        checker.error(key.span, format!("\"{}\" {why}", key.name), "");
-    }
-}
-
-/// The name of an item, or its path if only an expression gives the name. `None` if there is no name; then an error is
-/// reported, unless there is one already for the item.
-pub(super) fn required_name(
-    checker: &mut Checker,
-    node: &Node,
-    path: &str,
-    names: &mut TakenNames,
-    is_valid: fn(&str) -> bool,
-) -> Option<String> {
-    let Some(member) = node.get("name") else {
-        match &node.value {
-            Value::Map(_) => checker.error(node.span, format!("{path} has no name"), ""),
-            Value::Null => checker.error(node.span, format!("{path} is empty"), ""),
-            _ => {}
-        }
-        return None;
-    };
-    if !member.is_known() {
-        return Some(path.to_owned());
-    }
-    let Value::String(name) = &member.value else { return None };
-    if !is_valid(name) {
-        let help = "use 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit";
-        checker.error(member.span, format!("{path}.name is no valid name: \"{}\"", shown(name, 80)), help);
-    }
-    if !names.take(name) {
-        let message = format!("the name \"{name}\" is taken by another item of the template");
-        let help =
-            "names are unique, those of containers over sidecars and initContainers, unless each item has an `if`";
-        checker.error(member.span, message, help);
-    }
-    Some(name.clone())
 }

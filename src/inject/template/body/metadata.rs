@@ -1,4 +1,5 @@
-//! `metadata`: labels and annotations that a template adds.
+//! `metadata`: the labels and annotations that a template adds. This module checks and evaluates them. The plan decides
+//! which of them a pod has already.
 
 use std::sync::Arc;
 
@@ -21,12 +22,12 @@ enum MetadataValue {
     Interpolated(Arc<Interpolation>),
 }
 
-/// Reads `metadata`: its labels, and its annotations.
+/// Reads `metadata`: first its labels, then its annotations. `keys` are the annotation keys of the installation.
 pub(super) fn load(compiler: &mut Compiler<'_, '_>, node: Option<&Node>, keys: &Keys) -> [MetadataMap; 2] {
     let (mut labels, mut annotations) = (MetadataMap::default(), MetadataMap::default());
     let Some(node) = node else { return [labels, annotations] };
     let Value::Map(entries) = &node.value else {
-        compiler.checker.error(node.span, "metadata is a map of labels and annotations", "");
+        compiler.checker.error(node.span, "metadata must be a map with the keys labels and annotations", "");
         return [labels, annotations];
     };
     for (key, value) in entries {
@@ -47,7 +48,7 @@ fn map(compiler: &mut Compiler<'_, '_>, node: &Node, are_labels: bool, keys: &Ke
     let (node, _) = compiler.strings(node);
     compiler.checker.json(&node, "{}string", path);
     if !node.is_known() {
-        compiler.checker.error(node.span, format!("{path} cannot be an expression as a whole"), "");
+        compiler.checker.error(node.span, format!("{path} cannot be a single expression"), "");
     }
     let mut map = Vec::with_capacity(node.entries().len());
     for (key, value) in node.entries() {
@@ -56,7 +57,7 @@ fn map(compiler: &mut Compiler<'_, '_>, node: &Node, are_labels: bool, keys: &Ke
             Value::String(text) => {
                 if are_labels && !is_label_value(text) {
                     let help = "use up to 63 of A-Z, a-z, 0-9, -, _ and ., with a letter or digit at both ends";
-                    compiler.checker.error(value.span, format!("\"{text}\" is no value of a label"), help);
+                    compiler.checker.error(value.span, format!("\"{text}\" is not a valid label value"), help);
                 }
                 map.push((key.name.clone(), MetadataValue::Constant(text.clone())));
             }
@@ -69,9 +70,9 @@ fn map(compiler: &mut Compiler<'_, '_>, node: &Node, are_labels: bool, keys: &Ke
 
 fn check_key(compiler: &mut Compiler<'_, '_>, key: &Key, keys: &Keys) {
     if keys.is_own(&key.name) {
-        compiler.checker.error(key.span, format!("{} is written by the injector alone", key.name), "");
+        compiler.checker.error(key.span, format!("{} is reserved for the injector", key.name), "");
     } else if !is_qualified_name(&key.name) {
-        let message = format!("\"{}\" is no key of a label or annotation", key.name);
+        let message = format!("\"{}\" is not a valid key of a label or annotation", key.name);
         let help = "write NAME or PREFIX/NAME; a name has 1 to 63 of A-Z, a-z, 0-9, -, _ and .";
         compiler.checker.error(key.span, message, help);
     }
@@ -93,7 +94,8 @@ impl MetadataMap {
         (known.len() == self.0.len()).then_some(known)
     }
 
-    /// The pairs for one pod. `what` is `label` or `annotation`; problems are sentences without full stop.
+    /// Evaluates the pairs for one pod. A null result drops its pair. `what` is `label` or `annotation`. Adds to
+    /// `problems` one sentence without full stop for each expression that failed or returned a value that is not valid.
     pub(super) fn evaluate(&self, what: &str, scope: &Scope<'_>, problems: &mut Vec<String>) -> Vec<(String, String)> {
         let mut evaluated = Vec::with_capacity(self.0.len());
         for (key, value) in &self.0 {

@@ -1,6 +1,6 @@
-//! The body of a template: the lists, metadata and pod-level fields that end up in pods. They are constant where they can be
-//! and hold compiled expressions where they cannot. Evaluated for one pod, the body becomes [`Additions`]. It knows the pod
-//! only as far as expressions see it.
+//! The body of a template: the lists, metadata and pod-level fields that are added to pods. Parts without expressions
+//! are constant, the others have compiled expressions. Evaluated for one pod, the body becomes [`Additions`]. This
+//! module depends only on the parts of the pod that expressions read.
 
 pub(crate) mod additions;
 pub(crate) mod app_containers;
@@ -8,6 +8,7 @@ pub(crate) mod compile;
 mod entry;
 mod files;
 pub(crate) mod item;
+mod item_checks;
 mod item_read;
 mod metadata;
 pub(crate) mod pod_fields;
@@ -32,13 +33,13 @@ use crate::inject::template::words::Mode;
 /// The lists, metadata and pod-level fields of a template.
 #[derive(Debug, Default)]
 pub(crate) struct Body {
-    /// The beginning of the keys of annotations that carry its files.
+    /// The prefix of the keys of annotations that contain its files.
     files: String,
     entries: Vec<BodyEntry>,
     labels: MetadataMap,
     annotations: MetadataMap,
     app_containers: Vec<AppEntry>,
-    /// Pod-level fields, and true if they hold expressions.
+    /// Pod-level fields, and true if they have expressions.
     pod: Option<(Node, bool)>,
     /// Everything that the expressions read.
     pub(crate) reads: Reads,
@@ -63,7 +64,8 @@ impl TakenByKind {
 }
 
 impl Body {
-    /// Reads and compiles the body of `document`, a template called `owner`.
+    /// Reads and compiles the body of `document`, a template named `owner`. `vocabulary` has the names that expressions
+    /// can use; `keys` are the annotation keys of the installation. Errors go to `checker`.
     pub(crate) fn load(
         checker: &mut Checker,
         document: &Node,
@@ -96,8 +98,8 @@ impl Body {
         body
     }
 
-    /// The expressions that decide what a pod may do, with their fields: image, securityContext, the source of a volume, and
-    /// pod-level fields.
+    /// The expressions in fields that affect the pod's privileges, with those fields: image, securityContext, the
+    /// source of a volume, and pod-level fields.
     pub(crate) fn sensitive_expressions(&self) -> impl Iterator<Item = (Span, &'static str)> {
         let pod = self.pod.iter().filter_map(|(node, _)| Some((first_expression(node)?, "pod")));
         self.entries.iter().filter_map(BodyEntry::sensitive_expression).chain(pod)
@@ -132,7 +134,7 @@ impl Body {
         self.entries.iter().any(|entry| entry.item.shared && entry.name.as_deref() == Some(volume))
     }
 
-    /// Every literal name of a container or volume: its kind, the name, and the volume if it is shared.
+    /// Every literal name of a container or volume: the kind, the name, and the JSON of the volume if it is shared.
     pub(crate) fn literal_names(&self) -> impl Iterator<Item = (&'static str, String, Option<Json>)> {
         self.entries.iter().filter_map(|entry| {
             let kind = match entry.kind {
@@ -144,7 +146,7 @@ impl Body {
         })
     }
 
-    /// All additions that are possible, without the values that only expressions give.
+    /// All possible additions, without the values that only expressions set. Labels and `appContainers` are left out.
     pub(crate) fn known(&self) -> Additions {
         let mut additions = Additions { annotations: self.annotations.known(), ..Additions::default() };
         for entry in &self.entries {
@@ -172,7 +174,8 @@ impl Body {
         Some(additions)
     }
 
-    /// The additions for one pod. `object` holds the members of the pod that the expressions read.
+    /// Evaluates the additions for one pod. `scope` holds the values that expressions can read; `object` holds the
+    /// members of the pod that they read.
     ///
     /// # Errors
     /// Every expression that failed or returned a value of the wrong type, each a sentence without full stop.

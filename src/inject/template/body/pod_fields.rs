@@ -1,5 +1,5 @@
-//! `pod`: the pod-level fields that a template may add, the fields that are not possible with the reason, and how each field
-//! is combined with the pod's. It does not know pods.
+//! `pod`: the pod-level fields that a template can add, the fields that it cannot add with the reason, and how each
+//! field is merged with the pod's. This module does not know about pods.
 
 use serde_json::{Map, Value as Json};
 
@@ -7,7 +7,7 @@ use crate::inject::diagnostic::nearest;
 use crate::inject::document::{Node, Value};
 use crate::inject::kube::checker::Checker;
 use crate::inject::kube::rules;
-use crate::inject::template::body::item_read::report;
+use crate::inject::template::body::item_checks::report;
 
 /// A pod-level field that a template can add.
 #[derive(Clone, Copy, Debug)]
@@ -16,20 +16,20 @@ pub(crate) struct PodField {
     pub(crate) name: &'static str,
     /// Its type, see [`Checker`].
     pub(crate) kind: &'static str,
-    /// How it is combined with the pod's.
+    /// How it is merged with the pod's value.
     pub(crate) merge: Merge,
 }
 
-/// How a field is combined with the pod's.
+/// How a field is merged with the pod's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Merge {
-    /// Member by member; a list is one leaf. Another value is a conflict.
+    /// Member by member; a list is one leaf. A different value in the pod is a conflict.
     Leaves,
     /// Items that the pod does not have are appended.
     Append,
-    /// Added only over the default of the API server. Another value is a conflict.
+    /// Replaces only the default of the API server. Another value is a conflict.
     OverDefault,
-    /// Added only if it is greater than the pod's value.
+    /// Replaces the pod's value only if it is greater.
     Raise,
 }
 
@@ -50,22 +50,22 @@ pub(crate) const POD_FIELDS: [PodField; 9] = [
     field("terminationGracePeriodSeconds", "int64", Merge::Raise),
 ];
 
-/// Fields that a template cannot have, with the reason.
+/// Fields that a template cannot set, with the reason.
 const REFUSED: [(&str, &str); 11] = [
-    ("affinity", "the scheduler's choice belongs to the application"),
-    ("topologySpreadConstraints", "the scheduler's choice belongs to the application"),
-    ("priorityClassName", "the API server has given the pod its priority before the webhook sees it"),
-    ("runtimeClassName", "the API server has added the runtime's overhead before the webhook sees it"),
-    ("nodeName", "a pod is bound by the scheduler"),
-    ("schedulerName", "the scheduler's choice belongs to the application"),
+    ("affinity", "scheduling belongs to the application"),
+    ("topologySpreadConstraints", "scheduling belongs to the application"),
+    ("priorityClassName", "the API server sets the pod's priority before it calls the webhook"),
+    ("runtimeClassName", "the API server adds the overhead of the runtime class before it calls the webhook"),
+    ("nodeName", "the scheduler binds pods to nodes"),
+    ("schedulerName", "scheduling belongs to the application"),
     ("hostNetwork", "a template cannot give a pod access to its node"),
     ("hostPID", "a template cannot give a pod access to its node"),
     ("hostIPC", "a template cannot give a pod access to its node"),
     ("containers", "`sidecars` adds a container, `appContainers` changes the application's own"),
-    ("volumes", "`volumes` stands at the top of a template"),
+    ("volumes", "`volumes` is a top-level field of a template"),
 ];
 
-/// Reads the known part of the fields at `node`, and reports fields that a template cannot have.
+/// Reads the fields at `node`, without values that only expressions set. Fields that a template cannot set are errors.
 pub(crate) fn read(checker: &mut Checker, mut node: Node) -> Map<String, Json> {
     let Value::Map(entries) = &mut node.value else {
         if !matches!(node.value, Value::Null) {
@@ -78,12 +78,12 @@ pub(crate) fn read(checker: &mut Checker, mut node: Node) -> Map<String, Json> {
         let refused = REFUSED.iter().find(|(name, _)| *name == key.name);
         match (known, refused) {
             (Some(field), _) => checker.check(value, field.kind, &format!("pod.{}", field.name)),
-            (None, Some((name, why))) => checker.error(key.span, format!("pod.{name} is not possible: {why}"), ""),
+            (None, Some((name, why))) => checker.error(key.span, format!("pod.{name} is not allowed: {why}"), ""),
             (None, None) => {
                 let names = POD_FIELDS.iter().map(|field| field.name);
                 let help = match nearest(&key.name, names.clone()) {
                     Some(known) => format!("did you mean \"{known}\"?"),
-                    None => format!("possible are {}", names.collect::<Vec<_>>().join(", ")),
+                    None => format!("known fields: {}", names.collect::<Vec<_>>().join(", ")),
                 };
                 checker.error(key.span, format!("a template cannot set pod.{}", key.name), help);
             }

@@ -1,5 +1,5 @@
-//! Reads how a template declares its parameters. Everything that can be wrong with a declaration is found here,
-//! its default included.
+//! Reads the parameter declarations of a template. Every error in a declaration is found here, including errors in its
+//! default. This module does not depend on pods or their annotations.
 
 use serde_json::Value as Json;
 
@@ -9,7 +9,7 @@ use crate::inject::kube::checker::Checker;
 use crate::inject::kube::quantity;
 use crate::inject::template::parameter::{Constraints, Parameter, ParameterType, SCALARS, ScalarType, in_words, plain};
 
-/// Vocabulary of CEL that a parameter cannot have.
+/// Keywords and reserved words of CEL, which cannot be parameter names (CEL specification, "Syntax").
 const KEYWORDS: [&str; 21] = [
     "true",
     "false",
@@ -36,7 +36,7 @@ const KEYWORDS: [&str; 21] = [
 const RULES: [&str; 10] =
     ["type", "of", "default", "required", "description", "enum", "pattern", "minimum", "maximum", "maxLength"];
 
-/// Whether `name` can name a parameter or a variable.
+/// Returns true if `name` is a valid name of a parameter or a variable: `[a-z][A-Za-z0-9]{0,62}`, not a CEL keyword.
 pub(crate) fn is_parameter_name(name: &str) -> bool {
     name.len() <= 63
         && name.starts_with(|c: char| c.is_ascii_lowercase())
@@ -44,7 +44,7 @@ pub(crate) fn is_parameter_name(name: &str) -> bool {
         && !KEYWORDS.contains(&name)
 }
 
-/// Reads the `parameters` of a template.
+/// Reads the `parameters` of a template. Errors go to `checker`, and a parameter without a valid type is left out.
 pub(crate) fn read(checker: &mut Checker, node: Option<&Node>) -> Vec<Parameter> {
     let entries = match node.map(|node| (&node.value, node.span)) {
         None | Some((Value::Null, _)) => return Vec::new(),
@@ -57,8 +57,8 @@ pub(crate) fn read(checker: &mut Checker, node: Option<&Node>) -> Vec<Parameter>
     let mut parameters = Vec::with_capacity(entries.len());
     for (key, node) in entries {
         if !is_parameter_name(&key.name) {
-            let message = format!("\"{}\" cannot name a parameter", shown(&key.name, 80));
-            checker.error(key.span, message, "use a letter from a to z, then letters and digits; no word of CEL");
+            let message = format!("\"{}\" is not a valid parameter name", shown(&key.name, 80));
+            checker.error(key.span, message, "use a letter from a to z, then letters and digits; not a CEL keyword");
         }
         parameters.extend(parameter(checker, &key.name, node));
     }
@@ -73,7 +73,7 @@ fn parameter(checker: &mut Checker, name: &str, node: &Node) -> Option<Parameter
     };
     for (key, _) in entries.iter().filter(|(key, _)| !RULES.contains(&key.name.as_str())) {
         let help = nearest(&key.name, RULES).map(|known| format!("did you mean \"{known}\"?"));
-        checker.error(key.span, format!("a parameter has no \"{}\"", key.name), help.unwrap_or_default());
+        checker.error(key.span, format!("a parameter has no key \"{}\"", key.name), help.unwrap_or_default());
     }
     let get = |name: &str| entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node);
     let kind = kind(checker, name, node, get("type"), get("of"))?;
@@ -93,7 +93,7 @@ fn parameter(checker: &mut Checker, name: &str, node: &Node) -> Option<Parameter
     parameter.rules = rules(checker, &parameter, scalar, &get);
     if let Some(node) = get("default") {
         if parameter.required {
-            checker.error(node.span, "a required parameter has no default", "remove one of the two");
+            checker.error(node.span, "a required parameter cannot have a default", "remove one of the two");
         }
         parameter.default = default(checker, &parameter, node);
     }
@@ -117,7 +117,7 @@ fn kind(
     };
     let of_known = of.map(|node| (word(node), node.span));
     if let Some((None, span)) = of_known {
-        checker.error(span, "`of` is one of string, integer, number, boolean, quantity, duration", "");
+        checker.error(span, "`of` must be one of string, integer, number, boolean, quantity, duration", "");
     }
     let item = of_known.and_then(|(scalar, _)| scalar).unwrap_or(ScalarType::String);
     match &node.value {
@@ -126,10 +126,10 @@ fn kind(
         _ => {
             let scalar = word(node);
             if scalar.is_none() {
-                let message = "type is one of string, integer, number, boolean, quantity, duration, list, map";
+                let message = "type must be one of string, integer, number, boolean, quantity, duration, list, map";
                 checker.error(node.span, message, "");
             } else if let Some(of) = of {
-                checker.error(of.span, "only a list or a map is of something", "");
+                checker.error(of.span, "`of` is only for the types list and map", "");
             }
             scalar.map(ParameterType::One)
         }
@@ -148,18 +148,18 @@ fn rules<'n>(
         let compiled = pattern.as_str().map(|text| regex::RegexBuilder::new(text).size_limit(1 << 20).build());
         match compiled {
             Some(Ok(pattern)) if scalar == ScalarType::String => rules.pattern = Some(pattern),
-            Some(Ok(_)) => checker.error(node.span, "only strings have a pattern", ""),
+            Some(Ok(_)) => checker.error(node.span, "pattern is only for strings", ""),
             Some(Err(error)) => {
                 let text = error.to_string();
                 let why = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                checker.error(node.span, format!("this is no regular expression: {why}"), "");
+                checker.error(node.span, format!("invalid regular expression: {why}"), "");
             }
             None => {}
         }
     }
     if let Some(node) = get("enum") {
         let Value::List(items) = &node.value else {
-            checker.error(node.span, "enum is a list of values", "");
+            checker.error(node.span, "enum must be a list of values", "");
             return rules;
         };
         rules.one_of = items.iter().map(|item| literal(checker, scalar, item)).collect();
@@ -170,7 +170,7 @@ fn rules<'n>(
         match scalar.order(&value) {
             Some(order) => *limit = Some((order, plain(&value))),
             None if value.is_null() => {}
-            None => checker.error(node.span, format!("a {} has no {key}", scalar.as_str()), ""),
+            None => checker.error(node.span, format!("a {} cannot have a {key}", scalar.as_str()), ""),
         }
     }
     if let Some(node) = get("maxLength") {
@@ -183,7 +183,7 @@ fn rules<'n>(
     rules
 }
 
-/// A value in the template: as YAML has it, not as an annotation would spell it.
+/// Reads a value in the template. It has its YAML type, unlike the text of an annotation.
 fn literal(checker: &mut Checker, scalar: ScalarType, node: &Node) -> Json {
     let (kind, valid): (&str, fn(&Json) -> bool) = match scalar {
         ScalarType::String => ("string", Json::is_string),
@@ -222,7 +222,7 @@ fn default(checker: &mut Checker, parameter: &Parameter, node: &Node) -> Json {
             if !value.is_null()
                 && let Err(why) = parameter.obey(scalar, &value)
             {
-                checker.error(node.span, format!("the default breaks a rule of the parameter: {why}"), "");
+                checker.error(node.span, format!("the default is not valid: {why}"), "");
             }
             parameter.rules.known(scalar, &value).cloned().unwrap_or(value)
         })

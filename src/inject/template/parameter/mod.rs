@@ -1,6 +1,6 @@
-//! Parameters: what a template lets a pod choose, and the values that pods give in annotations. Pod authors are
-//! not trusted, and values end up in shells and configuration files, so a value is only ever data of its declared
-//! type. It must not know expressions.
+//! The parameters that a template declares, and the values that pods set in annotations. Pod authors are not trusted,
+//! and values end up in shells and configuration files, so a value is only ever data of its declared type. This module
+//! does not depend on expressions.
 
 mod declare;
 
@@ -11,9 +11,9 @@ use crate::inject::kube::quantity;
 
 pub(crate) use declare::{is_parameter_name, read};
 
-/// Most items of a list: expressions may run over them.
+/// Maximum number of items in a list, since expressions can iterate over them.
 const MAX_ITEMS: usize = 500;
-/// Longest string without a pattern or list of its own.
+/// Maximum length in bytes of a string without `pattern` and `enum`.
 const MAX_FREE: usize = 253;
 
 /// A declared parameter.
@@ -21,13 +21,13 @@ const MAX_FREE: usize = 253;
 pub struct Parameter {
     /// `[a-z][A-Za-z0-9]{0,62}`.
     pub name: String,
-    /// Its type.
+    /// The type.
     pub kind: ParameterType,
-    /// The value where a pod gives none; null without one.
+    /// The value if a pod does not set one; null without a default.
     pub default: Json,
-    /// Whether a pod must give it.
+    /// True if a pod must set it.
     pub required: bool,
-    /// One line for people.
+    /// A one-line description.
     pub description: Option<String>,
     rules: Constraints,
 }
@@ -35,11 +35,11 @@ pub struct Parameter {
 /// A parameter's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParameterType {
-    /// One value.
+    /// A single value.
     One(ScalarType),
-    /// `a, b`.
+    /// A comma-separated list in one annotation: `a, b`.
     List(ScalarType),
-    /// One annotation per key: `PARAMETER.KEY`.
+    /// A map with one annotation per key: `PARAMETER.KEY`.
     Map(ScalarType),
 }
 
@@ -65,13 +65,13 @@ const SCALARS: [(&str, ScalarType); 6] = [
 ];
 
 impl ScalarType {
-    /// The word in templates.
+    /// The name of the type in templates, such as `string`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         SCALARS.iter().find(|(_, scalar)| *scalar == self).map_or("", |(word, _)| word)
     }
 
-    /// What orders values of this type; `None` where there is no order.
+    /// The sort key of a value of this type; `None` if the type has no order or the value is not valid.
     fn order(self, value: &Json) -> Option<Order> {
         match self {
             Self::Integer => Some(Order::Exact(value.as_i64()?.into())),
@@ -89,7 +89,7 @@ enum Order {
     Float(f64),
 }
 
-/// What a value must be beyond its type.
+/// The rules for a value beyond its type.
 #[derive(Debug, Default)]
 struct Constraints {
     pattern: Option<Regex>,
@@ -100,7 +100,7 @@ struct Constraints {
 }
 
 impl Constraints {
-    /// The value of the list that means the same.
+    /// The value of `enum` that equals `value`, or that is the same amount, such as `1Gi` for `1024Mi`.
     fn known(&self, scalar: ScalarType, value: &Json) -> Option<&Json> {
         let order = scalar.order(value);
         self.one_of.iter().find(|known| *known == value || order.is_some() && scalar.order(known) == order)
@@ -108,13 +108,13 @@ impl Constraints {
 }
 
 impl Parameter {
-    /// Whether its value is a map.
+    /// Returns true if its value is a map.
     #[must_use]
     pub fn is_map(&self) -> bool {
         matches!(self.kind, ParameterType::Map(_))
     }
 
-    /// The type as people write it.
+    /// The type in words, such as `list of string`.
     #[must_use]
     pub fn kind_in_words(&self) -> String {
         match self.kind {
@@ -124,19 +124,19 @@ impl Parameter {
         }
     }
 
-    /// Whether a string of it can be anything that the free character set has.
+    /// Returns true for strings without `pattern` and `enum`. They accept any text of the safe character set.
     #[must_use]
     pub fn is_free(&self) -> bool {
         let (ParameterType::One(scalar) | ParameterType::List(scalar) | ParameterType::Map(scalar)) = self.kind;
         scalar == ScalarType::String && self.rules.pattern.is_none() && self.rules.one_of.is_empty()
     }
 
-    /// Whether it says how much of something.
+    /// Returns true if it is an amount: a quantity or an integer.
     pub(crate) fn is_amount(&self) -> bool {
         matches!(self.kind, ParameterType::One(ScalarType::Quantity | ScalarType::Integer))
     }
 
-    /// The largest quantity that it can be, in 10^-9 units, if there is a largest.
+    /// The largest amount that it can have, in 10^-9 units; `None` without an upper limit.
     pub(crate) fn most(&self) -> Option<i128> {
         let ParameterType::One(scalar @ (ScalarType::Quantity | ScalarType::Integer)) = self.kind else { return None };
         let exact = |order| match order {
@@ -148,6 +148,10 @@ impl Parameter {
         listed.or_else(|| exact(self.rules.maximum.as_ref()?.0))
     }
 
+    /// Parses the text of an annotation: a scalar, one value of a map, or a whole list.
+    ///
+    /// # Errors
+    /// The first rule that the text breaks, a sentence without full stop.
     pub(crate) fn parse(&self, text: &str) -> Result<Json, String> {
         match self.kind {
             ParameterType::One(scalar) | ParameterType::Map(scalar) => self.scalar(scalar, text),
@@ -159,7 +163,7 @@ impl Parameter {
         }
     }
 
-    /// One value from the text of an annotation.
+    /// Parses one value from the text of an annotation.
     fn scalar(&self, scalar: ScalarType, text: &str) -> Result<Json, String> {
         let value = match scalar {
             ScalarType::String => Some(Json::from(text)),
@@ -185,11 +189,14 @@ impl Parameter {
             free(text)?;
         }
         self.obey(scalar, &value)?;
-        // Expressions compare text, so 1024Mi reads as the 1Gi that the template has.
+        // Expressions compare text, so `1024Mi` becomes the `1Gi` that the template lists.
         Ok(self.rules.known(scalar, &value).cloned().unwrap_or(value))
     }
 
-    /// Whether a value obeys the rules; if not, which one it breaks.
+    /// Checks a value against the rules.
+    ///
+    /// # Errors
+    /// The first rule that it breaks, a sentence without full stop.
     fn obey(&self, scalar: ScalarType, value: &Json) -> Result<(), String> {
         let rules = &self.rules;
         if !rules.one_of.is_empty() && rules.known(scalar, value).is_none() {
@@ -233,7 +240,10 @@ fn plain(value: &Json) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The characters that mean nothing to shells and configuration files.
+/// Checks that a text is short and has only characters without a meaning in shells and configuration files.
+///
+/// # Errors
+/// The length limit, or the first character that is not allowed, as a sentence without full stop.
 pub(crate) fn free(text: &str) -> Result<(), String> {
     let safe = |c: char| c.is_ascii_alphanumeric() || " ._/:@%+,=-".contains(c);
     if text.len() > MAX_FREE {
@@ -241,6 +251,6 @@ pub(crate) fn free(text: &str) -> Result<(), String> {
     }
     match text.chars().find(|c| !safe(*c)) {
         None => Ok(()),
-        Some(c) => Err(format!("it may not contain {c:?}; allowed are letters, digits, blanks and ._/:@%+,=-")),
+        Some(c) => Err(format!("it may not contain {c:?}; allowed are letters, digits, spaces and ._/:@%+,=-")),
     }
 }

@@ -1,8 +1,7 @@
 //! The requests of a template's containers. An expression counts with the largest amount that it can return.
 
-use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::containers::together;
-use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::authoring::lint::linter::{Linter, Rule, RuleCheck};
 use crate::inject::diagnostic::Severity;
 use crate::inject::document::{Node, Value};
 use crate::inject::expr::{Expression, Part};

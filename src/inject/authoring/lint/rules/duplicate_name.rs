@@ -1,11 +1,10 @@
 //! Vocabulary that two templates both add, except for a volume that both share.
 
+use crate::inject::authoring::lint::linter::{Finding, Rule, RuleCheck};
 use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use crate::inject::authoring::lint::Finding;
-use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
 use crate::inject::diagnostic::{Diagnostic, Severity};
 use crate::inject::kube::defaults::equal;
 use crate::inject::template::Template;

@@ -1,7 +1,6 @@
 //! Images that the author of a pod can choose freely, directly or through variables.
 
-use crate::inject::authoring::lint::Linter;
-use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::authoring::lint::linter::{Linter, Rule, RuleCheck};
 use crate::inject::diagnostic::Severity;
 use crate::inject::expr::Reads;
 

@@ -1,6 +1,6 @@
 //! Templates that cannot be loaded. Loading reports them; `Linter::silenced` reports errors in `lint`.
 
-use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::authoring::lint::linter::{Rule, RuleCheck};
 use crate::inject::diagnostic::Severity;
 
 pub(super) const RULE: Rule = Rule {

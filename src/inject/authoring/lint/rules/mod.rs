@@ -28,9 +28,7 @@ mod unused_volume;
 mod volume_name;
 mod wrong_place;
 
-use crate::inject::authoring::lint::{Finding, Linter, ManifestPod};
-use crate::inject::diagnostic::Severity;
-use crate::inject::template::Template;
+use crate::inject::authoring::lint::linter::Rule;
 
 /// The rule `invalid`: templates that cannot be loaded.
 pub const INVALID: Rule = invalid::RULE;
@@ -68,35 +66,6 @@ pub const RULES: &[Rule] = &[
     volume_name::RULE,
     wrong_place::RULE,
 ];
-
-/// A rule.
-#[derive(Debug)]
-pub struct Rule {
-    /// The id, in findings and in `lint` of a template: lowercase words with hyphens.
-    pub id: &'static str,
-    /// The severity of its findings.
-    pub severity: Severity,
-    /// One paragraph of Markdown: the problem, its effect and the solution.
-    pub explanation: &'static str,
-    /// The check.
-    pub(super) check: RuleCheck,
-    /// Test cases: a text, and for each expected finding a part of its message. `tests.rs` describes the texts.
-    #[cfg(test)]
-    cases: &'static [(&'static str, &'static [&'static str])],
-}
-
-/// The input of a rule, with the function that checks it.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum RuleCheck {
-    /// None: loading the template reports the findings.
-    Loading,
-    /// One template that was loaded. The function adds findings to the linter.
-    Template(fn(&mut Linter<'_>)),
-    /// Several templates, each with its origin. The function returns the findings.
-    Templates(fn(&[(String, &Template)]) -> Vec<Finding>),
-    /// A pod in a manifest. The function returns the messages of the findings.
-    Manifest(fn(&ManifestPod<'_>) -> Vec<String>),
-}
 
 /// Returns the rule with this id.
 #[must_use]

@@ -1,7 +1,6 @@
 //! Mounts of volumes that the template does not add.
 
-use crate::inject::authoring::lint::Linter;
-use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::authoring::lint::linter::{Linter, Rule, RuleCheck};
 use crate::inject::authoring::lint::volumes::{is_named_by_expression, literal_name};
 use crate::inject::diagnostic::Severity;
 

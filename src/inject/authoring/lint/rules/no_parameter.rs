@@ -1,10 +1,9 @@
 //! Parameters in manifests: of templates that the pod does not request, or with a name or value that the template does
 //! not accept.
 
+use crate::inject::authoring::lint::linter::{ManifestPod, Rule, RuleCheck};
 use serde_json::json;
 
-use crate::inject::authoring::lint::ManifestPod;
-use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
 use crate::inject::diagnostic::Severity;
 use crate::inject::evaluate::parameters;
 use crate::inject::review::pod::Pod;

@@ -1,8 +1,7 @@
 //! Sidecars without a probe.
 
-use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::containers::{PROBES, name};
-use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::authoring::lint::linter::{Linter, Rule, RuleCheck};
 use crate::inject::diagnostic::Severity;
 
 pub(super) const RULE: Rule = Rule {

@@ -1,8 +1,7 @@
 //! Containers without requests or without a memory limit.
 
-use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::containers::name;
-use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::authoring::lint::linter::{Linter, Rule, RuleCheck};
 use crate::inject::diagnostic::Severity;
 use crate::inject::document::{Node, Value};
 

@@ -1,7 +1,6 @@
 //! Requests in manifests for templates that do not exist, and malformed requests.
 
-use crate::inject::authoring::lint::ManifestPod;
-use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::authoring::lint::linter::{ManifestPod, Rule, RuleCheck};
 use crate::inject::diagnostic::{Severity, nearest};
 use crate::inject::select::request::RequestItem;
 

@@ -1,7 +1,6 @@
 //! Templates that a level of the Pod Security Standards does not allow. Expressions are ignored.
 
-use crate::inject::authoring::lint::Linter;
-use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::authoring::lint::linter::{Linter, Rule, RuleCheck};
 use crate::inject::diagnostic::Severity;
 
 pub(super) const RULE: Rule = Rule {
@@ -18,11 +17,11 @@ pub(super) const RULE: Rule = Rule {
         ("sidecars: [{name: a, image: i, securityContext: {privileged: true}}]", &["the container a is privileged"]),
         (
             "sidecars: [{name: a, image: i, ports: [{containerPort: 1, hostPort: 2}]}]",
-            &["the container a takes port 2 of the node"],
+            &["the container a uses port 2 of the node"],
         ),
         (
             "metadata: {annotations: {container.apparmor.security.beta.kubernetes.io/s: unconfined}}",
-            &["the annotation for AppArmor"],
+            &["the AppArmor annotation"],
         ),
         ("sidecars: [{name: a, image: i, readinessProbe: {httpGet: {host: '', port: 1}}}]", &[]),
         (

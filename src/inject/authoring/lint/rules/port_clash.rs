@@ -1,10 +1,9 @@
 //! Ports of the pod or of its node that two containers use.
 
+use crate::inject::authoring::lint::linter::{Linter, Rule, RuleCheck};
 use std::collections::BTreeMap;
 
-use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::containers::{exclude_each_other, name};
-use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
 use crate::inject::diagnostic::Severity;
 use crate::inject::document::Node;
 

@@ -1,9 +1,8 @@
 //! Hooks that sleep longer than the grace period of the pod.
 
-use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::containers::name;
+use crate::inject::authoring::lint::linter::{Linter, Rule, RuleCheck};
 use crate::inject::authoring::lint::nodes::strings;
-use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
 use crate::inject::diagnostic::Severity;
 
 pub(super) const RULE: Rule = Rule {

@@ -1,8 +1,7 @@
 //! Probes that connect to the node instead of the pod.
 
-use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::containers::{PROBES, name};
-use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::authoring::lint::linter::{Linter, Rule, RuleCheck};
 use crate::inject::diagnostic::Severity;
 
 pub(super) const RULE: Rule = Rule {

@@ -1,7 +1,6 @@
 //! Expressions in the script of `sh -c`.
 
-use crate::inject::authoring::lint::Linter;
-use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::authoring::lint::linter::{Linter, Rule, RuleCheck};
 use crate::inject::authoring::lint::shell::{self, Quote};
 use crate::inject::diagnostic::Severity;
 use crate::inject::document::Node;

@@ -1,8 +1,7 @@
 //! Sidecars that the application waits for.
 
-use crate::inject::authoring::lint::Linter;
 use crate::inject::authoring::lint::containers::name;
-use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::authoring::lint::linter::{Linter, Rule, RuleCheck};
 use crate::inject::diagnostic::Severity;
 use crate::inject::document::{Node, Value};
 use crate::inject::template::words::{Mode, Position};

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use crate::inject::authoring::lint::rules::{RULES, Rule, RuleCheck};
-use crate::inject::authoring::lint::{self, LintLimits, ManifestPod};
+use crate::inject::authoring::lint;
+use crate::inject::authoring::lint::linter::{LintLimits, ManifestPod, Rule, RuleCheck};
+use crate::inject::authoring::lint::rules::RULES;
 use crate::inject::catalog::Catalog;
 use crate::inject::diagnostic::Source;
 use crate::inject::document::yaml;

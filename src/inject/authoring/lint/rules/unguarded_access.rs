@@ -1,7 +1,6 @@
 //! Fields of the pod that many pods do not have, read without a guard.
 
-use crate::inject::authoring::lint::Linter;
-use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::authoring::lint::linter::{Linter, Rule, RuleCheck};
 use crate::inject::diagnostic::Severity;
 
 pub(super) const RULE: Rule = Rule {

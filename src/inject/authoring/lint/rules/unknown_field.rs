@@ -1,6 +1,6 @@
 //! Fields that Kubernetes does not know. Loading reports them.
 
-use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::authoring::lint::linter::{Rule, RuleCheck};
 use crate::inject::diagnostic::Severity;
 
 pub(super) const RULE: Rule = Rule {

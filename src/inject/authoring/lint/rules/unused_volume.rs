@@ -1,7 +1,6 @@
 //! Volumes that no container in the template mounts.
 
-use crate::inject::authoring::lint::Linter;
-use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::authoring::lint::linter::{Linter, Rule, RuleCheck};
 use crate::inject::authoring::lint::volumes::{is_named_by_expression, is_shared, literal_name};
 use crate::inject::diagnostic::Severity;
 

@@ -1,7 +1,6 @@
 //! Vocabulary of volumes that can conflict with the volumes of applications.
 
-use crate::inject::authoring::lint::Linter;
-use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
+use crate::inject::authoring::lint::linter::{Linter, Rule, RuleCheck};
 use crate::inject::authoring::lint::volumes::{is_shared, literal_name};
 use crate::inject::diagnostic::Severity;
 

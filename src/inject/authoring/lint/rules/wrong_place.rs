@@ -1,9 +1,8 @@
 //! Keys of the injector where they have no effect: on the workload, as labels, or with a typo.
 
+use crate::inject::authoring::lint::linter::{ManifestPod, Rule, RuleCheck};
 use serde_json::{Value as Json, json};
 
-use crate::inject::authoring::lint::ManifestPod;
-use crate::inject::authoring::lint::rules::{Rule, RuleCheck};
 use crate::inject::diagnostic::{Severity, nearest};
 use crate::inject::review::pod::Pod;
 use crate::inject::settings::keys::Keys;
