@@ -6,7 +6,8 @@
 //! - `KUBERNETES_VERSION=1.35.4 cargo test --test apiserver` runs against another version;
 //! - `KUBEBUILDER_ASSETS` names a folder with ready binaries;
 //! - `CAPTURE_REVIEWS=tests/reviews cargo test --test apiserver capture` records the reviews anew;
-//! - `SIDECAR_INJECTOR_E2E=full` adds what takes longer: another Helm, other people's controllers.
+//! - `SIDECAR_INJECTOR_E2E=full` adds what takes longer: another Helm, other people's controllers;
+//! - `RUST_TEST_THREADS=16`, or `-- --test-threads 16`, sets how many scenarios run at once.
 //!
 //! A failing run keeps its folder with all logs and says where it is.
 #![allow(dead_code, reason = "the support module serves several test programs")]
@@ -59,7 +60,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<ExitCode, String> {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = threads(arguments.test_threads, std::env::var("RUST_TEST_THREADS").ok())?;
     claims::distinct(scenarios(true).iter().map(|(name, _)| *name))?;
     // Most runs of the package's tests want something else: no control plane for them.
     let wanted = !arguments.list && trials(None).iter().any(|trial| !arguments.is_filtered_out(trial));
@@ -76,6 +78,15 @@ fn run() -> Result<ExitCode, String> {
         bed.stop(conclusion.has_failed());
     }
     Ok(conclusion.exit_code())
+}
+
+/// How many scenarios run at once: the argument, or the variable that `cargo test` knows and libtest-mimic does not read.
+fn threads(argument: Option<usize>, variable: Option<String>) -> Result<Option<usize>, String> {
+    let Some(text) = variable.filter(|_| argument.is_none()) else { return Ok(argument) };
+    match text.parse() {
+        Ok(threads @ 1..) => Ok(Some(threads)),
+        _ => Err(format!("RUST_TEST_THREADS is {text:?}, should be a positive integer")),
+    }
 }
 
 /// All scenarios as trials on one bed.
