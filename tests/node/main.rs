@@ -43,7 +43,7 @@ struct Bed {
 fn a_life_on_a_node() {
     let bed = Bed::new();
     bed.cluster.create_namespace(APPS);
-    bed.helm(&["install", NAME, "charts/sidecar-injector", "--create-namespace", "--wait", "--timeout=3m"]);
+    bed.helm(&["install", NAME, "charts/sidecar-injector", "--create-namespace", "--wait", "--timeout=10m"]);
     bed.helm(&["test", NAME]);
     bed.healthy();
     bed.injected("installed");
@@ -61,18 +61,18 @@ fn a_life_on_a_node() {
         bed.upgrade(&["--set", "settings.logLevel=debug,replicaCount=3,policy.enabled=true"]);
     });
     assert_eq!(told.missed, 0, "{told:?}");
-    bed.helm(&["rollback", NAME, "1", "--wait", "--timeout=3m"]);
+    bed.helm(&["rollback", NAME, "1", "--wait", "--timeout=10m"]);
     bed.injected("rolled back");
 
     bed.cert_manager();
-    bed.helm(&["rollback", NAME, "1", "--wait", "--timeout=3m"]);
+    bed.helm(&["rollback", NAME, "1", "--wait", "--timeout=10m"]);
     bed.injected("self-managed again");
     bed.healthy();
     bed.existing_secret();
 
     bed.helm_without_values(&["uninstall", NAME, "--wait"]);
     bed.nothing_is_left();
-    bed.helm(&["install", NAME, "charts/sidecar-injector", "--wait", "--timeout=3m"]);
+    bed.helm(&["install", NAME, "charts/sidecar-injector", "--wait", "--timeout=10m"]);
     bed.injected("installed again");
     bed.helm_without_values(&["uninstall", NAME, "--wait"]);
     bed.nothing_is_left();
@@ -119,7 +119,7 @@ impl Bed {
     }
 
     fn upgrade(&self, more: &[&str]) {
-        self.helm(&[&["upgrade", NAME, "charts/sidecar-injector", "--wait", "--timeout=3m"][..], more].concat());
+        self.helm(&[&["upgrade", NAME, "charts/sidecar-injector", "--wait", "--timeout=10m"][..], more].concat());
     }
 
     /// `doctor` finds nothing to say against the installation.
@@ -261,7 +261,7 @@ impl Bed {
         self.injected("somebody else's certificate");
         self.rolled_out();
         self.healthy();
-        self.helm(&["rollback", NAME, "1", "--wait", "--timeout=3m"]);
+        self.helm(&["rollback", NAME, "1", "--wait", "--timeout=10m"]);
         self.injected("self-managed once more");
         self.rolled_out();
         self.healthy();
