@@ -154,6 +154,7 @@ fn client(scenario: &Scenario<'_>) {
     let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
     let name = format!("{}-unclaimed", scenario.namespace);
     let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}});
+    eprintln!("a write of {name} panics now, as it should");
     let create = || scenario.cluster().create(roles, &role);
     let panicked = catch_unwind(AssertUnwindSafe(create)).expect_err("the write panics");
     let message = panicked.downcast_ref::<String>().expect("a message");
