@@ -248,12 +248,12 @@ impl Bed {
 
     /// A certificate of somebody else's, and back.
     fn existing_secret(&self) {
-        let made = Credentials::for_names(&["sidecar-injector.sidecar-injector.svc"]).unwrap();
-        let data = json!({"tls.crt": made.certificate, "tls.key": made.key.serialize_pem()});
+        let credentials = Credentials::for_names(&["sidecar-injector.sidecar-injector.svc"]).unwrap();
+        let data = json!({"tls.crt": credentials.certificate, "tls.key": credentials.key.serialize_pem()});
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "own-tls"}, "stringData": data});
         self.cluster.create(&format!("/api/v1/namespaces/{NAME}/secrets"), &secret).unwrap();
         let authority = self.folder.path().join("authority.pem");
-        fs::write(&authority, made.authority).unwrap();
+        fs::write(&authority, credentials.authority).unwrap();
         let bundle = format!("tls.caBundle={}", authority.display());
         // The webhook has written the field that is now given.
         let mode = "tls.mode=existingSecret,tls.existingSecret=own-tls";
