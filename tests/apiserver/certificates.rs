@@ -42,8 +42,8 @@ fn start(scenario: &Scenario<'_>, kubeconfig: &Path, name: &str) -> Webhook {
     })
 }
 
-/// A third of it is left when a certificate is renewed. That must be enough for every process to take the new one into use,
-/// also on a busy machine.
+/// A third of it is left when a certificate is renewed. Every process must take the new one into use in that time, also
+/// on a busy machine.
 const LIFETIME: Duration = Duration::from_secs(30);
 
 /// Three processes that share a Secret, all called for every pod.
@@ -121,7 +121,8 @@ fn self_managed(scenario: &Scenario<'_>) {
         uses.iter().any(|uses| *uses < 2) || served(scenario) == first
     });
     let renewals: usize = webhooks.iter().map(|webhook| webhook.log().matches("certificates written").count()).sum();
-    // One to begin with, and one for each two thirds of a lifetime. Three processes that do not heed each other write thrice as many.
+    // The first, and one for each two thirds of a lifetime. If each process renewed on its own, there would be three
+    // times as many.
     let due = 2 + started.elapsed().as_secs() / (LIFETIME.as_secs() * 3 / 5);
     println!("{renewals} certificates written by three processes, at most {due} were due");
     assert!(renewals as u64 <= due, "who comes second does not write again: {renewals}, {due} were due");

@@ -1,7 +1,7 @@
-//! Which scenario holds which cluster-scoped name. Scenarios share one API server and run side by side, so no two of them
-//! may write one name, not even as a dry run. A scenario claims a name here before it writes it; the client of a scenario
-//! refuses every other write. A claim lasts as long as the run, so a conflict does not depend on what overlaps in time.
-//! This module does not know the API server.
+//! Which scenario holds which cluster-scoped name. Scenarios share one API server and run side by side, so two of them
+//! must not write the same name, not even as a dry run. A scenario claims a name here before it writes it. The client
+//! of a scenario refuses every other write. A claim lasts as long as the run, so a conflict does not depend on what
+//! overlaps in time. This module does not know the API server.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::scenario::Scenario;
 
-/// Longest namespace of a scenario. What is derived from it (`NAMESPACE-app`) and a Helm release of that name (53) still fit.
+/// Longest namespace of a scenario. Derived names (`NAMESPACE-app`, 63) and a Helm release of that name (53) still fit.
 const LONGEST: usize = 50;
 
 /// The claims of one run.
@@ -54,7 +54,7 @@ impl Claims {
     }
 }
 
-/// The resource and, where the path has it, the name of an object that belongs to no namespace. `None` for all other paths.
+/// The resource and, where the path has it, the name of an object that belongs to no namespace. `None` for other paths.
 pub(crate) fn cluster_scoped(path: &str) -> Option<(&str, Option<&str>)> {
     let mut parts = path.split('?').next()?.split('/').skip(1);
     let before_resource = match parts.next()? {
@@ -83,9 +83,8 @@ pub(crate) fn distinct<'n>(scenarios: impl IntoIterator<Item = &'n str>) -> Resu
     for scenario in scenarios {
         if let Some(other) = known.insert(namespace(scenario), scenario) {
             let (namespace, longest) = (namespace(scenario), LONGEST);
-            return Err(format!(
-                "scenarios {other} and {scenario} would share the namespace {namespace}: their first {longest} letters must differ"
-            ));
+            let why = format!("scenarios {other} and {scenario} would share the namespace {namespace}");
+            return Err(format!("{why}: their first {longest} letters must differ"));
         }
     }
     Ok(())

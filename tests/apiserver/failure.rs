@@ -58,12 +58,12 @@ fn failed_calls(scenario: &Scenario<'_>) {
         thread::sleep(Duration::from_secs(3));
         json!({})
     });
-    let nobody = RefusingAddress::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
-    let nobodys = format!("https://{}/mutate", nobody.address().expect("an address"));
+    let refusing = RefusingAddress::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+    let refusing_url = format!("https://{}/mutate", refusing.address().expect("an address"));
     let ours = |url: &str| Hook::new("inject.sidecar.io", url, &webhook.authority);
     let asking = pod("asking", Some("fluent-bit"));
     for (what, hook, part) in [
-        ("nobody listens", ours(&nobodys), "connection refused"),
+        ("nobody listens", ours(&refusing_url), "connection refused"),
         ("no answer in time", Hook::theirs("inject.sidecar.io", &sleeper).with("timeoutSeconds", json!(1)), "deadline"),
         ("an answer that is none", ours(&webhook.at("/nothing")), "could not find the requested resource"),
     ] {

@@ -80,7 +80,7 @@ fn run() -> Result<ExitCode, String> {
     Ok(conclusion.exit_code())
 }
 
-/// How many scenarios run at once: the argument, or the variable that `cargo test` knows and libtest-mimic does not read.
+/// How many scenarios run at once: the argument, or the variable of libtest, which libtest-mimic does not read.
 fn threads(argument: Option<usize>, variable: Option<String>) -> Result<Option<usize>, String> {
     let Some(text) = variable.filter(|_| argument.is_none()) else { return Ok(argument) };
     match text.parse() {

@@ -23,8 +23,8 @@ fn full_name(release: &str) -> String {
     name.strip_suffix('-').map(str::to_owned).unwrap_or(name)
 }
 
-/// A release in the scenario's namespace, and of the same name: the chart's cluster-scoped objects are called after it. It
-/// serves only pods of a namespace of its own: other scenarios run on this API server too.
+/// A release in the scenario's namespace, and of the same name: the chart's cluster-scoped objects are named after it.
+/// It serves only pods of a namespace of its own: other scenarios run on this API server too.
 pub(crate) struct Release<'s> {
     pub(crate) scenario: &'s Scenario<'s>,
     /// The release's name.
@@ -56,13 +56,11 @@ impl<'s> Release<'s> {
         helm(self.scenario, &self.helm, &[arguments, &["--namespace", &self.scenario.namespace]].concat())
     }
 
-    /// `install` or `upgrade`. Claims the cluster-scoped names of what it renders first.
+    /// `install` or `upgrade`.
     pub(crate) fn apply(&self, command: &str, more: &[&str]) -> String {
         let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/sidecar-injector");
         let values = self.values.to_str().expect("text");
-        let with = |command: &str| self.run(&[&[command, self.name, chart, "-f", values], more].concat());
-        self.scenario.claim_all(&documents(&with("template")));
-        with(command)
+        self.run(&[&[command, self.name, chart, "-f", values], more].concat())
     }
 
     /// Our process as the chart's Deployment would run it, with the rights of its service account.
@@ -144,9 +142,15 @@ pub(crate) fn helm(scenario: &Scenario<'_>, binary: &Path, arguments: &[&str]) -
     try_helm(scenario, binary, arguments).unwrap_or_else(|why| panic!("helm {arguments:?}: {why}"))
 }
 
-/// The same where Helm may refuse; why it does.
+/// The same where Helm may refuse; why it does. Helm does not write through the scenario's client: before it installs or
+/// upgrades, the scenario claims the cluster-scoped names among what it renders.
 pub(crate) fn try_helm(scenario: &Scenario<'_>, binary: &Path, arguments: &[&str]) -> Result<String, String> {
-    support::helm::run(binary, &scenario.bed.administrator(), &scenario.folder, arguments)
+    let run =
+        |arguments: &[&str]| support::helm::run(binary, &scenario.bed.administrator(), &scenario.folder, arguments);
+    if let ["install" | "upgrade", rest @ ..] = arguments {
+        scenario.claim_all(&documents(&run(&[&["template"], rest].concat())?));
+    }
+    run(arguments)
 }
 
 /// Helm 4 where nothing is asked of a release; what it printed.

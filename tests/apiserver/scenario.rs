@@ -17,8 +17,8 @@ use crate::support::endpoint::Endpoint;
 use crate::support::wait;
 use crate::support::webhook::{Source, Webhook};
 
-/// The longest that the API server waits for a webhook. Only a webhook that is expected to be too slow gets less: on a busy
-/// machine an answer may take seconds.
+/// Seconds that the API server waits for a webhook: the longest it takes. On a busy machine an answer may take seconds,
+/// so only a webhook that is meant to be too slow gets less.
 pub(crate) const PATIENCE: u32 = 30;
 
 const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
@@ -55,8 +55,8 @@ impl<'a> Scenario<'a> {
         scenario
     }
 
-    /// A client with the rights of an administrator. It writes cluster-scoped objects only under names that this scenario
-    /// has claimed.
+    /// A client with the rights of an administrator. It writes cluster-scoped objects only under names that this
+    /// scenario has claimed.
     pub(crate) fn cluster(&self) -> &Cluster {
         &self.cluster
     }
@@ -68,7 +68,7 @@ impl<'a> Scenario<'a> {
         claiming(self.bed, &self.name, &cluster)
     }
 
-    /// Claims a cluster-scoped name for this scenario, such as a `clusterroles`' one.
+    /// Claims a cluster-scoped name for this scenario. `resource` is the plural of the path, such as `clusterroles`.
     ///
     /// # Panics
     /// If another scenario holds it.
@@ -131,8 +131,8 @@ impl<'a> Scenario<'a> {
         }
     }
 
-    /// Replaces an object, whatever its version is. Another writer may come in between: a webhook writes its bundle into its
-    /// configuration.
+    /// Replaces an object, whatever its version is. Another writer may come in between: a webhook writes its bundle into
+    /// its configuration.
     fn replace(&self, path: &str, mut object: Value) {
         wait::until("the webhook configuration to be replaced", || {
             let existing = self.cluster().get(path).map_err(|refusal| refusal.to_string())?;

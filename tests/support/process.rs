@@ -92,8 +92,8 @@ pub(crate) fn free_port() -> io::Result<u16> {
     Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-/// A loopback address that refuses connections. It is bound and nothing listens, so no other process gets the port while
-/// this lives.
+/// A loopback address that refuses connections. It is bound and nothing listens, so no other process gets the port
+/// while this lives.
 #[derive(Debug)]
 pub(crate) struct RefusingAddress {
     socket: TcpSocket,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-/// As long as any wait of a test (`wait::BOUND`). This file does not use other parts of `support`: the demo has it too.
+/// As long as any wait of a test (`wait::BOUND`). This file uses no other part of `support`: the demo has it too.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// One connection to our webhook.
@@ -75,8 +75,8 @@ impl TlsClient {
         self.exchange(&Self::head(review.len()), review)
     }
 
-    /// Sends head and body together. Between two writes a busy machine can pause the client, and the webhook would take it
-    /// for a slow one.
+    /// Sends head and body together. Between two writes a busy machine can pause the client, and the webhook would take
+    /// it for a slow one.
     fn exchange(&mut self, head: &str, body: &str) -> std::io::Result<Answer> {
         self.send([head, body].concat().as_bytes())?;
         self.answer()

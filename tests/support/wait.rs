@@ -4,8 +4,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Far more than anything here takes, also on a busy machine: with other work on every core a run of ten seconds can take
-/// a minute. Only a failing test waits as long.
+/// Far more than anything here takes, also on a busy machine: with other work on every core, ten seconds of work can
+/// take a minute. Only a failing test waits that long.
 pub(crate) const BOUND: Duration = Duration::from_secs(300);
 
 /// Runs `look` until it answers `Ok`, and returns that with the time it took.
