@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// As long as any wait of a test (`wait::BOUND`). This file uses no other part of `support`: the demo has it too.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// One connection to our webhook.
 pub(crate) struct TlsClient {
