@@ -1,5 +1,5 @@
 //! Tests the webhook under load and with malicious clients, as a process on loopback. The traffic is limited. Times are
-//! printed, and only generous limits are asserted.
+//! printed, and no test asserts one.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "the support module serves several test programs")]
@@ -13,7 +13,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use support::tls_client::TlsClient;
 use support::wait;
@@ -102,7 +102,7 @@ fn who_finds_no_place_is_told_to_come_again() {
 fn the_smaller_deadline_counts() {
     let bench = Bench::start(&["--request-timeout", "60"]);
     let mut client = bench.connect();
-    let head = TlsClient::head(REVIEW.len()).replace("timeout=10s", "timeout=1s");
+    let head = TlsClient::head(REVIEW.len()).replace("timeout=60s", "timeout=1s");
     client.send(head.as_bytes()).unwrap();
     assert_eq!(client.answer().expect("an answer").status, 408, "nothing came within the second the caller waits");
     bench.is_normal();
@@ -111,38 +111,47 @@ fn the_smaller_deadline_counts() {
 #[test]
 fn a_burst_of_new_connections_is_answered() {
     let bench = Bench::start(&[]);
-    let (good, started) = (AtomicUsize::new(0), Instant::now());
+    let (tries, started) = (AtomicUsize::new(0), Instant::now());
     thread::scope(|scope| {
         for _ in 0..500 {
             scope.spawn(|| {
-                if bench.connect().post(REVIEW).is_ok_and(|answer| answer.status == 200) {
-                    good.fetch_add(1, Ordering::Relaxed);
-                }
+                // The webhook ends a handshake that takes 10 s, which 500 at once do on a busy machine.
+                wait::until("an answer", || {
+                    tries.fetch_add(1, Ordering::Relaxed);
+                    let client = TlsClient::connect(bench.webhook.listen(), &bench.webhook.authority);
+                    match client.and_then(|mut client| client.post(REVIEW)) {
+                        Ok(answer) if answer.status == 200 => Ok(()),
+                        other => Err(format!("{other:?}")),
+                    }
+                });
             });
         }
     });
-    println!("500 connections in {:?}", started.elapsed());
-    assert_eq!(good.into_inner(), 500);
+    println!("500 clients answered in {:?}, with {tries:?} connections", started.elapsed());
+    bench.is_normal();
 }
 
-/// Many more clients than there are places, for 20 s. Each client sends its next request immediately.
+/// Many more clients than there are places. Each client sends its next request immediately, until it has 50 answers.
 #[test]
 fn an_overload_passes() {
     let bench = Bench::start(&["--max-requests", "4"]);
     let (answered, turned_away, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
-    let end = Instant::now() + Duration::from_secs(20);
+    let started = Instant::now();
     thread::scope(|scope| {
         for number in 0..32 {
             let (bench, answered, turned_away, failed) = (&bench, &answered, &turned_away, &failed);
             scope.spawn(move || {
-                let mut client = bench.connect();
-                while Instant::now() < end {
+                let (mut client, mut own) = (bench.connect(), 0);
+                while own < 50 && started.elapsed() < wait::BOUND {
                     // A quarter of the clients opens a connection for each request, as the API server does above 25.
                     if number % 4 == 0 {
                         client = bench.connect();
                     }
                     let counter = match client.post(REVIEW) {
-                        Ok(answer) if answer.status == 200 => answered,
+                        Ok(answer) if answer.status == 200 => {
+                            own += 1;
+                            answered
+                        }
                         Ok(answer) if answer.status == 503 => turned_away,
                         _ => {
                             client = bench.connect();
@@ -154,9 +163,10 @@ fn an_overload_passes() {
             });
         }
     });
-    println!("{answered:?} answered, {turned_away:?} turned away, {failed:?} failed");
-    assert_eq!(failed.into_inner(), 0, "everybody gets an answer");
-    assert!(answered.into_inner() > 1000);
+    let took = started.elapsed();
+    println!("{answered:?} answered, {turned_away:?} turned away, {failed:?} failed in {took:?}");
+    assert_eq!(failed.into_inner(), 0, "every client gets an answer");
+    assert_eq!(answered.into_inner(), 32 * 50, "every client gets its turn");
     bench.is_normal();
 }
 

@@ -99,12 +99,13 @@ fn while_the_api_server_is_away_the_last_catalog_serves() {
     bench.stub.down();
     bench.readiness("the cluster cannot be watched since");
     assert_eq!(bench.metric("catalog_in_sync"), 0);
-    let ticks = bench.ticks();
+    let (ticks, started) = (bench.ticks(), Instant::now());
     std::thread::sleep(Duration::from_secs(5));
     assert!(bench.answer().contains("fluent-bit:1"));
-    let spent = bench.ticks() - ticks;
-    println!("{spent} ticks in 5 s without an API server");
-    assert!(spent < 250, "no busy loop: {spent} of 500 ticks");
+    let (spent, took) = (bench.ticks() - ticks, started.elapsed());
+    println!("{spent} ticks in {took:?} without an API server");
+    // On a busy machine both the time and a busy loop's share of it grow.
+    assert!(u128::from(spent) * 10 < took.as_millis() / 2, "no busy loop: {spent} ticks in {took:?}");
     bench.stub.set_unseen("fluent-bit", &template("2"));
     bench.stub.up();
     bench.serves("2");

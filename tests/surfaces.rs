@@ -12,6 +12,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Barrier;
 
 use corpus::CaseSettings;
 use serde_json::{Value, json};
@@ -174,10 +175,15 @@ fn twenty_five_connections_are_kept() {
     let input = documents(&expected(&case, "input.yaml").expect("input"));
     let (_, document) = input.iter().find(|(_, document)| !document.is_null()).expect("a pod");
     let pod = pod_templates(document).remove(0);
+    // All have a connection before the first call: how many calls overlap is up to the machine.
+    let connected = Barrier::new(40);
     std::thread::scope(|scope| {
         for thread in 0..40 {
-            let (caller, pod) = (&caller, &pod);
+            let (caller, pod, connected) = (&caller, &pod, &connected);
             scope.spawn(move || {
+                let client = caller.take();
+                connected.wait();
+                caller.keep(client);
                 for call in 0..5 {
                     let mut review = review_of(pod);
                     review["request"]["uid"] = format!("{thread}-{call}").into();

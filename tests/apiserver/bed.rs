@@ -1,12 +1,14 @@
-//! What all scenarios of one run share: the control plane, the runtime of its client, and the folder
-//! with everybody's files.
+//! What all scenarios of one run share: the control plane, the runtime of its client, the folder with
+//! the files of all scenarios, and the registry of cluster-scoped names.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use crate::claims::Claims;
 use crate::support::binaries::Binaries;
 use crate::support::control_plane::ControlPlane;
 
@@ -15,6 +17,8 @@ pub(crate) struct Bed {
     pub(crate) control_plane: ControlPlane,
     pub(crate) runtime: Runtime,
     folder: TempDir,
+    /// Which scenario holds which cluster-scoped name.
+    pub(crate) claims: Arc<Claims>,
 }
 
 impl Bed {
@@ -33,7 +37,7 @@ impl Bed {
                     start.elapsed().as_secs_f32(),
                     binaries.api_server.display()
                 );
-                Ok(Self { control_plane, runtime, folder })
+                Ok(Self { control_plane, runtime, folder, claims: Arc::default() })
             }
             Err(why) => {
                 folder.disable_cleanup(true);

@@ -9,13 +9,13 @@ use crate::Entry;
 use crate::objects::{item, names, pod};
 use crate::scenario::{Hook, Scenario};
 use crate::support::cluster::Refusal;
-use crate::support::wait;
 use crate::support::webhook::{Source, Webhook};
+use crate::support::{files, wait};
 use crate::templates::{BROKEN, FLUENT_BIT, fluent_bit_with_image};
 
 pub(crate) const SCENARIOS: &[Entry] = &[
     ("config_maps_take_effect_while_the_webhook_runs", config_maps),
-    ("template_files_take_effect_while_the_webhook_runs", files),
+    ("template_files_take_effect_while_the_webhook_runs", template_files),
     ("broken_template_at_start_leaves_the_others_serving", broken_at_start),
 ];
 
@@ -69,13 +69,13 @@ fn config_maps(scenario: &Scenario<'_>) {
 }
 
 /// The same with files.
-fn files(scenario: &Scenario<'_>) {
+fn template_files(scenario: &Scenario<'_>) {
     let webhook = scenario.serve("webhook", &[("fluent-bit.yaml", FLUENT_BIT)]);
     scenario.register(&[Hook::ours(&webhook)]);
     scenario.until_injected();
     let folder = scenario.folder.join("webhook-templates");
     let template = |image: &str| fluent_bit_with_image(image, "data");
-    let write = |file: &str, text: &str| fs::write(folder.join(file), text).expect("write a template");
+    let write = |file: &str, text: &str| files::write(&folder.join(file), text).expect("write a template");
 
     write("fluent-bit.yaml", &template("fluent-bit:2"));
     report("file changed", wait::until("the changed file", || image(scenario, "fluent-bit", "fluent-bit:2")).1);
@@ -114,7 +114,7 @@ fn refused(scenario: &Scenario<'_>, template: &str) -> Result<(), String> {
     }
 }
 
-/// Times are for reading: an assertion on them would fail on somebody's busy machine.
+/// Times are printed. An assertion on them would fail on a busy machine.
 fn report(what: &str, delay: Duration) {
     eprintln!("template {what}: took effect after {:.1} ms", delay.as_secs_f64() * 1000.0);
 }

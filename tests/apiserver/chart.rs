@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::Entry;
 use crate::objects::names;
-use crate::release::{HOOKS, NAME, Release, documents, helm, helm_4, try_helm};
+use crate::release::{HOOKS, Release, documents, helm, helm_4, try_helm};
 use crate::scenario::Scenario;
 use crate::support::binaries;
 use crate::support::wait;
@@ -59,7 +59,7 @@ fn life(scenario: &Scenario<'_>, helm: Result<PathBuf, String>) {
         if bundles.len() == 2 && bundles[0] == bundles[1] { Ok(()) } else { Err(format!("{bundles:?}")) }
     });
     release.injected("with policies");
-    release.run(&["rollback", "r", "1"]);
+    release.run(&["rollback", release.name, "1"]);
     wait::until("the policy webhook to go", || match release.bundles().len() {
         1 => Ok(()),
         count => Err(count.to_string()),
@@ -69,18 +69,19 @@ fn life(scenario: &Scenario<'_>, helm: Result<PathBuf, String>) {
     drop(webhook);
     let (code, told) = release.doctor(&["--canary", "-n", &release.apps]);
     assert!(code == Some(1) && told.contains("FAILED   canary") && told.contains("failed calling webhook"), "{told}");
-    release.run(&["uninstall", "r"]);
+    release.run(&["uninstall", release.name]);
     is_gone(&release);
     let (code, told) = release.doctor(&[]);
-    assert!(code == Some(1) && told.contains(&format!("there is no webhook configuration {NAME}")), "{told}");
+    let name = &release.full_name;
+    assert!(code == Some(1) && told.contains(&format!("there is no webhook configuration {name}")), "{told}");
 
     // What is kept is taken over by the next release.
     release.apply("install", &["--set", "keepTemplates=true"]);
-    release.run(&["uninstall", "r"]);
-    let kept = scenario.path("/api/v1", &format!("configmaps/{NAME}-template-fluent-bit"));
+    release.run(&["uninstall", release.name]);
+    let kept = scenario.path("/api/v1", &format!("configmaps/{name}-template-fluent-bit"));
     scenario.cluster().get(&kept).expect("kept");
     release.apply("install", &[]);
-    release.run(&["uninstall", "r"]);
+    release.run(&["uninstall", release.name]);
     is_gone(&release);
 }
 
@@ -103,41 +104,38 @@ fn look(release: &Release<'_>) {
 
 /// Nothing of the release is left.
 fn is_gone(release: &Release<'_>) {
-    let scenario = release.scenario;
+    let (scenario, name) = (release.scenario, &release.full_name);
     for path in [
-        format!("{HOOKS}/mutatingwebhookconfigurations/{NAME}"),
-        format!("{HOOKS}/validatingwebhookconfigurations/{NAME}"),
-        format!("{HOOKS}/validatingadmissionpolicies/{NAME}-misplaced-annotation.sidecar.io"),
-        format!("{HOOKS}/validatingadmissionpolicybindings/{NAME}-misplaced-annotation.sidecar.io"),
-        scenario.path("/apis/apps/v1", &format!("deployments/{NAME}")),
-        scenario.path("/api/v1", &format!("secrets/{NAME}-tls")),
-        scenario.path("/api/v1", &format!("configmaps/{NAME}-template-fluent-bit")),
-        format!("/apis/rbac.authorization.k8s.io/v1/clusterroles/{}:{NAME}", scenario.namespace),
+        format!("{HOOKS}/mutatingwebhookconfigurations/{name}"),
+        format!("{HOOKS}/validatingwebhookconfigurations/{name}"),
+        format!("{HOOKS}/validatingadmissionpolicies/{name}-misplaced-annotation.sidecar.io"),
+        format!("{HOOKS}/validatingadmissionpolicybindings/{name}-misplaced-annotation.sidecar.io"),
+        scenario.path("/apis/apps/v1", &format!("deployments/{name}")),
+        scenario.path("/api/v1", &format!("secrets/{name}-tls")),
+        scenario.path("/api/v1", &format!("configmaps/{name}-template-fluent-bit")),
+        format!("/apis/rbac.authorization.k8s.io/v1/clusterroles/{}:{name}", scenario.namespace),
     ] {
         assert_eq!(scenario.cluster().get(&path).expect_err(&path).code, 404, "{path}");
     }
 }
 
-/// What the chart renders with the values of `ci/NAME-values.yaml`.
-fn render(scenario: &Scenario<'_>, name: &str, more: &[&str]) -> String {
+/// What the chart renders for a release with the values of `ci/NAME-values.yaml`.
+fn render(scenario: &Scenario<'_>, release: &str, name: &str, more: &[&str]) -> String {
     let values = format!("charts/sidecar-injector/ci/{name}-values.yaml");
-    let first = [
-        "template",
-        "sidecar-injector",
-        "charts/sidecar-injector",
-        "--namespace",
-        "sidecar-injector",
-        "--values",
-        &values,
-    ];
+    let first =
+        ["template", release, "charts/sidecar-injector", "--namespace", "sidecar-injector", "--values", &values];
     helm_4(scenario, &[&first[..], more].concat())
 }
 
-/// The API server takes every object, strictly. Kinds of others (cert-manager, Prometheus) are not installed here.
+/// The API server takes every object, strictly. Kinds of others (cert-manager, Prometheus) are not installed here. A dry run
+/// of a name that exists fails, so the scenario claims the names first.
 fn is_accepted(scenario: &Scenario<'_>, name: &str, rendered: &str) -> usize {
     let others = ["cert-manager.io", "monitoring.coreos.com"];
-    let known = documents(rendered).into_iter().filter(|(path, _)| !others.iter().any(|other| path.contains(other)));
+    let mut known = documents(rendered);
+    known.retain(|(path, _)| !others.iter().any(|other| path.contains(other)));
+    scenario.claim_all(&known);
     known
+        .into_iter()
         .map(|(path, mut object)| {
             if path.contains("{namespace}") {
                 object["metadata"]["namespace"] = scenario.namespace.as_str().into();
@@ -153,7 +151,9 @@ fn is_accepted(scenario: &Scenario<'_>, name: &str, rendered: &str) -> usize {
 
 /// Values that are odd and right are accepted by the API server, too.
 fn odd(scenario: &Scenario<'_>) {
-    let long = "r".repeat(53);
+    // Releases of the longest name, with dots, and of digits only.
+    let own = scenario.namespace.as_str();
+    let (long, dots) = (format!("{own:r<53}"), own.replace('-', "."));
     let template = |release: &str, sets: &[&str]| {
         let arguments = ["template", release, "charts/sidecar-injector", "--namespace", "123", "--no-hooks"];
         let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set-json", set]).collect();
@@ -161,21 +161,21 @@ fn odd(scenario: &Scenario<'_>) {
     };
     for (release, sets) in [
         (long.as_str(), &["monitoring={\"serviceMonitor\":{\"enabled\":true}}"][..]),
-        ("my.release", &[]),
+        (dots.as_str(), &[]),
         (
-            "r",
+            own,
             &["templates=null", "values=null", "webhook.excludedNamespaces=null", "settings.requestAnnotations=null"],
         ),
         (
             "007",
             &["commonAnnotations=null", "webhook.annotations=null", "service.annotations=null", "updateStrategy=null"],
         ),
-        ("r", &["webhook.excludedNamespaces=[\"123\",\"true\"]"]),
-        ("r", &["updateStrategy={\"type\":\"Recreate\"}"]),
-        ("r", &["podSecurityContext={\"runAsUser\":null,\"runAsGroup\":null}", "replicaCount=0"]),
-        ("r", &["settings.annotationPrefix=\"123\"", "admissionPolicies.guardTemplateLabel=true"]),
-        ("r", &["values={\"123\":\"x\",\"true\":\"y: z\"}"]),
-        ("r", &["tls.lifetime=\"1h30m\"", "service.ipFamilyPolicy=\"PreferDualStack\""]),
+        (own, &["webhook.excludedNamespaces=[\"123\",\"true\"]"]),
+        (own, &["updateStrategy={\"type\":\"Recreate\"}"]),
+        (own, &["podSecurityContext={\"runAsUser\":null,\"runAsGroup\":null}", "replicaCount=0"]),
+        (own, &["settings.annotationPrefix=\"123\"", "admissionPolicies.guardTemplateLabel=true"]),
+        (own, &["values={\"123\":\"x\",\"true\":\"y: z\"}"]),
+        (own, &["tls.lifetime=\"1h30m\"", "service.ipFamilyPolicy=\"PreferDualStack\""]),
     ] {
         assert!(is_accepted(scenario, &format!("{release} {sets:?}"), &template(release, sets)) >= 10, "{sets:?}");
     }
@@ -205,15 +205,17 @@ fn files_are_templates(scenario: &Scenario<'_>) {
     assert_eq!(held, [one, json!({"two.yaml": "of the value, {{ as it is }}\n"})]);
 }
 
-/// `manifests/` is current, and the API server takes every object of it.
+/// `manifests/` is current, and the API server takes every object of it. Its names are fixed: no other scenario may create
+/// them.
 fn manifests(scenario: &Scenario<'_>) {
+    let render = |name: &str| render(scenario, "sidecar-injector", name, &["--no-hooks"]);
     for name in ["base", "cert-manager", "policy", "ha"] {
-        let rendered = render(scenario, name, &["--no-hooks"]);
+        let rendered = render(name);
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests").join(name).join("sidecar-injector.yaml");
         let known = fs::read_to_string(&file).expect("a file of manifests/");
         assert!(rendered == known, "make manifests writes {} anew", file.display());
         assert!(is_accepted(scenario, name, &known) >= 10, "{name}");
-        assert!(rendered == render(scenario, name, &["--no-hooks"]), "two renders are equal");
+        assert!(rendered == render(name), "two renders are equal");
         // Only a policy webhook takes namespaces away from the other one.
         let asked = |operator: &str| {
             rendered.contains(&format!("{{key: sidecar.io/injection, operator: {operator}, values: [enabled]}}"))
@@ -224,7 +226,8 @@ fn manifests(scenario: &Scenario<'_>) {
 
 /// Every object that values can bring about is accepted, and what the values say stands in it as they say it.
 fn everything(scenario: &Scenario<'_>) {
-    let rendered = render(scenario, "everything", &[]);
+    // The values name the objects: no other scenario may create these.
+    let rendered = render(scenario, &scenario.namespace, "everything", &[]);
     assert!(is_accepted(scenario, "everything", &rendered) >= 25);
     assert!(
         rendered.contains(r#"args: [\"${values.REGION}\", \"{{ .Release.Name }}\"]"#),
@@ -233,7 +236,7 @@ fn everything(scenario: &Scenario<'_>) {
     for kind in ["PodMonitor", "ServiceMonitor", "PrometheusRule", "NetworkPolicy", "ValidatingAdmissionPolicy"] {
         assert!(rendered.contains(&format!("kind: {kind}\n")), "{kind}");
     }
-    let existing = render(scenario, "existing-secret", &["--no-hooks"]);
+    let existing = render(scenario, &scenario.namespace, "existing-secret", &["--no-hooks"]);
     is_accepted_but_for_its_bundle(scenario, &existing);
     // Only a bundle that somebody gave is rendered.
     assert_eq!((rendered.matches("caBundle:").count(), existing.matches("caBundle:").count()), (0, 2));

@@ -2,6 +2,10 @@
 //! failurePolicy decides on calls that fail, and on nothing else.
 
 use std::fs;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -10,7 +14,7 @@ use crate::objects::{names, pod, status};
 use crate::scenario::{Hook, Scenario};
 use crate::support::cluster::Refusal;
 use crate::support::credentials::Credentials;
-use crate::support::process::free_port;
+use crate::support::process::RefusingAddress;
 use crate::support::tls_client::TlsClient;
 use crate::support::wait;
 use crate::support::webhook::Webhook;
@@ -51,14 +55,15 @@ type Outcome = Result<Vec<String>, Refusal>;
 fn failed_calls(scenario: &Scenario<'_>) {
     let webhook = scenario.serve("webhook", &[("fluent-bit.yaml", crate::templates::FLUENT_BIT)]);
     let sleeper = scenario.endpoint(|_| {
-        std::thread::sleep(std::time::Duration::from_secs(3));
+        thread::sleep(Duration::from_secs(3));
         json!({})
     });
-    let nobody = format!("https://127.0.0.1:{}/mutate", free_port().expect("a port"));
+    let refusing = RefusingAddress::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+    let refusing_url = format!("https://{}/mutate", refusing.address().expect("an address"));
     let ours = |url: &str| Hook::new("inject.sidecar.io", url, &webhook.authority);
     let asking = pod("asking", Some("fluent-bit"));
     for (what, hook, part) in [
-        ("nobody listens", ours(&nobody), "connection refused"),
+        ("nobody listens", ours(&refusing_url), "connection refused"),
         ("no answer in time", Hook::theirs("inject.sidecar.io", &sleeper).with("timeoutSeconds", json!(1)), "deadline"),
         ("an answer that is none", ours(&webhook.at("/nothing")), "could not find the requested resource"),
     ] {
@@ -120,27 +125,36 @@ fn come_again(scenario: &Scenario<'_>) {
     });
     scenario.register(&[Hook::ours(&webhook)]);
     scenario.until_injected();
+    let turned_away = || webhook.metrics().1.contains("http_refusals_total{code=\"503\"}");
     wait::until("the API server to be turned away, and to come again", || {
-        // Two bodies that never end have all the memory for a moment.
-        let half = vec![b' '; 4 * 1024 * 1024 - 512];
-        let slow: Vec<TlsClient> = (0..2)
-            .map(|_| {
-                let mut slow = TlsClient::connect(webhook.listen(), &webhook.authority).expect("connect");
-                slow.send(TlsClient::head(half.len() + 1).as_bytes()).expect("sent");
-                slow.send(&half).expect("sent");
-                slow
-            })
-            .collect();
-        let ends = std::thread::spawn(move || {
-            std::thread::sleep(std::time::Duration::from_millis(500));
-            drop(slow);
+        // Two bodies that never end have all the memory until the API server has been turned away.
+        let slow = [half_a_body(&webhook), half_a_body(&webhook)];
+        let answered = AtomicBool::new(false);
+        let asking = pod("asking", Some("fluent-bit"));
+        let admitted = thread::scope(|scope| {
+            scope.spawn(|| {
+                while !turned_away() && !answered.load(Ordering::Relaxed) {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                drop(slow);
+            });
+            let admitted = scenario.dry_run(&asking);
+            answered.store(true, Ordering::Relaxed);
+            admitted
         });
-        let pod = scenario.dry_run(&pod("asking", Some("fluent-bit"))).expect("admitted all the same");
+        let pod = admitted.expect("admitted all the same");
         assert!(names(&pod, "initContainers").contains(&"fluent-bit"));
-        ends.join().expect("ended");
-        let turned_away = webhook.metrics().1.contains("http_refusals_total{code=\"503\"}");
-        turned_away.then_some(()).ok_or_else(|| webhook.metrics().1)
+        turned_away().then_some(()).ok_or_else(|| webhook.metrics().1)
     });
+}
+
+/// A client that has sent all but the end of half the memory for bodies.
+fn half_a_body(webhook: &Webhook) -> TlsClient {
+    let body = vec![b' '; 4 * 1024 * 1024 - 512];
+    let mut slow = TlsClient::connect(webhook.listen(), &webhook.authority).expect("connect");
+    slow.send(TlsClient::head(body.len() + 1).as_bytes()).expect("sent");
+    slow.send(&body).expect("sent");
+    slow
 }
 
 fn observer(scenario: &Scenario<'_>) {

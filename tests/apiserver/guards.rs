@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::Entry;
 use crate::objects::pod;
-use crate::release::{NAME, documents, helm_4, token};
+use crate::release::{documents, helm_4, token};
 use crate::scenario::Scenario;
 use crate::support::cluster::{Cluster, Refusal};
 use crate::support::credentials::Credentials;
@@ -31,14 +31,14 @@ fn install(scenario: &Scenario<'_>, policy: &str, namespace: &str, values: &Valu
     values["webhook"]["namespaceSelector"] =
         json!([{"key": "kubernetes.io/metadata.name", "operator": "In", "values": [scenario.namespace]}]);
     fs::write(&file, values.to_string()).unwrap();
-    let show =
-        ["template", "r", "charts/sidecar-injector", "--namespace", namespace, "--values", file.to_str().unwrap()];
+    let (release, file) = (scenario.namespace.as_str(), file.to_str().unwrap());
+    let show = ["template", release, "charts/sidecar-injector", "--namespace", namespace, "--values", file];
     let rendered = helm_4(scenario, &[&show[..], &["--show-only", "templates/policies.yaml"]].concat());
     let mut count = 0;
     for (path, object) in documents(&rendered) {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         if name.contains(policy) || object["kind"] == "ClusterRole" {
-            scenario.cluster().create(&path, &object).expect("create");
+            scenario.create_claimed(&path, &object);
             count += 1;
         }
     }
@@ -165,17 +165,15 @@ fn misplaced(scenario: &Scenario<'_>) {
 
 /// An account that may do this, and nothing else; a client with its token.
 fn account(scenario: &Scenario<'_>, name: &str, role: &str, rules: &Value) -> Cluster {
-    let cluster = scenario.cluster();
     let namespace = &scenario.namespace;
     let metadata = json!({"name": name, "namespace": namespace});
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata});
-    cluster.create(&scenario.path("/api/v1", "serviceaccounts"), &account).expect("an account");
+    scenario.cluster().create(&scenario.path("/api/v1", "serviceaccounts"), &account).expect("an account");
     let global = format!("{namespace}-{role}");
     let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": global}, "rules": rules});
-    cluster.create("/apis/rbac.authorization.k8s.io/v1/clusterroles", &role).expect("a role");
+    scenario.create_claimed("/apis/rbac.authorization.k8s.io/v1/clusterroles", &role);
     bind(scenario, &global, name);
-    let kubeconfig = scenario.bed.control_plane.kubeconfig.with_token(&token(scenario, name));
-    Cluster::connect(scenario.bed.runtime.handle().clone(), &kubeconfig.to_json().to_string()).expect("a client")
+    scenario.cluster_as(&token(scenario, name))
 }
 
 fn bind(scenario: &Scenario<'_>, role: &str, account: &str) {
@@ -184,7 +182,7 @@ fn bind(scenario: &Scenario<'_>, role: &str, account: &str) {
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
         "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": scenario.namespace}],
     });
-    scenario.cluster().create("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", &binding).expect("a binding");
+    scenario.create_claimed("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", &binding);
 }
 
 fn authors(scenario: &Scenario<'_>) {
@@ -243,10 +241,10 @@ fn configuration(scenario: &Scenario<'_>) {
         })
     };
     let object = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": name}, "webhooks": [hook("a.sidecar.io"), hook("b.sidecar.io")]});
-    scenario.cluster().create(hooks, &object).expect("a configuration");
+    scenario.create_claimed(hooks, &object);
     let rules = json!([{"apiGroups": ["admissionregistration.k8s.io"], "resources": ["mutatingwebhookconfigurations"], "resourceNames": [name], "verbs": ["get", "patch"]}]);
-    let webhook = account(scenario, NAME, "hooks", &rules);
-    install(scenario, "webhook-configuration", &scenario.namespace, &json!({"serviceAccount": {"name": NAME}}));
+    let webhook = account(scenario, "injector", "hooks", &rules);
+    install(scenario, "webhook-configuration", &scenario.namespace, &json!({"serviceAccount": {"name": "injector"}}));
     let path = format!("{hooks}/{name}");
     let change = |change: Value| webhook.patch(&path, &change);
     // A change that had landed would be none any more.

@@ -38,8 +38,8 @@ fn start_with(scenario: &Scenario<'_>, home: &str, more: &[&str]) -> Webhook {
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": scenario.namespace},
         "subjects": [{"kind": "ServiceAccount", "name": "sidecar-injector", "namespace": scenario.namespace}],
     });
-    scenario.cluster().create(&format!("{rbac}/clusterroles"), &role).expect("create");
-    scenario.cluster().create(&format!("{rbac}/clusterrolebindings"), &binding).expect("create");
+    scenario.create_claimed(&format!("{rbac}/clusterroles"), &role);
+    scenario.create_claimed(&format!("{rbac}/clusterrolebindings"), &binding);
     Webhook::start_self_signed(&scenario.folder, "webhook", |command| {
         command.args(["--shutdown-delay", "0", "--watch-namespaces", "--namespace", home]);
         command.args(["--default-templates", "installation"]).args(more).env("KUBECONFIG", kubeconfig);
@@ -95,7 +95,7 @@ fn bad_templates_are_refused(scenario: &Scenario<'_>) {
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": scenario.namespace}},
         }],
     });
-    scenario.cluster().create(configurations, &configuration).expect("register");
+    scenario.create_claimed(configurations, &configuration);
     let maps = scenario.path("/api/v1", "configmaps?dryRun=All");
     let bad = config_map("bad", "sidecar.io/template", &json!({"a.yaml": "sidecars:\n- name: x\n  imag: i\n"}));
     let (message, _) = wait::until("the bad template to be refused", || match scenario.cluster().create(&maps, &bad) {
@@ -113,7 +113,7 @@ fn bad_templates_are_refused(scenario: &Scenario<'_>) {
 /// Which of two templates of one name serves, what a namespace's may not do, and when it is gone.
 fn namespace_templates(scenario: &Scenario<'_>) {
     let home = format!("{}-home", scenario.namespace);
-    scenario.cluster().create_namespace(&home);
+    scenario.create_namespace(&home);
     let central = json!({
         "both.yaml": "sidecars: [{name: both, image: \"central:1\"}]",
         "kept.yaml": "required: true\nsidecars: [{name: kept, image: \"central:1\"}]",
@@ -176,8 +176,10 @@ fn limits(scenario: &Scenario<'_>) {
         Ok(pod) if names(&pod, "initContainers") == ["sized"] => Ok(()),
         other => Err(format!("{other:?}")),
     });
-    let message = dry_run("root").expect_err("the namespace is restricted").message;
-    assert!(message.contains("PodSecurity") && message.contains("root"), "{message}");
+    wait::until("the namespace to be restricted", || match dry_run("root") {
+        Err(refusal) if refusal.message.contains("PodSecurity") && refusal.message.contains("root") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
     let quota = json!({
         "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "quota"},
         "spec": {"hard": {"limits.memory": "1Gi", "requests.cpu": "1"}},

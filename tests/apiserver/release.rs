@@ -8,18 +8,29 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use crate::objects::{names, pod};
-use crate::scenario::Scenario;
+use crate::scenario::{PATIENCE, Scenario};
 use crate::support::webhook::Webhook;
 use crate::support::{self, binaries, wait};
 
-/// What the chart calls its objects in a release called `r`.
-pub(crate) const NAME: &str = "r-sidecar-injector";
+const CHART: &str = "sidecar-injector";
 pub(crate) const HOOKS: &str = "/apis/admissionregistration.k8s.io/v1";
 
-/// A release called `r` in the scenario's namespace. It serves pods of a namespace of its own alone: other scenarios run on
-/// this API server too.
+/// What the chart calls its objects in a release without overrides: `sidecar-injector.fullname` of its `_helpers.tpl`.
+fn full_name(release: &str) -> String {
+    let name = if release.contains(CHART) { release.to_owned() } else { format!("{release}-{CHART}") };
+    let mut name = name.replace('.', "-");
+    name.truncate(63);
+    name.strip_suffix('-').map(str::to_owned).unwrap_or(name)
+}
+
+/// A release in the scenario's namespace, and of the same name: the chart's cluster-scoped objects are named after it.
+/// It serves only pods of a namespace of its own: other scenarios run on this API server too.
 pub(crate) struct Release<'s> {
     pub(crate) scenario: &'s Scenario<'s>,
+    /// The release's name.
+    pub(crate) name: &'s str,
+    /// What the chart calls its objects.
+    pub(crate) full_name: String,
     /// Where pods ask.
     pub(crate) apps: String,
     helm: PathBuf,
@@ -29,13 +40,15 @@ pub(crate) struct Release<'s> {
 impl<'s> Release<'s> {
     /// Writes the values down; nothing is installed yet.
     pub(crate) fn prepare(scenario: &'s Scenario<'s>, helm: PathBuf, mut values: Value) -> Self {
-        let apps = format!("{}-app", &scenario.namespace[..scenario.namespace.len().min(40)]);
-        scenario.cluster().create_namespace(&apps);
+        let apps = format!("{}-app", scenario.namespace);
+        scenario.create_namespace(&apps);
         values["webhook"]["namespaceSelector"] =
             json!([{"key": "kubernetes.io/metadata.name", "operator": "In", "values": [apps]}]);
+        values["webhook"]["timeoutSeconds"] = PATIENCE.into();
         let file = scenario.folder.join("values.yaml");
         fs::write(&file, values.to_string()).unwrap();
-        Self { scenario, apps, helm, values: file }
+        let name = &scenario.namespace;
+        Self { scenario, name, full_name: full_name(name), apps, helm, values: file }
     }
 
     /// Runs a command on the release; what it printed.
@@ -47,17 +60,18 @@ impl<'s> Release<'s> {
     pub(crate) fn apply(&self, command: &str, more: &[&str]) -> String {
         let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/sidecar-injector");
         let values = self.values.to_str().expect("text");
-        self.run(&[&[command, "r", chart, "-f", values], more].concat())
+        self.run(&[&[command, self.name, chart, "-f", values], more].concat())
     }
 
     /// Our process as the chart's Deployment would run it, with the rights of its service account.
     pub(crate) fn start(&self) -> Webhook {
         let scenario = self.scenario;
         let kubeconfig = scenario.folder.join("account.kubeconfig");
-        let token = token(scenario, NAME);
+        let token = token(scenario, &self.full_name);
         let account = scenario.bed.control_plane.kubeconfig.with_token(&token).to_json().to_string();
         fs::write(&kubeconfig, account).unwrap();
-        let deployment = scenario.cluster().get(&scenario.path("/apis/apps/v1", &format!("deployments/{NAME}")));
+        let path = scenario.path("/apis/apps/v1", &format!("deployments/{}", self.full_name));
+        let deployment = scenario.cluster().get(&path);
         let deployment = deployment.expect("the deployment");
         let container = &deployment["spec"]["template"]["spec"]["containers"][0];
         let args = container["args"].as_array().expect("args");
@@ -79,7 +93,7 @@ impl<'s> Release<'s> {
         let address = socket.local_addr().expect("an address").ip().to_string();
         let slice = json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-            "metadata": {"name": "process", "labels": {"kubernetes.io/service-name": NAME}},
+            "metadata": {"name": "process", "labels": {"kubernetes.io/service-name": self.full_name}},
             "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
             "ports": [{"name": "webhook", "port": webhook.listen().port(), "protocol": "TCP"}],
         });
@@ -105,7 +119,7 @@ impl<'s> Release<'s> {
 
     /// What the mutating configuration trusts.
     pub(crate) fn bundles(&self) -> Vec<String> {
-        let path = format!("{HOOKS}/mutatingwebhookconfigurations/{NAME}");
+        let path = format!("{HOOKS}/mutatingwebhookconfigurations/{}", self.full_name);
         let found = self.scenario.cluster().get(&path).expect("the configuration");
         let webhooks = found["webhooks"].as_array().cloned().unwrap_or_default();
         webhooks.iter().map(|hook| hook["clientConfig"]["caBundle"].as_str().unwrap_or_default().to_owned()).collect()
@@ -114,7 +128,7 @@ impl<'s> Release<'s> {
     /// Runs `doctor` with an administrator's rights: exit code and what it printed.
     pub(crate) fn doctor(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_sidecar-injector"))
-            .args(["doctor", "--webhook-configuration", NAME])
+            .args(["doctor", "--webhook-configuration", &self.full_name])
             .args(arguments)
             .env("KUBECONFIG", self.scenario.bed.administrator())
             .output()
@@ -128,9 +142,15 @@ pub(crate) fn helm(scenario: &Scenario<'_>, binary: &Path, arguments: &[&str]) -
     try_helm(scenario, binary, arguments).unwrap_or_else(|why| panic!("helm {arguments:?}: {why}"))
 }
 
-/// The same where Helm may refuse; why it does.
+/// The same where Helm may refuse; why it does. Helm does not write through the scenario's client: before it installs or
+/// upgrades, the scenario claims the cluster-scoped names among what it renders.
 pub(crate) fn try_helm(scenario: &Scenario<'_>, binary: &Path, arguments: &[&str]) -> Result<String, String> {
-    support::helm::run(binary, &scenario.bed.administrator(), &scenario.folder, arguments)
+    let run =
+        |arguments: &[&str]| support::helm::run(binary, &scenario.bed.administrator(), &scenario.folder, arguments);
+    if let ["install" | "upgrade", rest @ ..] = arguments {
+        scenario.claim_all(&documents(&run(&[&["template"], rest].concat())?));
+    }
+    run(arguments)
 }
 
 /// Helm 4 where nothing is asked of a release; what it printed.
@@ -146,7 +166,7 @@ pub(crate) fn token(scenario: &Scenario<'_>, account: &str) -> String {
     answer["status"]["token"].as_str().expect("a token").to_owned()
 }
 
-/// Creates what a rendered chart holds, in the scenario's namespace; kinds that the API server does not know are left out.
+/// The objects of a rendered chart, each with the path that it is created at (see [`path_of`]).
 pub(crate) fn documents(text: &str) -> Vec<(String, Value)> {
     let parse =
         |(lines, text)| sidecar_injector::manifest::template_files::manifest("chart", lines, text).expect("YAML");
@@ -154,7 +174,7 @@ pub(crate) fn documents(text: &str) -> Vec<(String, Value)> {
     objects.filter_map(|object| Some((path_of(&object)?, object))).collect()
 }
 
-/// Where objects of this kind are created.
+/// Where objects of this kind are created, with `{namespace}` where they belong to one.
 fn path_of(object: &Value) -> Option<String> {
     let (version, kind) = (object["apiVersion"].as_str()?, object["kind"].as_str()?);
     let group = if version == "v1" { "/api/v1".to_owned() } else { format!("/apis/{version}") };

@@ -28,7 +28,7 @@ fn all_operations(hook: Hook) -> Hook {
 
 fn capture(scenario: &Scenario<'_>) {
     // The namespace is part of a review: one that reads well in the files.
-    let shop = Scenario::new(scenario.bed, "shop");
+    let shop = scenario.elsewhere("shop");
     capture_untouched(&shop);
     shop.cluster().delete(&shop.path("/apis/apps/v1", "deployments/checkout")).expect("delete");
     capture_injected(&shop);

@@ -4,42 +4,97 @@
 use std::cell::RefCell;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 
 use serde_json::{Value, json};
 
 use crate::bed::Bed;
+use crate::claims::{cluster_scoped, namespace};
 use crate::objects::{names, pod};
 use crate::support::cluster::{Cluster, Refusal};
 use crate::support::endpoint::Endpoint;
 use crate::support::wait;
 use crate::support::webhook::{Source, Webhook};
 
+/// Seconds that the API server waits for a webhook: the longest it takes. On a busy machine an answer may take seconds,
+/// so only a webhook that is meant to be too slow gets less.
+pub(crate) const PATIENCE: u32 = 30;
+
 const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
 
 /// What a scenario works with.
 pub(crate) struct Scenario<'a> {
     pub(crate) bed: &'a Bed,
+    /// Under which it claims names.
+    name: String,
     pub(crate) namespace: String,
     pub(crate) folder: PathBuf,
+    cluster: Cluster,
     configurations: RefCell<Vec<String>>,
 }
 
 impl<'a> Scenario<'a> {
     /// Makes the namespace, named after the scenario.
     pub(crate) fn new(bed: &'a Bed, name: &str) -> Self {
-        let mut namespace = name.replace('_', "-");
-        namespace.truncate(50);
-        let namespace = namespace.trim_end_matches('-').to_owned();
+        Self::in_namespace(bed, name, namespace(name))
+    }
+
+    /// The same scenario in another namespace, which is made too.
+    pub(crate) fn elsewhere(&self, namespace: &str) -> Self {
+        Self::in_namespace(self.bed, &self.name, namespace.to_owned())
+    }
+
+    fn in_namespace(bed: &'a Bed, name: &str, namespace: String) -> Self {
         let folder = bed.folder().join(&namespace);
         fs::create_dir_all(&folder).expect("make the scenario's folder");
-        let scenario = Self { bed, namespace, folder, configurations: RefCell::default() };
-        scenario.cluster().create_namespace(&scenario.namespace);
+        let cluster = claiming(bed, name, &bed.control_plane.cluster);
+        let scenario =
+            Self { bed, name: name.to_owned(), namespace, folder, cluster, configurations: RefCell::default() };
+        scenario.create_namespace(&scenario.namespace);
         scenario
     }
 
+    /// A client with the rights of an administrator. It writes cluster-scoped objects only under names that this
+    /// scenario has claimed.
     pub(crate) fn cluster(&self) -> &Cluster {
-        &self.bed.control_plane.cluster
+        &self.cluster
+    }
+
+    /// Such a client with the rights of another account.
+    pub(crate) fn cluster_as(&self, token: &str) -> Cluster {
+        let kubeconfig = self.bed.control_plane.kubeconfig.with_token(token).to_json().to_string();
+        let cluster = Cluster::connect(self.bed.runtime.handle().clone(), &kubeconfig).expect("a client");
+        claiming(self.bed, &self.name, &cluster)
+    }
+
+    /// Claims a cluster-scoped name for this scenario. `resource` is the plural of the path, such as `clusterroles`.
+    ///
+    /// # Panics
+    /// If another scenario holds it.
+    pub(crate) fn claim(&self, resource: &str, name: &str) {
+        self.bed.claims.claim(&self.name, resource, name).unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    /// Claims the names of all cluster-scoped objects among these. Each comes with the path that it is created at.
+    pub(crate) fn claim_all(&self, objects: &[(String, Value)]) {
+        for (path, object) in objects {
+            if let Some((resource, _)) = cluster_scoped(path) {
+                self.claim(resource, object["metadata"]["name"].as_str().expect("a name"));
+            }
+        }
+    }
+
+    /// Claims the name of a cluster-scoped object and creates it.
+    pub(crate) fn create_claimed(&self, path: &str, object: &Value) {
+        self.claim_all(&[(path.to_owned(), object.clone())]);
+        self.cluster().create(path, object).expect("create a cluster-scoped object");
+    }
+
+    /// Claims the name of another namespace and makes it.
+    pub(crate) fn create_namespace(&self, name: &str) {
+        self.claim("namespaces", name);
+        self.cluster().create_namespace(name);
     }
 
     /// Starts our binary with these template files.
@@ -68,14 +123,25 @@ impl<'a> Scenario<'a> {
             "webhooks": webhooks,
         });
         let path = format!("{CONFIGURATIONS}/{}", self.namespace);
-        if let Ok(existing) = self.cluster().get(&path) {
-            let mut configuration = configuration;
-            configuration["metadata"]["resourceVersion"] = existing["metadata"]["resourceVersion"].clone();
-            self.cluster().replace(&path, &configuration).expect("replace the webhook configuration");
+        if self.configurations.borrow().contains(&path) {
+            self.replace(&path, configuration);
         } else {
-            self.cluster().create(CONFIGURATIONS, &configuration).expect("create the webhook configuration");
+            self.create_claimed(CONFIGURATIONS, &configuration);
             self.configurations.borrow_mut().push(path);
         }
+    }
+
+    /// Replaces an object, whatever its version is. Another writer may come in between: a webhook writes its bundle into
+    /// its configuration.
+    fn replace(&self, path: &str, mut object: Value) {
+        wait::until("the webhook configuration to be replaced", || {
+            let existing = self.cluster().get(path).map_err(|refusal| refusal.to_string())?;
+            object["metadata"]["resourceVersion"] = existing["metadata"]["resourceVersion"].clone();
+            match self.cluster().replace(path, &object) {
+                Err(refusal) if refusal.code == 409 => Err(refusal.to_string()),
+                outcome => Ok(outcome.expect("replace the webhook configuration")),
+            }
+        });
     }
 
     /// Starts our binary with `fluent-bit` and `vault-agent` as the only hook, in effect.
@@ -129,6 +195,12 @@ impl Drop for Scenario<'_> {
     }
 }
 
+/// A copy of a client that writes only what the scenario has claimed.
+fn claiming(bed: &Bed, name: &str, cluster: &Cluster) -> Cluster {
+    let (claims, name) = (Arc::clone(&bed.claims), name.to_owned());
+    cluster.with_rule(move |path, body| claims.check(&name, path, body))
+}
+
 /// One webhook of a configuration.
 #[derive(Debug, Clone)]
 pub(crate) struct Hook(Value);
@@ -154,7 +226,7 @@ impl Hook {
             "matchPolicy": "Equivalent",
             "reinvocationPolicy": "IfNeeded",
             "sideEffects": "None",
-            "timeoutSeconds": 10,
+            "timeoutSeconds": PATIENCE,
             "admissionReviewVersions": ["v1"],
         }))
     }

@@ -44,7 +44,7 @@ struct Bed {
 fn a_life_on_a_node() {
     let bed = Bed::new();
     bed.cluster.create_namespace(APPS);
-    bed.helm(&["install", NAME, "charts/sidecar-injector", "--create-namespace", "--wait", "--timeout=3m"]);
+    bed.helm(&["install", NAME, "charts/sidecar-injector", "--create-namespace", "--wait", "--timeout=10m"]);
     bed.helm(&["test", NAME]);
     bed.healthy();
     bed.injected("installed");
@@ -62,18 +62,18 @@ fn a_life_on_a_node() {
         bed.upgrade(&["--set", "settings.logLevel=debug,replicaCount=3,policy.enabled=true"]);
     });
     assert_eq!(told.missed, 0, "{told:?}");
-    bed.helm(&["rollback", NAME, "1", "--wait", "--timeout=3m"]);
+    bed.helm(&["rollback", NAME, "1", "--wait", "--timeout=10m"]);
     bed.injected("rolled back");
 
     bed.cert_manager();
-    bed.helm(&["rollback", NAME, "1", "--wait", "--timeout=3m"]);
+    bed.helm(&["rollback", NAME, "1", "--wait", "--timeout=10m"]);
     bed.injected("self-managed again");
     bed.healthy();
     bed.existing_secret();
 
     bed.helm_without_values(&["uninstall", NAME, "--wait"]);
     bed.nothing_is_left();
-    bed.helm(&["install", NAME, "charts/sidecar-injector", "--wait", "--timeout=3m"]);
+    bed.helm(&["install", NAME, "charts/sidecar-injector", "--wait", "--timeout=10m"]);
     bed.injected("installed again");
     bed.helm_without_values(&["uninstall", NAME, "--wait"]);
     bed.nothing_is_left();
@@ -120,7 +120,7 @@ impl Bed {
     }
 
     fn upgrade(&self, more: &[&str]) {
-        self.helm(&[&["upgrade", NAME, "charts/sidecar-injector", "--wait", "--timeout=3m"][..], more].concat());
+        self.helm(&[&["upgrade", NAME, "charts/sidecar-injector", "--wait", "--timeout=10m"][..], more].concat());
     }
 
     /// Asserts that `doctor` finds no problem in the installation.
@@ -254,12 +254,12 @@ impl Bed {
 
     /// Changes to a certificate from an existing Secret, and back.
     fn existing_secret(&self) {
-        let made = Credentials::for_names(&["sidecar-injector.sidecar-injector.svc"]).unwrap();
-        let data = json!({"tls.crt": made.certificate, "tls.key": made.key.serialize_pem()});
+        let credentials = Credentials::for_names(&["sidecar-injector.sidecar-injector.svc"]).unwrap();
+        let data = json!({"tls.crt": credentials.certificate, "tls.key": credentials.key.serialize_pem()});
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "own-tls"}, "stringData": data});
         self.cluster.create(&format!("/api/v1/namespaces/{NAME}/secrets"), &secret).unwrap();
         let authority = self.folder.path().join("authority.pem");
-        fs::write(&authority, made.authority).unwrap();
+        fs::write(&authority, credentials.authority).unwrap();
         let bundle = format!("tls.caBundle={}", authority.display());
         // The webhook owns the field that Helm sets now, so conflicts are forced.
         let mode = "tls.mode=existingSecret,tls.existingSecret=own-tls";
@@ -267,7 +267,7 @@ impl Bed {
         self.injected("certificate of an existing Secret");
         self.rolled_out();
         self.healthy();
-        self.helm(&["rollback", NAME, "1", "--wait", "--timeout=3m"]);
+        self.helm(&["rollback", NAME, "1", "--wait", "--timeout=10m"]);
         self.injected("self-managed after a rollback");
         self.rolled_out();
         self.healthy();

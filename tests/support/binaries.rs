@@ -4,9 +4,10 @@
 //! from Go modules in the user's cache folder. `KUBERNETES_VERSION` asks for one version: PATH, whose
 //! version nobody chose, is then left out. Nothing is ever skipped silently.
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::{env, fs};
 
 /// The version that is built when nobody says otherwise.
 const DEFAULT_VERSION: &str = include_str!("../control-plane/VERSION");
@@ -96,6 +97,9 @@ fn or_built(installed: Option<PathBuf>, name: &str, version: &str) -> Result<Pat
 /// Helm's versions, where they are not installed.
 const HELM: [(u32, &str); 2] = [(4, "4.3.1"), (3, "3.22.0")];
 
+/// Held while Helm is built: scenarios that run side by side need it at the same moment.
+static BUILDING: Mutex<()> = Mutex::new(());
+
 /// Helm 4 or 3: the one on PATH, or one from its Go module in our cache, built now if need be (3 minutes, the first time).
 pub(crate) fn helm(major: u32) -> Result<PathBuf, String> {
     let wanted = |path: &PathBuf| {
@@ -109,16 +113,28 @@ pub(crate) fn helm(major: u32) -> Result<PathBuf, String> {
     let version = version.ok_or_else(|| format!("no helm {major} is known"))?;
     let folder = cache_folder()?.with_file_name("helm").join(version);
     let binary = folder.join("helm");
+    let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     if binary.is_file() {
         return Ok(binary);
     }
     eprintln!("building helm {version} (about 3 minutes on two cores)");
-    let module = format!("helm.sh/helm/v{major}/cmd/helm@v{version}");
+    build_helm(&format!("helm.sh/helm/v{major}/cmd/helm@v{version}"), &folder, &binary)
+        .map_err(|why| format!("no helm {major} on PATH, and building it with Go did not work ({why})"))?;
+    Ok(binary)
+}
+
+/// Builds Helm beside its place and moves it there whole: another run may be waiting for it, or building it too.
+fn build_helm(module: &str, folder: &Path, binary: &Path) -> Result<(), String> {
+    fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+    let beside = tempfile::Builder::new().prefix("build.").tempdir_in(folder).map_err(|error| error.to_string())?;
     let mut build = Command::new("go");
-    build.args(["install", "-trimpath", "-ldflags", "-s -w", &module]).env("GOBIN", &folder).env("CGO_ENABLED", "0");
-    match build.current_dir(env::temp_dir()).status() {
-        Ok(status) if status.success() => Ok(binary),
-        outcome => Err(format!("no helm {major} on PATH, and building it with Go did not work ({outcome:?})")),
+    build.args(["install", "-trimpath", "-ldflags", "-s -w", module]);
+    build.env("GOBIN", beside.path()).env("CGO_ENABLED", "0").current_dir(env::temp_dir());
+    match build.status() {
+        Ok(status) if status.success() => {
+            fs::rename(beside.path().join("helm"), binary).map_err(|error| error.to_string())
+        }
+        outcome => Err(format!("{outcome:?}")),
     }
 }
 

@@ -4,6 +4,7 @@
 //! survival is to be proved. Calls block, so that scenarios read from top to bottom.
 
 use std::fmt;
+use std::sync::Arc;
 
 use hyper::Request;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -13,11 +14,15 @@ use tokio::runtime::Handle;
 
 use super::wait;
 
+/// Checks a write before it is sent: its path and its body (null without one).
+type Rule = Arc<dyn Fn(&str, &Value) -> Result<(), String> + Send + Sync>;
+
 /// An API server and the right to do anything there.
 #[derive(Clone)]
 pub(crate) struct Cluster {
     runtime: Handle,
     client: Client,
+    rule: Option<Rule>,
 }
 
 /// An answer of the API server other than success.
@@ -58,28 +63,33 @@ impl Cluster {
         let inside = runtime.enter();
         let client = Client::try_from(config).map_err(|error| error.to_string())?;
         drop(inside);
-        Ok(Self { runtime, client })
+        Ok(Self { runtime, client, rule: None })
+    }
+
+    /// A copy whose writes must obey `rule`. A write that does not is a mistake in the test: it panics and is not sent.
+    pub(crate) fn with_rule(&self, rule: impl Fn(&str, &Value) -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self { rule: Some(Arc::new(rule)), ..self.clone() }
     }
 
     pub(crate) fn get(&self, path: &str) -> Result<Value, Refusal> {
-        self.send("GET", path, "application/json", Vec::new())
+        self.send("GET", path, "application/json", &Value::Null)
     }
 
     pub(crate) fn create(&self, path: &str, object: &Value) -> Result<Value, Refusal> {
-        self.send("POST", path, "application/json", object.to_string().into_bytes())
+        self.write("POST", path, "application/json", object)
     }
 
     pub(crate) fn replace(&self, path: &str, object: &Value) -> Result<Value, Refusal> {
-        self.send("PUT", path, "application/json", object.to_string().into_bytes())
+        self.write("PUT", path, "application/json", object)
     }
 
     /// A strategic merge patch, as kubectl sends by default.
     pub(crate) fn patch(&self, path: &str, change: &Value) -> Result<Value, Refusal> {
-        self.send("PATCH", path, "application/strategic-merge-patch+json", change.to_string().into_bytes())
+        self.write("PATCH", path, "application/strategic-merge-patch+json", change)
     }
 
     pub(crate) fn delete(&self, path: &str) -> Result<Value, Refusal> {
-        self.send("DELETE", path, "application/json", Vec::new())
+        self.write("DELETE", path, "application/json", &Value::Null)
     }
 
     /// What a path answers as plain text, such as a log.
@@ -91,6 +101,7 @@ impl Cluster {
 
     /// Creates an object; the warnings that come with the answer.
     pub(crate) fn warnings(&self, path: &str, object: &Value) -> Result<Vec<String>, Refusal> {
+        self.check("POST", path, object);
         let refused = |message: String| Refusal { code: 0, message };
         let request =
             Request::post(path).header("content-type", "application/json").body(object.to_string().into_bytes());
@@ -103,7 +114,18 @@ impl Cluster {
         Ok(warnings.filter_map(|value| Some(value.to_str().ok()?.to_owned())).collect())
     }
 
-    fn send(&self, method: &str, path: &str, content_type: &str, body: Vec<u8>) -> Result<Value, Refusal> {
+    fn write(&self, method: &str, path: &str, content_type: &str, body: &Value) -> Result<Value, Refusal> {
+        self.check(method, path, body);
+        self.send(method, path, content_type, body)
+    }
+
+    fn check(&self, method: &str, path: &str, body: &Value) {
+        let objection = self.rule.as_ref().and_then(|rule| rule(path, body).err());
+        assert!(objection.is_none(), "{method} {path}: {}", objection.unwrap_or_default());
+    }
+
+    fn send(&self, method: &str, path: &str, content_type: &str, body: &Value) -> Result<Value, Refusal> {
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let request = Request::builder().method(method).uri(path).header("content-type", content_type).body(body);
         let request = request.map_err(|error| Refusal { code: 0, message: error.to_string() })?;
         self.runtime.block_on(self.client.request(request)).map_err(|error| match error {

@@ -71,19 +71,31 @@ impl Caller {
 
     /// Posts over a kept connection, or a new one; the answer as it came.
     pub(crate) fn post(&self, path: &str, review: &Value) -> Value {
-        let kept = self.idle.lock().expect("unpoisoned").pop();
-        let mut client = kept.unwrap_or_else(|| TlsClient::connect(self.address, &self.authority).expect("connect"));
+        let mut client = self.take();
         let answer = client.call(path, &review.to_string()).expect("an answer");
         assert_eq!(answer.status, 200, "{}", answer.body);
         assert!(answer.headers.contains("content-type: application/json"), "{}", answer.headers);
         assert!(!answer.headers.contains("content-encoding"), "{}", answer.headers);
-        let mut idle = self.idle.lock().expect("unpoisoned");
-        if idle.len() < IDLE && !answer.headers.contains("connection: close") {
-            idle.push(client);
+        if !answer.headers.contains("connection: close") {
+            self.keep(client);
         }
         let answer: Value = serde_json::from_str(&answer.body).expect("JSON");
         strict(review, &answer);
         answer
+    }
+
+    /// Takes a kept connection, or makes one.
+    pub(crate) fn take(&self) -> TlsClient {
+        let kept = self.idle.lock().expect("unpoisoned").pop();
+        kept.unwrap_or_else(|| TlsClient::connect(self.address, &self.authority).expect("connect"))
+    }
+
+    /// Keeps a connection, unless there are enough.
+    pub(crate) fn keep(&self, client: TlsClient) {
+        let mut idle = self.idle.lock().expect("unpoisoned");
+        if idle.len() < IDLE {
+            idle.push(client);
+        }
     }
 
     /// How many connections are kept.

@@ -10,6 +10,7 @@ pub(crate) mod conformance;
 pub(crate) mod control_plane;
 pub(crate) mod credentials;
 pub(crate) mod endpoint;
+pub(crate) mod files;
 pub(crate) mod helm;
 pub(crate) mod http;
 pub(crate) mod pod_types;

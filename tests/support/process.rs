@@ -3,10 +3,12 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
+
+use tokio::net::{TcpListener, TcpSocket};
 
 /// A running child.
 #[derive(Debug)]
@@ -84,8 +86,36 @@ fn supervised(program: &Path) -> Command {
     command
 }
 
-/// A loopback port that was free a moment ago. Somebody else may take it before it is used, so
-/// whoever starts a server on it must be ready to try another one.
+/// A loopback port that was free a moment ago. Another process may take it before it is used, so
+/// the caller must be ready to try another one.
 pub(crate) fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// A loopback address that refuses connections. It is bound and nothing listens, so no other process gets the port
+/// while this lives.
+#[derive(Debug)]
+pub(crate) struct RefusingAddress {
+    socket: TcpSocket,
+}
+
+impl RefusingAddress {
+    /// Holds this address, or a free port for port 0.
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        // Connections that a listener had there count for a minute after its end.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Self { socket })
+    }
+
+    /// Listens there. Needs a runtime around it.
+    pub(crate) fn listen(self) -> io::Result<TcpListener> {
+        self.socket.listen(1024)
+    }
+
+    /// The address.
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
 }

@@ -14,15 +14,19 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::broadcast;
+
+use super::process::RefusingAddress;
+use super::wait;
 
 /// The stub; it answers while it is up.
 pub(crate) struct Stub {
     store: Arc<Store>,
     address: SocketAddr,
     runtime: Option<Runtime>,
+    /// Holds the address while the stub is down.
+    down: Option<RefusingAddress>,
 }
 
 struct Store {
@@ -53,17 +57,20 @@ impl Stub {
             events: broadcast::channel(100_000).0,
             list_takes: Mutex::new(Duration::ZERO),
         };
-        let mut stub =
-            Self { store: Arc::new(store), address: "127.0.0.1:0".parse().expect("an address"), runtime: None };
+        let down = RefusingAddress::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bind");
+        let address = down.address().expect("an address");
+        let mut stub = Self { store: Arc::new(store), address, runtime: None, down: Some(down) };
         stub.up();
         stub
     }
 
     /// Answers again, at the same address.
     pub(crate) fn up(&mut self) {
+        let Some(down) = self.down.take() else { return };
         let runtime = Runtime::new().expect("a runtime");
-        let listener = runtime.block_on(TcpListener::bind(self.address)).expect("bind");
-        self.address = listener.local_addr().expect("an address");
+        let inside = runtime.enter();
+        let listener = down.listen().expect("listen");
+        drop(inside);
         let routes = Router::new()
             .route("/api/v1/namespaces/{namespace}/configmaps", get(config_maps))
             .with_state(Arc::clone(&self.store));
@@ -71,10 +78,11 @@ impl Stub {
         self.runtime = Some(runtime);
     }
 
-    /// Breaks every connection and listens no more.
+    /// Breaks every connection and listens no more. When it returns, connections are refused.
     pub(crate) fn down(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            runtime.shutdown_timeout(wait::BOUND);
+            self.down = Some(RefusingAddress::bind(self.address).expect("bind"));
         }
     }
 

@@ -8,6 +8,9 @@ use std::time::Duration;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+/// As long as any wait of a test (`wait::BOUND`). This file uses no other part of `support`: the demo has it too.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// One connection to our webhook.
 pub(crate) struct TlsClient {
     stream: StreamOwned<ClientConnection, TcpStream>,
@@ -37,9 +40,9 @@ impl TlsClient {
             .with_no_client_auth();
         let name = ServerName::try_from("127.0.0.1").expect("an address");
         let connection = ClientConnection::new(Arc::new(config), name).expect("a client");
-        let socket = TcpStream::connect_timeout(&address, Duration::from_secs(10))?;
+        let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
         socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(Duration::from_secs(30)))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
         let mut stream = StreamOwned::new(connection, socket);
         stream.conn.complete_io(&mut stream.sock)?;
         Ok(Self { stream })
@@ -51,28 +54,31 @@ impl TlsClient {
         self.stream.flush()
     }
 
-    /// The head of a review of `length` bytes.
+    /// The head of a review of `length` bytes. The caller waits for a minute: longer than a busy machine takes.
     pub(crate) fn head(length: usize) -> String {
         format!(
-            "POST /mutate?timeout=10s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+            "POST /mutate?timeout=60s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
         )
     }
 
     /// Posts a review to a path as the API server does.
     pub(crate) fn call(&mut self, path: &str, review: &str) -> std::io::Result<Answer> {
         let head = format!(
-            "POST {path}?timeout=10s HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: kube-apiserver-admission\r\nContent-Length: {}\r\nAccept: application/json, */*\r\nContent-Type: application/json\r\nAccept-Encoding: gzip\r\n\r\n",
+            "POST {path}?timeout=60s HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: kube-apiserver-admission\r\nContent-Length: {}\r\nAccept: application/json, */*\r\nContent-Type: application/json\r\nAccept-Encoding: gzip\r\n\r\n",
             review.len()
         );
-        self.send(head.as_bytes())?;
-        self.send(review.as_bytes())?;
-        self.answer()
+        self.exchange(&head, review)
     }
 
     /// Posts a review and reads the answer.
     pub(crate) fn post(&mut self, review: &str) -> std::io::Result<Answer> {
-        self.send(Self::head(review.len()).as_bytes())?;
-        self.send(review.as_bytes())?;
+        self.exchange(&Self::head(review.len()), review)
+    }
+
+    /// Sends head and body together. Between two writes a busy machine can pause the client, and the webhook would take
+    /// it for a slow one.
+    fn exchange(&mut self, head: &str, body: &str) -> std::io::Result<Answer> {
+        self.send([head, body].concat().as_bytes())?;
         self.answer()
     }
 

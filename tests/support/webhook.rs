@@ -65,9 +65,13 @@ impl Webhook {
     /// The same on an address of the caller's choice.
     pub(crate) fn start_on(listen: &str, folder: &Path, name: &str, configure: impl FnOnce(&mut Command)) -> Self {
         let addresses = folder.join(format!("{name}.addresses.json"));
+        // An earlier process of this name has left its own.
+        let _ = fs::remove_file(&addresses);
         let log = folder.join(format!("{name}.log"));
         let mut process = Process::spawn(Path::new(env!("CARGO_BIN_EXE_sidecar-injector")), &log, |command| {
             clean_environment(command);
+            // On a busy machine a request may take long. A test about deadlines gives the flag.
+            command.env("SIDECAR_INJECTOR_REQUEST_TIMEOUT", "60");
             command.arg("serve").args(["--listen", listen, "--admin-listen", "127.0.0.1:0"]);
             command.arg("--write-addresses").arg(&addresses);
             configure(command);
