@@ -13,10 +13,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const TEMPLATE: &str = "sidecars: [{name: helper, image: 'helper:1'}]\n";
-const ASKS: &str = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  annotations:\n    sidecar.io/inject: helper\nspec:\n  containers:\n  - name: app\n    image: app:1\n";
-const PLAIN: &str = "# not ours\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {k:   'v'}\n";
+const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  annotations:\n    sidecar.io/inject: helper\nspec:\n  containers:\n  - name: app\n    image: app:1\n";
+const CONFIG_MAP: &str = "# not ours\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {k:   'v'}\n";
 
-struct Ran {
+struct CommandOutput {
     code: Option<i32>,
     stdout: String,
     stderr: String,
@@ -32,7 +32,7 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-fn run(folder: &Path, arguments: &[&str], stdin: &str) -> Ran {
+fn run(folder: &Path, arguments: &[&str], stdin: &str) -> CommandOutput {
     let mut child = Command::new(env!("CARGO_BIN_EXE_sidecar-injector"))
         .args(arguments)
         .current_dir(folder)
@@ -46,27 +46,27 @@ fn run(folder: &Path, arguments: &[&str], stdin: &str) -> Ran {
     let _ = child.stdin.take().expect("piped").write_all(stdin.as_bytes());
     let output = child.wait_with_output().expect("ends");
     let text = |bytes| String::from_utf8(bytes).expect("text");
-    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    CommandOutput { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-fn inject(folder: &TempDir, arguments: &[&str], stdin: &str) -> Ran {
+fn inject(folder: &TempDir, arguments: &[&str], stdin: &str) -> CommandOutput {
     run(folder.path(), &[&["inject", "--templates", "templates"], arguments].concat(), stdin)
 }
 
 #[test]
-fn several_files_and_stdin_come_out_as_one_stream() {
-    let folder = folder(&[("plain.yaml", PLAIN)]);
-    let ran = inject(&folder, &["-f", "plain.yaml", "-f", "-"], ASKS);
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
-    let (first, second) = ran.stdout.split_once("---\n").expect("two documents");
-    assert_eq!(first, PLAIN, "an unchanged document comes out byte for byte");
+fn several_files_and_stdin_are_written_as_one_stream() {
+    let folder = folder(&[("plain.yaml", CONFIG_MAP)]);
+    let output = inject(&folder, &["-f", "plain.yaml", "-f", "-"], POD);
+    assert_eq!((output.code, output.stderr.as_str()), (Some(0), ""));
+    let (first, second) = output.stdout.split_once("---\n").expect("two documents");
+    assert_eq!(first, CONFIG_MAP, "an unchanged document comes out byte for byte");
     assert!(second.starts_with("apiVersion: v1\nkind: Pod\nmetadata:\n"), "{second}");
     assert!(second.contains("restartPolicy: Always"), "{second}");
 }
 
 #[test]
-fn json_and_patches() {
-    let folder = folder(&[("plain.yaml", PLAIN), ("asks.yaml", ASKS)]);
+fn json_and_patch_are_output_formats() {
+    let folder = folder(&[("plain.yaml", CONFIG_MAP), ("asks.yaml", POD)]);
     let one = inject(&folder, &["-f", "asks.yaml", "-o", "json"], "");
     let pod: Value = serde_json::from_str(&one.stdout).expect("JSON");
     assert_eq!(pod["spec"]["initContainers"][0]["name"], "helper");
@@ -80,60 +80,64 @@ fn json_and_patches() {
 }
 
 #[test]
-fn nothing_is_written_when_anything_is_refused_and_every_problem_is_told() {
-    let folder = folder(&[("asks.yaml", ASKS)]);
-    let wrong = format!("{PLAIN}---\n{}---\n{}", ASKS.replace("helper", "helpre"), ASKS.replace("helper", "a,,b"));
-    let ran = inject(&folder, &["-f", "asks.yaml", "-f", "-"], &wrong);
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
-    let lines: Vec<&str> = ran.stderr.lines().collect();
-    assert_eq!(lines.len(), 2, "{}", ran.stderr);
+fn no_output_if_any_pod_is_denied_and_every_problem_is_reported() {
+    let folder = folder(&[("asks.yaml", POD)]);
+    let wrong = format!("{CONFIG_MAP}---\n{}---\n{}", POD.replace("helper", "helpre"), POD.replace("helper", "a,,b"));
+    let output = inject(&folder, &["-f", "asks.yaml", "-f", "-"], &wrong);
+    assert_eq!((output.code, output.stdout.as_str()), (Some(1), ""));
+    let lines: Vec<&str> = output.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", output.stderr);
     assert!(lines[0].starts_with("error: stdin: pod/a: sidecar.io/inject asks for \"helpre\""), "{}", lines[0]);
     assert!(lines[0].contains("Did you mean \"helper\"?") && lines[0].ends_with("[UnknownTemplate]"), "{}", lines[0]);
     assert!(lines[1].ends_with("[InvalidRequest]"), "{}", lines[1]);
 }
 
 #[test]
-fn bad_yaml_and_bad_templates_are_shown_with_their_place() {
+fn invalid_yaml_and_invalid_templates_are_reported_with_their_position() {
     let folder = folder(&[("templates/broken.yaml", "name: broken\nsidecar: []\n")]);
-    let ran = inject(&folder, &["-f", "-"], ASKS);
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
-    assert!(ran.stderr.contains("templates/broken.yaml:2:1") && ran.stderr.contains("^^^^^^^"), "{}", ran.stderr);
+    let output = inject(&folder, &["-f", "-"], POD);
+    assert_eq!((output.code, output.stdout.as_str()), (Some(1), ""));
+    assert!(
+        output.stderr.contains("templates/broken.yaml:2:1") && output.stderr.contains("^^^^^^^"),
+        "{}",
+        output.stderr
+    );
     fs::remove_file(folder.path().join("templates/broken.yaml")).unwrap();
-    let ran = inject(&folder, &["-f", "-"], "kind: Pod\nkind: Job\n");
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
-    assert!(ran.stderr.contains("stdin:2:1"), "{}", ran.stderr);
+    let output = inject(&folder, &["-f", "-"], "kind: Pod\nkind: Job\n");
+    assert_eq!((output.code, output.stdout.as_str()), (Some(1), ""));
+    assert!(output.stderr.contains("stdin:2:1"), "{}", output.stderr);
 }
 
 #[test]
-fn usage_and_missing_files_have_codes_of_their_own() {
+fn usage_errors_and_missing_files_have_their_own_exit_codes() {
     let folder = folder(&[]);
     for arguments in [&["inject"][..], &["inject", "-f", "x", "--bogus"], &["bogus"], &["serve"]] {
-        let ran = run(folder.path(), arguments, "");
-        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{arguments:?}");
-        assert!(ran.stderr.contains("--help"), "{}", ran.stderr);
+        let output = run(folder.path(), arguments, "");
+        assert_eq!((output.code, output.stdout.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(output.stderr.contains("--help"), "{}", output.stderr);
     }
-    let ran = inject(&folder, &["-f", "none.yaml"], "");
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(3), ""));
-    assert!(ran.stderr.contains("none.yaml"), "{}", ran.stderr);
-    let ran = run(folder.path(), &["inject", "-f", "-", "--templates", "nowhere"], ASKS);
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(3), ""));
-    assert_eq!(ran.stderr, "error: nowhere: no such file or folder\n");
+    let output = inject(&folder, &["-f", "none.yaml"], "");
+    assert_eq!((output.code, output.stdout.as_str()), (Some(3), ""));
+    assert!(output.stderr.contains("none.yaml"), "{}", output.stderr);
+    let output = run(folder.path(), &["inject", "-f", "-", "--templates", "nowhere"], POD);
+    assert_eq!((output.code, output.stdout.as_str()), (Some(3), ""));
+    assert_eq!(output.stderr, "error: nowhere: no such file or folder\n");
 }
 
 #[test]
-fn a_denied_file_is_told_also_beside_a_missing_one_and_folders_are_read() {
+fn denied_pods_and_missing_files_are_both_reported_and_folders_are_read() {
     let folder = folder(&[
-        ("asks.yaml", ASKS),
+        ("asks.yaml", POD),
         (
             "wrong.json",
             r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"w","annotations":{"sidecar.io/inject":"x"}},"spec":{"containers":[]}}"#,
         ),
     ]);
-    let ran = inject(&folder, &["-f", "wrong.json", "-f", "none.yaml"], "");
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(3), ""));
-    assert!(ran.stderr.contains("pod/w") && ran.stderr.contains("none.yaml"), "{}", ran.stderr);
-    let ran = inject(&folder, &["-f", "."], "");
-    assert_eq!(ran.code, Some(1), "the folder's JSON file is read as well");
+    let output = inject(&folder, &["-f", "wrong.json", "-f", "none.yaml"], "");
+    assert_eq!((output.code, output.stdout.as_str()), (Some(3), ""));
+    assert!(output.stderr.contains("pod/w") && output.stderr.contains("none.yaml"), "{}", output.stderr);
+    let output = inject(&folder, &["-f", "."], "");
+    assert_eq!(output.code, Some(1), "the folder's JSON file is read as well");
     fs::remove_file(folder.path().join("wrong.json")).unwrap();
     assert_eq!(inject(&folder, &["-f", "."], "").stdout, inject(&folder, &["-f", "asks.yaml"], "").stdout);
 }
@@ -142,26 +146,26 @@ fn a_denied_file_is_told_also_beside_a_missing_one_and_folders_are_read() {
 fn documents_on_the_line_of_their_separator_and_strings_that_begin_with_a_tab() {
     let folder = folder(&[]);
     let pod = r#"--- {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "annotations": {"sidecar.io/inject": "helper"}}, "spec": {"containers": [{"name": "app", "image": "app:1", "args": ["\ta\nb", "1e3"], "ports": [{"containerPort": 30.0}]}]}}"#;
-    let ran = inject(&folder, &["-f", "-"], pod);
-    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    assert!(ran.stdout.contains("name: helper"), "{}", ran.stdout);
+    let output = inject(&folder, &["-f", "-"], pod);
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    assert!(output.stdout.contains("name: helper"), "{}", output.stdout);
     assert!(
-        ran.stdout.contains(r#"- "\ta\nb""#),
+        output.stdout.contains(r#"- "\ta\nb""#),
         "a block that begins with a tab is unreadable to kubectl: {}",
-        ran.stdout
+        output.stdout
     );
 }
 
 #[test]
-fn places_in_config_maps_are_places_in_the_file() {
+fn positions_in_config_maps_are_positions_in_the_file() {
     let template = "kind: ConfigMap # note\napiVersion: v1\nmetadata: {name: t, labels: {sidecar.io/template: 'true'}}\ndata:\n  README.md: read me\n  a.yaml: |\n\n\n    sidecars:\n    - name: x\n      image: i\n      imag: i\n      tty: 1\n  b.yaml: \"name: b\\ndescription: |\\n  foo\\nbad: 1\\n\"\n";
     let folder = folder(&[("templates/cm.yaml", template)]);
-    let ran = inject(&folder, &["-f", "-"], ASKS);
-    assert_eq!(ran.code, Some(1));
+    let output = inject(&folder, &["-f", "-"], POD);
+    assert_eq!(output.code, Some(1));
     for line in
         ["templates/cm.yaml:13:12", "templates/cm.yaml ConfigMap t key b.yaml:4:1", "key README.md does not end in"]
     {
-        assert!(ran.stderr.contains(line), "{line}: {}", ran.stderr);
+        assert!(output.stderr.contains(line), "{line}: {}", output.stderr);
     }
 }
 
@@ -172,19 +176,19 @@ fn lint_shows_findings_with_their_rule_and_fails_on_errors() {
             "templates/x.yaml",
             "sidecars:\n- name: x\n  image: nginx\n  command: [sh, -c, 'echo ${request.namespace}']\n",
         ),
-        ("misplaced.yaml", &ASKS.replace("annotations", "labels")),
-        ("slip.yaml", &ASKS.replace("sidecar.io/inject", "sidecars.io/inject")),
-        ("unknown.yaml", &ASKS.replace("helper", "helpr")),
+        ("misplaced.yaml", &POD.replace("annotations", "labels")),
+        ("slip.yaml", &POD.replace("sidecar.io/inject", "sidecars.io/inject")),
+        ("unknown.yaml", &POD.replace("helper", "helpr")),
     ]);
     let lint = |more: &[&str]| run(folder.path(), &[&["lint", "--templates", "templates"], more].concat(), "");
-    let ran = lint(&[]);
-    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    let output = lint(&[]);
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
     assert!(
-        ran.stdout.contains("error[shell-expression]: ") && ran.stdout.contains("--> templates/x.yaml:4:21"),
+        output.stdout.contains("error[shell-expression]: ") && output.stdout.contains("--> templates/x.yaml:4:21"),
         "{}",
-        ran.stdout
+        output.stdout
     );
-    assert!(ran.stdout.contains("warning[image-tag]: "), "{}", ran.stdout);
+    assert!(output.stdout.contains("warning[image-tag]: "), "{}", output.stdout);
     let findings: Value = serde_json::from_str(&lint(&["-o", "json"]).stdout).expect("JSON");
     assert!(findings.as_array().unwrap().iter().any(|finding| finding["rule"] == "no-probe" && finding["line"] == 2));
     let sarif: Value = serde_json::from_str(&lint(&["-o", "sarif"]).stdout).expect("JSON");
@@ -195,44 +199,47 @@ fn lint_shows_findings_with_their_rule_and_fails_on_errors() {
     assert_eq!(lint(&["--budget", "cpu=x"]).code, Some(2));
     assert!(lint(&["-f", "misplaced.yaml"]).stdout.contains("sidecar.io/inject is a label and has no effect"));
     assert!(lint(&["-f", "slip.yaml"]).stdout.contains("did you mean sidecar.io/inject?"));
-    let ran = lint(&["-f", "unknown.yaml"]);
+    let output = lint(&["-f", "unknown.yaml"]);
     assert!(
-        ran.code == Some(1) && ran.stdout.contains("there is no template helpr; did you mean helper?"),
+        output.code == Some(1) && output.stdout.contains("there is no template helpr; did you mean helper?"),
         "{}",
-        ran.stdout
+        output.stdout
     );
-    let parameter = ASKS.replace(
+    let parameter = POD.replace(
         "inject: helper",
         "inject: helper\n    helper.sidecar.io/sise: large\n    helpr.sidecar.io/size: large",
     );
     fs::write(folder.path().join("parameter.yaml"), parameter).unwrap();
-    let ran = lint(&["-f", "parameter.yaml"]);
-    assert_eq!(ran.code, Some(1));
+    let output = lint(&["-f", "parameter.yaml"]);
+    assert_eq!(output.code, Some(1));
     for part in [
         "helper.sidecar.io/sise is \"large\": the template has no such parameter",
         "helpr.sidecar.io/size is for a template that is not asked for; did you mean helper?",
     ] {
-        assert!(ran.stdout.contains(part), "{}", ran.stdout);
+        assert!(output.stdout.contains(part), "{}", output.stdout);
     }
-    assert!(ran.stderr.contains("(1 baseline)"), "{}", ran.stderr);
-    let ran = run(folder.path(), &["lint", "--explain"], "");
-    assert!(ran.code == Some(0) && ran.stdout.contains("volume-name (warning)\n"), "{}", ran.stdout);
+    assert!(output.stderr.contains("(1 baseline)"), "{}", output.stderr);
+    let output = run(folder.path(), &["lint", "--explain"], "");
+    assert!(output.code == Some(0) && output.stdout.contains("volume-name (warning)\n"), "{}", output.stdout);
 }
 
 #[test]
-fn expressions_see_what_the_api_server_would_have_put_in() {
+fn expressions_see_the_defaults_of_the_api_server() {
     let template = "sidecars:\n- name: x\n  image: x:1\n  env:\n  - {name: P, value: \"${object.spec.restartPolicy} ${object.metadata.namespace} ${object.spec.serviceAccountName}\"}\n";
     let files = "volumes:\n- name: f-v\n  files:\n    cm.yaml: |\n      kind: ConfigMap\n";
     let folder = folder(&[("templates/x.yaml", template), ("templates/f.yaml", files)]);
-    let ran = inject(&folder, &["-f", "-", "-n", "shop"], &ASKS.replace("helper", "x, f"));
-    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    assert!(ran.stdout.contains("value: Always shop default"), "{}", ran.stdout);
-    assert!(!ran.stdout.contains("restartPolicy: Always\n  serviceAccountName"), "the document has no defaults in it");
+    let output = inject(&folder, &["-f", "-", "-n", "shop"], &POD.replace("helper", "x, f"));
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    assert!(output.stdout.contains("value: Always shop default"), "{}", output.stdout);
+    assert!(
+        !output.stdout.contains("restartPolicy: Always\n  serviceAccountName"),
+        "the document has no defaults in it"
+    );
 }
 
 /// Annotations in places where they have no effect, or with values that are not valid.
 #[test]
-fn lint_finds_what_is_wrong_with_manifests() {
+fn lint_reports_problems_in_manifests() {
     let folder = folder(&[
         (
             "templates/p.yaml",
@@ -261,23 +268,23 @@ fn lint_finds_what_is_wrong_with_manifests() {
         (pod("sidecar.io/inject: f, f.files.sidecar.io/f-v.a: b, my.app.sidecar.io/foo: x"), ""),
     ] {
         fs::write(folder.path().join("manifest.yaml"), &manifest).unwrap();
-        let ran = run(folder.path(), &["lint", "--templates", "templates", "-f", "manifest.yaml", "-o", "json"], "");
-        let findings: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        let output = run(folder.path(), &["lint", "--templates", "templates", "-f", "manifest.yaml", "-o", "json"], "");
+        let findings: Value = serde_json::from_str(&output.stdout).expect("JSON");
         let ours: Vec<&Value> = findings.as_array().unwrap().iter().filter(|f| f["template"] == "").collect();
-        let is_it = ours.iter().any(|finding| finding["message"].as_str().unwrap().contains(part));
-        assert!(if part.is_empty() { ours.is_empty() } else { is_it }, "{manifest}\n{}", ran.stdout);
+        let is_reported = ours.iter().any(|finding| finding["message"].as_str().unwrap().contains(part));
+        assert!(if part.is_empty() { ours.is_empty() } else { is_reported }, "{manifest}\n{}", output.stdout);
     }
 }
 
 #[test]
-fn pull_secrets_in_a_manifest_are_warned_about() {
+fn pull_secrets_in_a_manifest_cause_a_warning() {
     let folder = folder(&[("templates/p.yaml", "imagePullSecrets: [{name: registry}]\n")]);
-    let asks = ASKS.replace("helper", "p");
-    let ran = inject(&folder, &["-f", "-"], &asks);
+    let asks = POD.replace("helper", "p");
+    let output = inject(&folder, &["-f", "-"], &asks);
     assert!(
-        ran.stdout.contains("name: registry") && ran.stderr.contains("the ServiceAccount's imagePullSecrets"),
+        output.stdout.contains("name: registry") && output.stderr.contains("the ServiceAccount's imagePullSecrets"),
         "{}",
-        ran.stderr
+        output.stderr
     );
     let has = asks.replace("spec:\n", "spec:\n  imagePullSecrets: [{name: own}]\n");
     assert_eq!(inject(&folder, &["-f", "-"], &has).stderr, "");
@@ -286,17 +293,17 @@ fn pull_secrets_in_a_manifest_are_warned_about() {
 #[test]
 fn a_second_run_changes_nothing() {
     let folder = folder(&[]);
-    let once = inject(&folder, &["-f", "-"], ASKS).stdout;
+    let once = inject(&folder, &["-f", "-"], POD).stdout;
     let twice = inject(&folder, &["-f", "-"], &once);
     assert_eq!((twice.code, twice.stdout), (Some(0), once));
 }
 
 #[test]
-fn why_tells_every_row_and_fails_where_a_pod_is_refused() {
+fn why_prints_every_row_and_fails_if_a_pod_is_denied() {
     let folder = folder(&[("templates/other.yaml", "sidecars: [{name: app, image: 'i:1'}]\n")]);
     let why = |manifest: &str| run(folder.path(), &["why", "--templates", "templates", "-f", "-"], manifest);
-    let ran = why(ASKS);
-    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let output = why(POD);
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
     for line in [
         "stdin: pod/a",
         "  MirrorPod          no   annotation kubernetes.io/config.mirror: absent",
@@ -306,27 +313,27 @@ fn why_tells_every_row_and_fails_where_a_pod_is_refused() {
         "  Injected           yes  init containers helper",
         "=> Injected [Injected]",
     ] {
-        assert!(ran.stdout.lines().any(|found| found == line), "{line}\n{}", ran.stdout);
+        assert!(output.stdout.lines().any(|found| found == line), "{line}\n{}", output.stdout);
     }
-    let ran = why(&ASKS.replace("helper", "other, helper"));
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), "pods denied: 1\n"));
+    let output = why(&POD.replace("helper", "other, helper"));
+    assert_eq!((output.code, output.stderr.as_str()), (Some(1), "pods denied: 1\n"));
     for part in [
         "  Conflict           yes  it adds a container \"app\"",
         "  Injected           no   another template denies the pod; this one would add init containers helper",
     ] {
-        assert!(ran.stdout.contains(part), "{}", ran.stdout);
+        assert!(output.stdout.contains(part), "{}", output.stdout);
     }
-    let ran = why(PLAIN);
-    assert!(ran.code == Some(1) && ran.stderr.contains("there is no pod"), "{}", ran.stderr);
+    let output = why(CONFIG_MAP);
+    assert!(output.code == Some(1) && output.stderr.contains("there is no pod"), "{}", output.stderr);
 }
 
 /// The reason of such a problem is one of the pod, not of a template.
 #[test]
 fn why_shows_a_container_whose_lists_cannot_be_read() {
     let folder = folder(&[("templates/env.yaml", "appContainers: [{env: [{name: A, value: b}]}]\n")]);
-    let manifest = ASKS.replace("helper", "env").replace("    image: app:1\n", "    image: app:1\n    env: 5\n");
-    let ran = run(folder.path(), &["why", "--templates", "templates", "-f", "-"], &manifest);
-    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
-    let row = ran.stdout.lines().find(|line| line.contains("env of the container \"app\"")).expect(&ran.stdout);
+    let manifest = POD.replace("helper", "env").replace("    image: app:1\n", "    image: app:1\n    env: 5\n");
+    let output = run(folder.path(), &["why", "--templates", "templates", "-f", "-"], &manifest);
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    let row = output.stdout.lines().find(|line| line.contains("env of the container \"app\"")).expect(&output.stdout);
     assert!(row.trim_start().starts_with("InvalidPod         yes"), "{row}");
 }

@@ -156,7 +156,7 @@ fn chart_reference() -> String {
 /// The schema of the chart has exactly the values of the chart. Values that are not valid are rejected when the chart
 /// is rendered.
 #[test]
-fn the_charts_schema_has_every_value() {
+fn the_schema_of_the_chart_has_every_value() {
     let read = |file: &str| fs::read_to_string(chart().join(file)).expect("a file of the chart");
     let schema: Value = serde_json::from_str(&read("values.schema.json")).expect("JSON");
     let values =
@@ -180,13 +180,13 @@ fn the_charts_schema_has_every_value() {
 fn operations_explain_every_metric() {
     let text = fs::read_to_string(docs().join("operations.md")).expect("the page");
     for metric in DESCRIPTIONS {
-        assert!(text.contains(metric.name), "docs/operations.md says nothing of {}", metric.name);
+        assert!(text.contains(metric.name), "docs/operations.md does not mention {}", metric.name);
     }
 }
 
 /// Workflows run only make targets that exist, and actions that are pinned to a commit.
 #[test]
-fn workflows_are_pinned_and_call_what_exists() {
+fn workflow_actions_are_pinned_and_make_targets_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let makefile = fs::read_to_string(root.join("Makefile")).expect("the Makefile");
     let (mut actions, mut targets) = (0, 0);
@@ -217,7 +217,7 @@ fn workflows_are_pinned_and_call_what_exists() {
 /// Alerts and the dashboard use metrics that exist. Every alert has a runbook section, and every runbook section has an
 /// alert.
 #[test]
-fn alerts_have_runbooks_and_ask_for_what_exists() {
+fn alerts_have_runbooks_and_use_existing_metrics() {
     let read = |file: &str| fs::read_to_string(chart().join("files").join(file)).expect("a file of the chart");
     let (alerts, dashboard) = (read("alerts.yaml"), read("dashboard.json"));
     let rules = sidecar_injector::manifest::template_files::manifest("alerts.yaml", 0, &alerts).expect("YAML");
@@ -240,7 +240,7 @@ fn alerts_have_runbooks_and_ask_for_what_exists() {
     for text in [&alerts, &dashboard] {
         for metric in text.split(|c| !is_part(c)).filter(|word| word.starts_with("sidecar_injector_")) {
             let metric = metric.strip_suffix("_bucket").unwrap_or(metric);
-            assert!(known.contains(&format!("`{metric}`")), "nothing is called {metric}");
+            assert!(known.contains(&format!("`{metric}`")), "there is no metric {metric}");
         }
     }
 }

@@ -78,7 +78,7 @@ impl Decider {
         assert!(parsed.iter().all(|op| matches!(op, json_patch::PatchOperation::Add(_))), "only add");
         let before = document.clone();
         json_patch::patch(document, &parsed).expect("the patch applies");
-        assert!(contains(&before, document), "something of the user's is gone or out of order");
+        assert!(contains(&before, document), "a value of the user is missing or out of order");
         let again = pod_templates(document).into_iter().find(|p| p.embedding.pointer == pod.embedding.pointer);
         let again = self.decide(&again.expect("still there"));
         assert_eq!(again.patch, None, "a second run adds nothing");

@@ -62,7 +62,7 @@ fn with(pointer: &str, value: Value) -> String {
 }
 
 #[tokio::test]
-async fn what_is_no_review_is_a_4xx() {
+async fn bodies_that_are_not_reviews_get_a_4xx() {
     for body in
         ["", "hello", "7", "[]", "{}", "null", "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\"}"]
     {
@@ -80,8 +80,8 @@ async fn what_is_no_review_is_a_4xx() {
 }
 
 #[tokio::test]
-async fn a_pod_that_is_none_is_denied_with_what_is_wrong() {
-    for (pointer, value, what) in [
+async fn an_invalid_pod_is_denied_with_the_error() {
+    for (pointer, value, part) in [
         ("/request/object", Value::Null, "no object"),
         ("/request/object", 7.into(), "the object is not a pod"),
         ("/request/object/spec", Value::Null, "the pod has no spec"),
@@ -91,7 +91,7 @@ async fn a_pod_that_is_none_is_denied_with_what_is_wrong() {
         ("/request/object/metadata/annotations/sidecar.io~1inject", true.into(), "expected a string"),
     ] {
         let message = denial(with(pointer, value)).await;
-        assert!(message.contains(what) && message.ends_with("[InvalidPod]"), "{message}");
+        assert!(message.contains(part) && message.ends_with("[InvalidPod]"), "{message}");
     }
 }
 
@@ -102,7 +102,7 @@ async fn before_the_first_sync_the_api_server_is_asked_to_retry() {
 }
 
 #[tokio::test]
-async fn the_uid_is_echoed_and_unknown_templates_are_named() {
+async fn the_uid_is_echoed_and_unknown_templates_are_denied() {
     let review: Value = serde_json::from_str(REVIEW).expect("JSON");
     let (_, answer, _) = post_to(webhook(), "application/json", REVIEW).await;
     let answer: Value = serde_json::from_slice(&answer).expect("JSON");
@@ -130,7 +130,7 @@ async fn sent(method: &str, path: &str, body: &str, settings: Settings) -> (Stat
 }
 
 #[tokio::test]
-async fn reviews_of_the_old_version_are_answered_in_it() {
+async fn v1beta1_reviews_get_v1beta1_answers() {
     let old = REVIEW.replace("admission.k8s.io/v1", "admission.k8s.io/v1beta1");
     let (status, answer) = sent("POST", "/mutate", &old, Settings::default()).await;
     assert_eq!(status, StatusCode::OK);
@@ -139,7 +139,7 @@ async fn reviews_of_the_old_version_are_answered_in_it() {
 }
 
 #[tokio::test]
-async fn unknown_paths_and_other_methods_are_told_what_there_is() {
+async fn unknown_paths_and_methods_get_the_valid_ones() {
     for (method, path, expected, part) in [
         ("POST", "/", StatusCode::NOT_FOUND, "/mutate/policy"),
         ("POST", "/mutate/pods", StatusCode::NOT_FOUND, "/mutate/policy"),
@@ -152,7 +152,7 @@ async fn unknown_paths_and_other_methods_are_told_what_there_is() {
 }
 
 #[tokio::test]
-async fn an_observer_decides_and_changes_nothing() {
+async fn observe_mode_decides_and_changes_nothing() {
     let settings = Settings { observe: true, ..Settings::default() };
     let (status, answer) = sent("POST", "/mutate", REVIEW, settings).await;
     let answer: Value = serde_json::from_str(&answer).expect("JSON");
@@ -163,7 +163,7 @@ async fn an_observer_decides_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn the_audit_log_gets_what_is_decided_once() {
+async fn audit_annotations_are_sent_only_in_the_first_round() {
     let audit = async |body: &str| {
         let (_, answer) = sent("POST", "/mutate", body, Settings::default()).await;
         serde_json::from_str::<Value>(&answer).expect("JSON")["response"]["auditAnnotations"].clone()
@@ -171,27 +171,32 @@ async fn the_audit_log_gets_what_is_decided_once() {
     assert_eq!(audit(REVIEW).await, serde_json::json!({"decision": "Denied", "reason": "UnknownTemplate"}));
     let annotations = "/request/object/metadata/annotations";
     let again = with(annotations, serde_json::json!({"sidecar.io/inject": "x", "sidecar.io/status": "{}"}));
-    assert_eq!(audit(&again).await, Value::Null, "a value that changes in the second round is an error there");
+    assert_eq!(
+        audit(&again).await,
+        Value::Null,
+        "the API server reports a value that changes in the second round as an error"
+    );
     assert_eq!(audit(&with(annotations, serde_json::json!({}))).await, Value::Null);
 }
 
 #[tokio::test]
-async fn a_dry_run_is_answered_with_the_trace_if_it_asks() {
+async fn a_dry_run_that_requests_the_trace_is_denied_with_it() {
     let trace = serde_json::json!({"sidecar.io/inject": "x", "sidecar.io/trace": "true"});
-    let asks = with("/request/object/metadata/annotations", trace);
-    let dry = asks.replace("\"dryRun\":false", "\"dryRun\":true");
-    assert_ne!(asks, dry, "the captured review says whether it is one");
-    let message = denial(dry.clone()).await;
+    let traced = with("/request/object/metadata/annotations", trace);
+    let dry_run = traced.replace("\"dryRun\":false", "\"dryRun\":true");
+    assert_ne!(traced, dry_run, "the captured review has the field dryRun");
+    let message = denial(dry_run.clone()).await;
     for part in
         ["  NotAPodCreate      no   CREATE of pods\n", "  UnknownTemplate    yes  ", "=> Denied [UnknownTemplate]: "]
     {
         assert!(message.contains(part), "{message}");
     }
-    assert!(denial(asks).await.ends_with("[UnknownTemplate]"), "only dry runs");
-    let silent = dry.replace("\"sidecar.io/inject\":\"x\",", "");
-    assert!(denial(silent).await.contains("NotRequested       yes"), "also where nothing is asked for");
+    assert!(denial(traced).await.ends_with("[UnknownTemplate]"), "only for dry runs");
+    let silent = dry_run.replace("\"sidecar.io/inject\":\"x\",", "");
+    assert!(denial(silent).await.contains("NotRequested       yes"), "also if no template is requested");
     let many = (0..32).map(|n| format!("name-{n}-{}", "x".repeat(50))).collect::<Vec<_>>().join(",");
-    let long = denial(dry.replace("\"sidecar.io/inject\":\"x\"", &format!("\"sidecar.io/inject\":\"{many}\""))).await;
+    let long =
+        denial(dry_run.replace("\"sidecar.io/inject\":\"x\"", &format!("\"sidecar.io/inject\":\"{many}\""))).await;
     assert!(
         long.len() <= 16 * 1024 && long.contains('…') && long.contains("\n=> Denied [UnknownTemplate]: "),
         "{}",

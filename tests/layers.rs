@@ -1,5 +1,5 @@
 //! The order of the modules. A module imports only modules of later rows of the tables in `src/lib.rs` (the crate) and
-//! `docs/architecture.md` (the core), and no file imports itself by way of other files. The core does not name what is
+//! `docs/architecture.md` (the core), and no file imports itself through other files. The core does not name what is
 //! outside it: no clock, no environment, no async runtime, no Kubernetes client, no files.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -176,7 +176,7 @@ fn the_core_imports_downwards_only() {
 }
 
 #[test]
-fn no_file_imports_itself_by_way_of_others() {
+fn no_file_imports_itself_through_other_files() {
     let sources = sources();
     let modules: BTreeSet<&[String]> = sources.iter().map(|source| source.module.as_slice()).collect();
     let mut uses: BTreeMap<&[String], BTreeSet<Vec<String>>> = BTreeMap::new();
@@ -202,11 +202,11 @@ fn no_file_imports_itself_by_way_of_others() {
             wrong.push(module.join("::"));
         }
     }
-    assert!(wrong.is_empty(), "files that import themselves by way of others: {wrong:?}");
+    assert!(wrong.is_empty(), "files that import themselves through other files: {wrong:?}");
 }
 
 #[test]
-fn the_core_does_not_name_what_is_outside_it() {
+fn the_core_does_not_contain_forbidden_names() {
     let mut wrong = Vec::new();
     for source in core() {
         for (number, line) in source.text.lines().enumerate() {

@@ -46,66 +46,74 @@ impl Bench {
     }
 
     /// Connects a client that has sent half of its review.
-    fn half_way(&self) -> TlsClient {
+    fn with_half_a_review(&self) -> TlsClient {
         let mut client = self.connect();
         client.send(TlsClient::head(REVIEW.len()).as_bytes()).unwrap();
         client.send(&REVIEW.as_bytes()[..REVIEW.len() / 2]).unwrap();
         client
     }
 
-    fn is_normal(&self) {
+    fn answers_normally(&self) {
         let ((), took) = wait::until("a normal answer", || match self.connect().post(REVIEW) {
             Ok(answer) if answer.status == 200 && answer.body.contains("\"patch\"") => Ok(()),
             other => Err(format!("{other:?}")),
         });
-        println!("normal after {took:?}");
+        println!("a normal answer after {took:?}");
     }
 }
 
 #[test]
-fn slow_clients_starve_nobody() {
+fn slow_clients_do_not_block_others() {
     let bench = Bench::start(&["--max-requests", "8"]);
-    let unspoken: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(bench.webhook.listen()).unwrap()).collect();
-    let mut garbled = Vec::new();
+    let silent: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(bench.webhook.listen()).unwrap()).collect();
+    let mut incomplete = Vec::new();
     for _ in 0..100 {
         let mut stream = TcpStream::connect(bench.webhook.listen()).unwrap();
         // The beginning of a ClientHello that is never completed.
         stream.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]).unwrap();
-        garbled.push(stream);
+        incomplete.push(stream);
     }
-    let mut slow: Vec<TlsClient> = (0..64).map(|_| bench.half_way()).collect();
-    let mut good = bench.connect();
+    let mut slow: Vec<TlsClient> = (0..64).map(|_| bench.with_half_a_review()).collect();
+    let mut normal = bench.connect();
     for _ in 0..100 {
-        assert_eq!(good.post(REVIEW).expect("an answer").status, 200, "the slow have no place of the quick");
+        assert_eq!(
+            normal.post(REVIEW).expect("an answer").status,
+            200,
+            "slow clients do not take the permits of other clients"
+        );
     }
-    // A slow client that still has a place is answered when it completes its request.
+    // A slow client that still has a permit is answered when it completes its request.
     let mut last = slow.pop().expect("a slow client");
     last.send(&REVIEW.as_bytes()[REVIEW.len() / 2..]).unwrap();
     assert!([200, 503].contains(&last.answer().expect("an answer").status));
-    drop((unspoken, garbled));
+    drop((silent, incomplete));
 }
 
 #[test]
-fn who_finds_no_place_is_told_to_come_again() {
+fn requests_above_the_limit_are_asked_to_retry() {
     let bench = Bench::start(&["--max-requests", "1"]);
     wait::until("a slow request to get a 503", || {
-        let mut slow: Vec<TlsClient> = (0..4).map(|_| bench.half_way()).collect();
+        let mut slow: Vec<TlsClient> = (0..4).map(|_| bench.with_half_a_review()).collect();
         let answer = slow.last_mut().expect("a client").answer().map_err(|error| error.to_string())?;
-        let again = answer.status == 503 && answer.headers.lines().any(|line| line == "retry-after: 1");
-        assert_eq!(bench.connect().post(REVIEW).expect("an answer").status, 200, "complete requests need no place");
-        if again { Ok(()) } else { Err(answer.headers) }
+        let is_asked_to_retry = answer.status == 503 && answer.headers.lines().any(|line| line == "retry-after: 1");
+        assert_eq!(
+            bench.connect().post(REVIEW).expect("an answer").status,
+            200,
+            "complete requests do not need a permit"
+        );
+        if is_asked_to_retry { Ok(()) } else { Err(answer.headers) }
     });
-    bench.is_normal();
+    bench.answers_normally();
 }
 
 #[test]
-fn the_smaller_deadline_counts() {
+fn the_shorter_deadline_applies() {
     let bench = Bench::start(&["--request-timeout", "60"]);
     let mut client = bench.connect();
     let head = TlsClient::head(REVIEW.len()).replace("timeout=60s", "timeout=1s");
     client.send(head.as_bytes()).unwrap();
-    assert_eq!(client.answer().expect("an answer").status, 408, "nothing came within the second the caller waits");
-    bench.is_normal();
+    assert_eq!(client.answer().expect("an answer").status, 408, "no body within the second that the caller waits");
+    bench.answers_normally();
 }
 
 #[test]
@@ -128,18 +136,18 @@ fn a_burst_of_new_connections_is_answered() {
         }
     });
     println!("500 clients answered in {:?}, with {tries:?} connections", started.elapsed());
-    bench.is_normal();
+    bench.answers_normally();
 }
 
-/// Many more clients than there are places. Each client sends its next request immediately, until it has 50 answers.
+/// Many more clients than permits. Each client sends its next request immediately, until it has 50 answers.
 #[test]
-fn an_overload_passes() {
+fn the_webhook_recovers_from_an_overload() {
     let bench = Bench::start(&["--max-requests", "4"]);
-    let (answered, turned_away, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let (answered, rejected, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
     let started = Instant::now();
     thread::scope(|scope| {
         for number in 0..32 {
-            let (bench, answered, turned_away, failed) = (&bench, &answered, &turned_away, &failed);
+            let (bench, answered, rejected, failed) = (&bench, &answered, &rejected, &failed);
             scope.spawn(move || {
                 let (mut client, mut own) = (bench.connect(), 0);
                 while own < 50 && started.elapsed() < wait::BOUND {
@@ -152,7 +160,7 @@ fn an_overload_passes() {
                             own += 1;
                             answered
                         }
-                        Ok(answer) if answer.status == 503 => turned_away,
+                        Ok(answer) if answer.status == 503 => rejected,
                         _ => {
                             client = bench.connect();
                             failed
@@ -164,10 +172,10 @@ fn an_overload_passes() {
         }
     });
     let took = started.elapsed();
-    println!("{answered:?} answered, {turned_away:?} turned away, {failed:?} failed in {took:?}");
+    println!("{answered:?} answered, {rejected:?} rejected, {failed:?} failed in {took:?}");
     assert_eq!(failed.into_inner(), 0, "every client gets an answer");
     assert_eq!(answered.into_inner(), 32 * 50, "every client gets its turn");
-    bench.is_normal();
+    bench.answers_normally();
 }
 
 /// The peak resident memory of a process, in MiB.
@@ -183,12 +191,12 @@ fn large_bodies_take_bounded_memory() {
     let mut review: serde_json::Value = serde_json::from_str(REVIEW).unwrap();
     review["request"]["object"]["spec"]["containers"][0]["command"] = serde_json::json!(["x".repeat(6 << 20)]);
     let review = review.to_string();
-    let (refused, busy, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let (denied, busy, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
         for _ in 0..200 {
             scope.spawn(|| {
                 let counter = match bench.connect().post(&review) {
-                    Ok(answer) if answer.body.contains("[TooLarge]") => &refused,
+                    Ok(answer) if answer.body.contains("[TooLarge]") => &denied,
                     Ok(answer) if answer.status == 503 => &busy,
                     _ => &failed,
                 };
@@ -197,8 +205,8 @@ fn large_bodies_take_bounded_memory() {
         }
     });
     let peak = peak(bench.webhook.pid());
-    println!("peak {peak} MiB; {refused:?} answered, {busy:?} got a 503, {failed:?} cut off");
-    assert!(refused.into_inner() >= 8, "as many as fit are answered");
+    println!("peak {peak} MiB; {denied:?} answered, {busy:?} got a 503, {failed:?} cut off");
+    assert!(denied.into_inner() >= 8, "as many as fit into the memory are answered");
     assert!(peak < 192, "200 bodies of 6 MiB took {peak} MiB");
-    bench.is_normal();
+    bench.answers_normally();
 }

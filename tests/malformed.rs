@@ -1,6 +1,6 @@
 //! Reviews with an error in one place, each with the expected answer: `tests/malformed.txt` has one line for each case
 //! (`UPDATE_GOLDEN=1` writes it again; read the difference). Each answer is a 400, or names the error in the pod, or,
-//! if the place does not matter, is the answer to a valid review. There must be no 5xx and no panic.
+//! if the error does not matter, is the answer to a valid review. There must be no 5xx and no panic.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(feature = "cluster")]
@@ -31,8 +31,8 @@ appContainers: [{env: [{name: A, value: a}], appendEnv: [{name: B, value: b}]}]
 pod: {terminationGracePeriodSeconds: 60, securityContext: {fsGroup: 1}}
 ";
 
-/// JSON pointers to the places that are changed.
-const PLACES: [&str; 34] = [
+/// JSON pointers to the values that are changed.
+const POINTERS: [&str; 34] = [
     "/apiVersion",
     "/kind",
     "/request",
@@ -69,7 +69,7 @@ const PLACES: [&str; 34] = [
     "/request/object/spec/securityContext",
 ];
 
-fn sound() -> Value {
+fn valid_review() -> Value {
     json!({
         "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
         "request": {
@@ -96,13 +96,13 @@ fn sound() -> Value {
 /// Returns the name and the body of each case.
 fn cases() -> Vec<(String, Vec<u8>)> {
     let mut cases: Vec<(String, Vec<u8>)> = Vec::new();
-    for place in PLACES {
+    for place in POINTERS {
         for wrong in [json!(null), json!(7), json!(-1), json!("x"), json!([]), json!([1]), json!({}), json!(true)] {
-            let mut review = sound();
-            *review.pointer_mut(place).expect("a place of the sound review") = wrong.clone();
+            let mut review = valid_review();
+            *review.pointer_mut(place).expect("a pointer into the valid review") = wrong.clone();
             cases.push((format!("{place} = {wrong}"), review.to_string().into_bytes()));
         }
-        let mut review = sound();
+        let mut review = valid_review();
         let (parent, last) = place.rsplit_once('/').expect("a pointer");
         let parent = review.pointer_mut(parent).expect("a parent");
         let key = last.replace("~1", "/");
@@ -113,7 +113,7 @@ fn cases() -> Vec<(String, Vec<u8>)> {
         }
         cases.push((format!("{place} missing"), review.to_string().into_bytes()));
     }
-    let text = sound().to_string();
+    let text = valid_review().to_string();
     for at in (0..text.len()).step_by(text.len() / 24) {
         cases.push((format!("cut after {at} bytes"), text.as_bytes()[..at].to_vec()));
     }
@@ -174,11 +174,11 @@ async fn outcome(webhook: &Arc<Webhook>, body: Vec<u8>) -> String {
 }
 
 #[tokio::test]
-async fn each_is_answered_as_expected() {
+async fn each_case_gets_the_expected_answer() {
     let webhook = Arc::new(Webhook::new(Settings::default(), Trust::default()));
     let template = Template::load(&Source::new("t", TEMPLATE), "a", &Keys::default()).expect("a template").template;
     webhook.catalog.store(Arc::new(Some(Catalog::new([Arc::new(template)], BTreeMap::new()))));
-    assert_eq!(outcome(&webhook, sound().to_string().into_bytes()).await, "injected");
+    assert_eq!(outcome(&webhook, valid_review().to_string().into_bytes()).await, "injected");
     let (mut found, cases) = (String::new(), cases());
     assert!(cases.len() >= 300);
     for (name, body) in cases {

@@ -58,7 +58,7 @@ impl Bench {
     }
 
     fn readiness(&self, part: &str) {
-        wait::until("readiness to say so", || match self.webhook.readiness() {
+        wait::until("the expected readiness", || match self.webhook.readiness() {
             Some((200, text)) if text.contains(part) => Ok(()),
             other => Err(format!("{other:?}")),
         });
@@ -92,7 +92,7 @@ fn stub() -> Stub {
 }
 
 #[test]
-fn while_the_api_server_is_away_the_last_catalog_serves() {
+fn the_last_catalog_serves_while_the_api_server_is_down() {
     let mut bench = Bench::start(stub());
     bench.serves("1");
     assert_eq!(bench.metric("catalog_in_sync"), 1);
@@ -110,7 +110,7 @@ fn while_the_api_server_is_away_the_last_catalog_serves() {
     bench.stub.up();
     bench.serves("2");
     bench.readiness("ok\n");
-    wait::until("the metric to say so", || match bench.metric("catalog_in_sync") {
+    wait::until("catalog_in_sync to be 1", || match bench.metric("catalog_in_sync") {
         1 => Ok(()),
         other => Err(other.to_string()),
     });
@@ -118,14 +118,14 @@ fn while_the_api_server_is_away_the_last_catalog_serves() {
 }
 
 #[test]
-fn watches_that_expire_or_break_are_begun_anew() {
+fn expired_and_broken_watches_are_restarted() {
     let bench = Bench::start(stub());
     bench.serves("1");
     bench.stub.set_unseen("fluent-bit", &template("2"));
     bench.stub.expire();
     bench.serves("2");
     bench.stub.reset();
-    wait::until("the watch to go on", || {
+    wait::until("the watch to continue", || {
         bench.stub.set("fluent-bit", &template("3"));
         if bench.answer().contains("fluent-bit:3") { Ok(()) } else { Err(String::new()) }
     });

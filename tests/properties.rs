@@ -81,7 +81,7 @@ fn pairs() -> impl Strategy<Value = Map<String, Value>> {
 }
 
 /// Labels or annotations that are valid in a template.
-fn legal_pairs(value: &'static str) -> impl Strategy<Value = Map<String, Value>> {
+fn valid_pairs(value: &'static str) -> impl Strategy<Value = Map<String, Value>> {
     vec(("[a-z][a-z_.]{0,3}[a-z](/[a-z]{1,4})?", value), 0..4)
         .prop_map(|pairs| pairs.into_iter().map(|(k, v)| (k.replace(['_', '.'], "-"), v.into())).collect())
 }
@@ -126,7 +126,7 @@ prop_compose! {
         volumes in vec(name_of_own(), 0..2), ports in any::<bool>(), mount in option::weighted(0.1, name_of_own()),
         expressions in vec(any::<bool>(), 4), keep in option::of(prop::sample::select(vec!["Keep", "Fail"])),
         change in option::of((prop::sample::select(&VARIABLES[..]), prop::sample::select(&PATHS[..]), any::<bool>())),
-        labels in legal_pairs("[a-z]([a-z._-]{0,3}[a-z])?"), annotations in legal_pairs("[ -#%-~]{0,12}"),
+        labels in valid_pairs("[a-z]([a-z._-]{0,3}[a-z])?"), annotations in valid_pairs("[ -#%-~]{0,12}"),
     ) -> String {
         let (mut sidecars, mut volumes) = (sidecars, volumes);
         sidecars.sort(); sidecars.dedup(); volumes.sort(); volumes.dedup();
@@ -188,7 +188,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 768, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn promises_hold(
+    fn patches_have_their_properties(
         pod in pod(), a in template("a", None), b in template("b", None), b1 in template("b", Some("1")), c in template("c", Some("2")),
     ) {
         let catalog = catalog(&[a, b, b1, c]);

@@ -43,7 +43,7 @@ fn every_template_that_loads_is_valid() {
 }
 
 #[test]
-fn what_loading_refuses_is_not_valid() {
+fn templates_that_loading_rejects_are_not_valid() {
     let validator = validator();
     for text in [
         "sidecar: []",

@@ -1,4 +1,4 @@
-//! Tests `serve` as a process on loopback in the situations of a cluster: an API server that keeps its connections, a
+//! Tests `serve` as a process on loopback in the situations of a cluster: an API server that buffer its connections, a
 //! rollout that stops the process, a renewed certificate, and clients that never complete a request.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -82,7 +82,7 @@ fn a_drain_loses_no_request() {
 }
 
 #[test]
-fn clients_that_never_finish_hold_up_nobody() {
+fn clients_that_never_finish_do_not_block_others() {
     let (folder, templates) = (tempfile::tempdir().unwrap(), templates());
     let webhook = start(folder.path(), templates.path(), &[]);
     let half_open: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(webhook.listen()).expect("connect")).collect();
@@ -109,16 +109,16 @@ fn a_renewed_certificate_is_served_without_restart() {
     assert!(TlsClient::connect(webhook.listen(), &new.authority).is_err(), "not trusted yet");
     // The files are written one at a time, so in between the key does not match the certificate.
     files::write(&certificate, &new.certificate).unwrap();
-    wait::until("the unfit pair to be noticed", || match webhook.log() {
+    wait::until("the mismatched pair to be rejected", || match webhook.log() {
         log if log.contains("the current one stays in use") => Ok(()),
         log => Err(log),
     });
-    assert!(TlsClient::connect(webhook.listen(), &old.authority).is_ok(), "the old one stays");
+    assert!(TlsClient::connect(webhook.listen(), &old.authority).is_ok(), "the old one stays in use");
     files::write(&key, &new.key.serialize_pem()).unwrap();
     wait::until("the new certificate", || {
         TlsClient::connect(webhook.listen(), &new.authority).map(drop).map_err(|error| error.to_string())
     });
-    assert_eq!(kept.post(REVIEW).expect("kept connections go on").status, 200);
+    assert_eq!(kept.post(REVIEW).expect("kept connections continue").status, 200);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn every_flag_is_an_environment_variable_and_a_broken_template_does_not_stop_the
 }
 
 #[test]
-fn files_that_are_swapped_as_the_kubelet_does_take_effect() {
+fn files_that_the_kubelet_replaces_take_effect() {
     let (folder, templates) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let link = |to: &str, text: Option<&str>| {
         fs::create_dir(templates.path().join(to)).unwrap();
@@ -164,7 +164,7 @@ fn files_that_are_swapped_as_the_kubelet_does_take_effect() {
         let log = webhook.log();
         if log.contains("template rejected") { Ok(()) } else { Err(log) }
     });
-    assert_eq!(body(), second, "the last good version serves");
+    assert_eq!(body(), second, "the last valid version serves");
     link("..4", None);
     wait::until("the deleted file", || Some(body()).filter(|b| b.contains("[UnknownTemplate]")).ok_or(second.clone()));
 }
@@ -177,7 +177,7 @@ fn a_folder_that_cannot_be_read_keeps_its_templates() {
     fs::write(path.join("fluent-bit.yaml"), TEMPLATE).unwrap();
     let webhook = start(folder.path(), &path, &[]);
     fs::rename(&path, &away).unwrap();
-    wait::until("the folder to be missed", || match webhook.log() {
+    wait::until("the missing folder to be logged", || match webhook.log() {
         log if log.contains("cannot be read") => Ok(()),
         log => Err(log),
     });
@@ -192,7 +192,7 @@ fn a_folder_that_cannot_be_read_keeps_its_templates() {
 }
 
 #[test]
-fn names_from_outside_are_no_metric_labels() {
+fn unknown_names_are_not_metric_labels() {
     let (folder, templates) = (tempfile::tempdir().unwrap(), templates());
     let webhook = start(folder.path(), templates.path(), &[]);
     let mut review: serde_json::Value = serde_json::from_str(REVIEW).unwrap();
@@ -205,33 +205,33 @@ fn names_from_outside_are_no_metric_labels() {
 }
 
 #[test]
-fn the_level_of_the_log_is_set_while_it_runs() {
+fn the_log_level_can_be_changed_at_run_time() {
     let (folder, templates) = (tempfile::tempdir().unwrap(), templates());
     let webhook = start(folder.path(), templates.path(), &[]);
     assert_eq!(webhook.set_log_level("loud").0, 400);
     assert_eq!(webhook.set_log_level("debug"), (200, "DEBUG\n".to_owned()));
-    let asks = REVIEW.replace("fluent-bit", "absent").replace("\"CREATE\"", "\"UPDATE\"");
-    assert_eq!(connect(&webhook).post(&asks).expect("an answer").status, 200);
+    let update = REVIEW.replace("fluent-bit", "absent").replace("\"CREATE\"", "\"UPDATE\"");
+    assert_eq!(connect(&webhook).post(&update).expect("an answer").status, 200);
     assert!(webhook.log().contains("unchanged") && webhook.log().contains("NotAPodCreate"), "{}", webhook.log());
     assert_eq!(webhook.set_log_level("error").0, 200);
     let decisions = || webhook.log().matches("fluent-bit").count();
     let before = decisions();
     assert_eq!(connect(&webhook).post(REVIEW).expect("an answer").status, 200);
-    assert_eq!(decisions(), before, "nothing below error: {}", webhook.log());
+    assert_eq!(decisions(), before, "no entries below the level error: {}", webhook.log());
 }
 
-/// Starts a collector that keeps the bytes that it receives. Returns its URL and the bytes.
+/// Starts a collector that buffer the bytes that it receives. Returns its URL and the bytes.
 fn collector() -> (String, Arc<Mutex<Vec<u8>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, received) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
-    let keeps = Arc::clone(&received);
+    let buffer = Arc::clone(&received);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let (Ok(mut stream), keeps) = (stream, Arc::clone(&keeps)) else { continue };
+            let (Ok(mut stream), buffer) = (stream, Arc::clone(&buffer)) else { continue };
             std::thread::spawn(move || {
                 let mut part = [0; 4096];
                 while let Ok(length @ 1..) = stream.read(&mut part) {
-                    keeps.lock().unwrap().extend_from_slice(&part[..length]);
+                    buffer.lock().unwrap().extend_from_slice(&part[..length]);
                     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
                 }
             });
@@ -241,7 +241,7 @@ fn collector() -> (String, Arc<Mutex<Vec<u8>>>) {
 }
 
 #[test]
-fn traces_go_on_from_the_api_servers() {
+fn traces_continue_the_trace_of_the_api_server() {
     let (folder, templates) = (tempfile::tempdir().unwrap(), templates());
     let (endpoint, received) = collector();
     let mut webhook = start(folder.path(), templates.path(), &["--otlp-endpoint", &endpoint]);
@@ -265,13 +265,13 @@ fn traces_go_on_from_the_api_servers() {
             has(part).then_some(()).ok_or_else(all)
         });
     }
-    assert!(!has(b"nginx"), "nothing of the pod");
+    assert!(!has(b"nginx"), "the trace has no data of the pod");
 }
 
-/// The API server keeps idle connections for 90 s. By default, hyper would close them after 30 s. The test advances a
+/// The API server buffer idle connections for 90 s. By default, hyper would close them after 30 s. The test advances a
 /// paused clock, so it does not wait.
 #[test]
-fn idle_connections_outlive_those_of_the_api_server() {
+fn idle_connections_stay_open_longer_than_the_api_server_keeps_them() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let webhook = Arc::new(state::Webhook::new(Settings::default(), state::Trust::default()));

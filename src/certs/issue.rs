@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn from_no_state_to_serving() {
+    fn creates_the_first_state_and_serves() {
         let state = fresh();
         assert_eq!(
             step(Some(&state), &[String::new()], &policy(), at(0)).expect("a step"),

@@ -158,12 +158,12 @@ mod tests {
         for (host, expected) in [("a.b.svc", true), ("10.0.0.1", true), ("::1", true), ("b.svc", false)] {
             assert_eq!(is_for(leaf.as_bytes(), host).unwrap(), expected, "{host}");
         }
-        assert!(!is_for(b"", "a.b.svc").unwrap(), "no certificate is for no host");
+        assert!(!is_for(b"", "a.b.svc").unwrap(), "an empty file has no hosts");
         assert!(is_signed(&leaf, &authority.pem()) && !is_signed(&leaf, &leaf) && !is_signed("", &leaf));
     }
 
     #[test]
-    fn a_bundle_is_read_whole() {
+    fn a_bundle_is_read_completely() {
         let (one, two) = (authority().pem(), authority().pem());
         assert_eq!(validities(format!("# comment\n{one}{two}").as_bytes()).unwrap().len(), 2);
         assert!(validities(b"").is_err());

@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn points_at_the_place() {
+    fn points_at_the_position() {
         let source = Source::new("t.yaml", "name: x\nsidecar: []\n");
         let diagnostic = source
             .error(Span { line: 2, column: 1, length: 7 }, "unknown key \"sidecar\"")
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lines_are_cut_around_the_place() {
+    fn long_lines_are_truncated_around_the_position() {
         let text = format!("{}here{}", "x".repeat(500), "y".repeat(500));
         let printed = Source::new("t", &text).error(Span { line: 1, column: 501, length: 4 }, "m").to_string();
         let lines: Vec<&str> = printed.lines().collect();
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn suggests_only_what_is_near() {
+    fn suggests_only_similar_names() {
         let known = ["sidecars", "initContainers", "volumes", "fluent-bit"];
         assert_eq!(nearest("sidecar", known), Some("sidecars"));
         assert_eq!(nearest("initcontainers", known), Some("initContainers"));

@@ -3,7 +3,7 @@
 //! It does not depend on a clock, the environment, async code or a Kubernetes client. The server and the command line
 //! call it; it calls neither. The steps of a decision are its modules, in this order:
 //!
-//! `bytes -> review -> select -> evaluate -> plan -> resolve (decision, status, patch) -> bytes`
+//! `bytes -> review -> select -> resolve (evaluate -> plan -> verdict, status, patch) -> bytes`
 //!
 //! Each module uses only those below it in the table of `docs/architecture.md`.
 

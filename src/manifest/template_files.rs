@@ -1,9 +1,8 @@
 //! Reads template documents from files and folders. A file contains one template document, or any number of ConfigMap
 //! manifests with the template label. The module knows file formats. It does not know what templates mean.
 
-use crate::inject::catalog::sources::{
-    FoundDocuments, Holder, HolderId, Sources, TemplateText, not_read, template_name,
-};
+use crate::inject::catalog::holder::{FoundDocuments, Holder, HolderId, TemplateText, not_read, template_name};
+use crate::inject::catalog::sources::Sources;
 use crate::inject::diagnostic::{Diagnostic, Source};
 use crate::inject::document::{Node, Value, yaml};
 use crate::inject::settings::keys::Keys;

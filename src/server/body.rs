@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn large_bodies_are_rejected_announced_or_not() {
+    async fn large_bodies_are_rejected_with_or_without_a_length() {
         let memory = Semaphore::new(100_000);
         let announced = receive(chunks(&[b"a"]), Some(MAX_BODY + 1), &memory).await;
         assert_eq!(announced.err().map(|error| error.status), Some(StatusCode::PAYLOAD_TOO_LARGE));

@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_takes_down_one_request() {
+    async fn a_panic_fails_only_its_request() {
         let limits = ServerLimits::default();
         let state = Server::new(Arc::new(Webhook::new(Settings::default(), Trust::default())), limits);
         let routes = Router::new().route("/bug", post(bug)).route("/mutate", post(requests));

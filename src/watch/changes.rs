@@ -15,7 +15,7 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use crate::inject::catalog::sources::Holder;
+use crate::inject::catalog::holder::Holder;
 use crate::inject::diagnostic::Diagnostic;
 use crate::manifest::{template_files, value_files};
 

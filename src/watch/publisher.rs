@@ -13,8 +13,9 @@ use kube::{Resource, ResourceExt as _};
 use tokio::time::Instant;
 
 use crate::inject::catalog::Catalog;
+use crate::inject::catalog::holder::{FoundDocuments, Holder, HolderId, SourceError, of_config_map};
 use crate::inject::catalog::namespaces::{Namespace, Namespaces};
-use crate::inject::catalog::sources::{FoundDocuments, Holder, HolderId, SourceError, Sources, of_config_map};
+use crate::inject::catalog::sources::Sources;
 use crate::inject::decision::reason::Reason;
 use crate::inject::diagnostic::Diagnostic;
 use crate::manifest::template_files;

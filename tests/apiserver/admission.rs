@@ -1,4 +1,4 @@
-//! Pods that are created directly: what gets in, what stays as it is, what is refused.
+//! Tests pods that are created directly: injected pods, unchanged pods and denied pods.
 
 use serde_json::json;
 
@@ -9,31 +9,31 @@ use crate::support::wait;
 
 pub(crate) const SCENARIOS: &[Entry] = &[
     ("annotated_pod_is_stored_with_everything_its_template_adds", annotated_pod),
-    ("pod_without_annotation_is_stored_as_if_we_were_not_there", untouched_pod),
-    ("pod_that_says_false_is_stored_as_if_we_were_not_there", opted_out_pod),
-    ("unknown_template_refuses_the_pod_with_our_message", unknown_template),
+    ("pod_without_annotation_is_stored_unchanged", untouched_pod),
+    ("pod_with_the_value_false_is_stored_unchanged", opted_out_pod),
+    ("unknown_template_denies_the_pod_with_our_message", unknown_template),
     ("two_templates_on_a_pod_that_has_nothing", two_templates_on_a_bare_pod),
     ("server_side_dry_run_is_injected_and_stores_nothing", dry_run),
-    ("dry_run_that_asks_is_answered_with_the_trace", trace),
+    ("dry_run_that_asks_is_denied_with_the_trace", trace),
     ("pod_of_2_9_mib_is_injected", huge_pod),
     ("fields_newer_than_our_types_survive", newer_fields),
     ("status_copied_from_another_pod_hides_nothing", copied_status),
     ("everything_but_pod_creation_passes_through", everything_else),
-    ("match_conditions_spare_us_pods_that_do_not_ask", match_conditions),
+    ("match_conditions_skip_pods_without_requests", match_conditions),
 ];
 
 fn annotated_pod(scenario: &Scenario<'_>) {
     let _webhook = scenario.injector();
-    let mut asking = pod("asking", Some("fluent-bit"));
-    asking["spec"]["initContainers"] = json!([{"name": "migrate", "image": "busybox:1.37"}]);
-    asking["spec"]["volumes"] = json!([{"name": "data", "emptyDir": {}}]);
-    scenario.create(&asking).expect("the pod is admitted");
+    let mut requesting = pod("requesting", Some("fluent-bit"));
+    requesting["spec"]["initContainers"] = json!([{"name": "migrate", "image": "busybox:1.37"}]);
+    requesting["spec"]["volumes"] = json!([{"name": "data", "emptyDir": {}}]);
+    scenario.create(&requesting).expect("the pod is admitted");
 
     let stored = &scenario.stored()[0];
     assert_eq!(names(stored, "initContainers"), ["fluent-bit-config", "fluent-bit", "migrate"]);
     assert_eq!(names(stored, "containers"), ["app"]);
     let sidecar = item(stored, "initContainers", "fluent-bit");
-    assert_eq!(sidecar["restartPolicy"], "Always", "native: an init container that is never done");
+    assert_eq!(sidecar["restartPolicy"], "Always", "a native sidecar");
     assert_eq!(sidecar["image"], "fluent/fluent-bit:4.1.0");
     assert_eq!(
         sidecar["resources"],
@@ -55,28 +55,28 @@ fn annotated_pod(scenario: &Scenario<'_>) {
 }
 
 fn untouched_pod(scenario: &Scenario<'_>) {
-    stays_as_it_is(scenario, None, "NotRequested");
+    is_unchanged(scenario, None, "NotRequested");
 }
 
 fn opted_out_pod(scenario: &Scenario<'_>) {
-    stays_as_it_is(scenario, Some("false"), "OptedOut");
+    is_unchanged(scenario, Some("false"), "OptedOut");
 }
 
-/// The pod is admitted once without any webhook and once through ours: both times the same.
-fn stays_as_it_is(scenario: &Scenario<'_>, inject: Option<&str>, reason: &str) {
+/// Creates the pod without a webhook and with ours. Both pods must be the same.
+fn is_unchanged(scenario: &Scenario<'_>, inject: Option<&str>, reason: &str) {
     let pod = pod("quiet", inject);
-    let without_us = scenario.dry_run(&pod).expect("admitted without a webhook");
+    let without_webhook = scenario.dry_run(&pod).expect("admitted without a webhook");
     let webhook = scenario.injector();
     scenario.create(&pod).expect("admitted with our webhook");
-    assert!(webhook.answered(&format!("reason=\"{reason}\"")) > 0, "the API server asked us about it");
-    assert_eq!(comparable(&scenario.stored()[0]), comparable(&without_us));
+    assert!(webhook.answered(&format!("reason=\"{reason}\"")) > 0, "the API server called the webhook");
+    assert_eq!(comparable(&scenario.stored()[0]), comparable(&without_webhook));
 }
 
 fn unknown_template(scenario: &Scenario<'_>) {
     let _webhook = scenario.injector();
-    let refusal = scenario.create(&pod("mistaken", Some("fluent-bti"))).expect_err("refused");
-    assert_eq!(refusal.code, 403, "{refusal}");
-    let message = &refusal.message;
+    let error = scenario.create(&pod("mistaken", Some("fluent-bti"))).expect_err("denied");
+    assert_eq!(error.code, 403, "{error}");
+    let message = &error.message;
     assert!(message.starts_with("admission webhook \"inject.sidecar.io\" denied the request: "), "{message}");
     for part in ["\"fluent-bti\"", "Did you mean \"fluent-bit\"?", "vault-agent", "[UnknownTemplate]"] {
         assert!(message.contains(part), "{part} in: {message}");
@@ -93,34 +93,34 @@ fn two_templates_on_a_bare_pod(scenario: &Scenario<'_>) {
     let stored = &scenario.stored()[0];
     assert_eq!(names(stored, "initContainers"), ["fluent-bit-config", "fluent-bit"]);
     assert_eq!(names(stored, "containers"), ["app", "vault-agent"]);
-    assert_eq!(names(stored, "volumes"), ["fluent-bit-etc"], "no token volume, so ours is the first");
+    assert_eq!(names(stored, "volumes"), ["fluent-bit-etc"], "there is no token volume");
     assert_eq!(stored["spec"]["imagePullSecrets"], json!([{"name": "registry"}]));
     assert_eq!(status_templates(stored), ["vault-agent", "fluent-bit"], "in the order of the request");
 }
 
 fn dry_run(scenario: &Scenario<'_>) {
     let _webhook = scenario.injector();
-    let answer = scenario.dry_run(&pod("imagined", Some("fluent-bit"))).expect("admitted");
+    let answer = scenario.dry_run(&pod("dry-run", Some("fluent-bit"))).expect("admitted");
     assert_eq!(names(&answer, "initContainers"), ["fluent-bit-config", "fluent-bit"]);
     assert!(scenario.stored().is_empty());
 }
 
-/// What `kubectl create --dry-run=server` shows to people who may create pods and nothing else.
+/// `kubectl create --dry-run=server` shows the trace to users whose only permission is to create pods.
 fn trace(scenario: &Scenario<'_>) {
     let _webhook = scenario.injector();
-    let mut asking = pod("curious", Some("fluent-bit"));
-    asking["metadata"]["annotations"]["sidecar.io/trace"] = json!("true");
-    let refusal = scenario.dry_run(&asking).expect_err("answered with a denial");
-    assert_eq!(refusal.code, 403, "{refusal}");
+    let mut requesting = pod("curious", Some("fluent-bit"));
+    requesting["metadata"]["annotations"]["sidecar.io/trace"] = json!("true");
+    let error = scenario.dry_run(&requesting).expect_err("denied with the trace");
+    assert_eq!(error.code, 403, "{error}");
     for part in ["  Conflict           no", "  Injected           yes  init containers", "=> Injected [Injected]"] {
-        assert!(refusal.message.contains(part), "{refusal}");
+        assert!(error.message.contains(part), "{error}");
     }
-    let stored = scenario.create(&asking).expect("only dry runs");
+    let stored = scenario.create(&requesting).expect("only dry runs are denied");
     assert!(names(&stored, "initContainers").contains(&"fluent-bit"));
 }
 
-/// As large as the API server takes it (3 MiB with everything). Only as a dry run: etcd stores no
-/// object of that size.
+/// The API server accepts requests of at most 3 MiB. The pod is a dry run, because etcd does not store an object of this
+/// size.
 fn huge_pod(scenario: &Scenario<'_>) {
     const SIZE: usize = 29 * 1024 * 1024 / 10;
     let _webhook = scenario.injector();
@@ -133,15 +133,15 @@ fn huge_pod(scenario: &Scenario<'_>) {
         rest -= length + 3;
     }
     huge["spec"]["containers"][0]["args"] = json!(args);
-    assert!(huge.to_string().len() > SIZE - 50, "the pod has the size it should have");
+    assert!(huge.to_string().len() > SIZE - 50, "the pod has the expected size");
 
     let answer = scenario.dry_run(&huge).expect("admitted");
     assert_eq!(names(&answer, "initContainers"), ["fluent-bit-config", "fluent-bit"]);
     assert_eq!(answer["spec"]["containers"][0]["args"].as_array().map(Vec::len), Some(args.len()));
 }
 
-/// Fields of Kubernetes 1.35 and later, which the types this package is built with do not have. A
-/// webhook that reads pods into structs and writes them back deletes such fields.
+/// Fields of Kubernetes 1.35 and later, which the Kubernetes types in this package do not have. A webhook that converts
+/// pods to such types and back deletes these fields.
 fn newer_fields(scenario: &Scenario<'_>) {
     let mut newer = pod("newer", Some("fluent-bit"));
     newer["spec"]["restartPolicy"] = json!("Never");
@@ -158,8 +158,8 @@ fn newer_fields(scenario: &Scenario<'_>) {
         "/spec/containers/0/restartPolicyRules",
         "/spec/containers/0/env/0/valueFrom/fileKeyRef",
     ];
-    let without_us = scenario.dry_run(&newer).expect("admitted without a webhook");
-    let known: Vec<&str> = pointers.into_iter().filter(|pointer| without_us.pointer(pointer).is_some()).collect();
+    let without_webhook = scenario.dry_run(&newer).expect("admitted without a webhook");
+    let known: Vec<&str> = pointers.into_iter().filter(|pointer| without_webhook.pointer(pointer).is_some()).collect();
     let version = scenario.cluster().version().expect("a version");
     let old = ["v1.33.", "v1.34."].iter().any(|old| version.starts_with(old));
     assert!(old || known.len() == pointers.len(), "{version} knows only {known:?}");
@@ -169,12 +169,11 @@ fn newer_fields(scenario: &Scenario<'_>) {
     let stored = &scenario.stored()[0];
     assert!(names(stored, "initContainers").contains(&"fluent-bit"));
     for pointer in known {
-        assert_eq!(stored.pointer(pointer), without_us.pointer(pointer), "{pointer}");
+        assert_eq!(stored.pointer(pointer), without_webhook.pointer(pointer), "{pointer}");
     }
 }
 
-/// `kubectl get -o yaml`, edit, apply elsewhere: the status travels with the pod, the sidecar is
-/// removed by hand.
+/// A user copies a manifest of an injected pod and removes the sidecar, but not the status annotation.
 fn copied_status(scenario: &Scenario<'_>) {
     let _webhook = scenario.injector();
     let original = scenario.create(&pod("original", Some("fluent-bit"))).expect("admitted");
@@ -188,7 +187,7 @@ fn copied_status(scenario: &Scenario<'_>) {
     assert_eq!(status_templates(&stored), ["fluent-bit"]);
 }
 
-/// As a chart ships them: the API server does not even call us about pods that do not ask.
+/// With match conditions like those of the chart, the API server does not call the webhook for pods without a request.
 fn match_conditions(scenario: &Scenario<'_>) {
     let webhook = scenario.serve("webhook", &[("fluent-bit.yaml", crate::templates::FLUENT_BIT)]);
     let asks = "has(object.metadata.annotations) && 'sidecar.io/inject' in object.metadata.annotations";
@@ -205,17 +204,17 @@ fn match_conditions(scenario: &Scenario<'_>) {
     let mut annotated = pod("annotated", None);
     annotated["metadata"]["annotations"] = json!({"team": "payments"});
     scenario.create(&annotated).expect("admitted");
-    assert_eq!(webhook.answered(""), before, "we were not called");
+    assert_eq!(webhook.answered(""), before, "the webhook is not called");
 
-    scenario.create(&pod("asking", Some("fluent-bit"))).expect("admitted");
-    wait::until("the asking pod to be counted", || match webhook.answered("") {
+    scenario.create(&pod("requesting", Some("fluent-bit"))).expect("admitted");
+    wait::until("the request to be counted", || match webhook.answered("") {
         count if count > before => Ok(()),
         count => Err(count.to_string()),
     });
 }
 
-/// A rule with stars everywhere, as it is pasted from somewhere: we are asked about every object, every
-/// operation and every subresource of the namespace, and only new pods are our business.
+/// A webhook rule with wildcards: the API server calls the webhook for every object, operation and subresource of the
+/// namespace. Only new pods are injected.
 fn everything_else(scenario: &Scenario<'_>) {
     let webhook = scenario.serve("webhook", &[("fluent-bit.yaml", crate::templates::FLUENT_BIT)]);
     let stars = json!([{"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*/*"], "scope": "Namespaced"}]);
@@ -226,19 +225,22 @@ fn everything_else(scenario: &Scenario<'_>) {
     let cluster = scenario.cluster();
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"a": "b"}});
     cluster.create(&scenario.path("/api/v1", "configmaps"), &map).expect("a ConfigMap");
-    let mut asking = pod("asking", Some("fluent-bit"));
-    asking["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "100m"}});
-    let created = scenario.create(&asking).expect("a pod");
-    let path = scenario.path("/api/v1", "pods/asking");
+    let mut requesting = pod("requesting", Some("fluent-bit"));
+    requesting["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "100m"}});
+    let created = scenario.create(&requesting).expect("a pod");
+    let path = scenario.path("/api/v1", "pods/requesting");
     cluster.patch(&path, &json!({"metadata": {"labels": {"a": "b"}}})).expect("a label");
     let debugger = json!({"spec": {"ephemeralContainers": [{"name": "debugger", "image": "busybox:1.37"}]}});
     cluster.patch(&format!("{path}/ephemeralcontainers"), &debugger).expect("a debugger");
     let larger = json!({"spec": {"containers": [{"name": "app", "resources": {"requests": {"cpu": "200m"}}}]}});
     cluster.patch(&format!("{path}/resize"), &larger).expect("a resize");
-    let stored = cluster.get(&path).expect("there");
+    let stored = cluster.get(&path).expect("the pod");
     assert_eq!(stored["spec"]["initContainers"], created["spec"]["initContainers"]);
     assert_eq!(names(&stored, "ephemeralContainers"), ["debugger"]);
     cluster.delete(&format!("{path}?gracePeriodSeconds=0")).expect("delete");
     assert!(scenario.stored().is_empty());
-    assert!(webhook.answered("reason=\"NotAPodCreate\"") - before >= 5, "the API server asked us about all of it");
+    assert!(
+        webhook.answered("reason=\"NotAPodCreate\"") - before >= 5,
+        "the API server called the webhook for every request"
+    );
 }

@@ -1,5 +1,5 @@
-//! What all scenarios of one run share: the control plane, the runtime of its client, the folder with
-//! the files of all scenarios, and the registry of cluster-scoped names.
+//! The resources that all scenarios of a run share: the control plane, the runtime of its client, the folder with the
+//! files of all scenarios, and the claims of cluster-scoped names.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use crate::claims::Claims;
 use crate::support::binaries::Binaries;
 use crate::support::control_plane::ControlPlane;
 
-/// One run's surroundings. Fields are in the order in which they must end.
+/// The shared resources of a run. The order of the fields is the order in which they must be dropped.
 pub(crate) struct Bed {
     pub(crate) control_plane: ControlPlane,
     pub(crate) runtime: Runtime,
     folder: TempDir,
-    /// Which scenario holds which cluster-scoped name.
+    /// The cluster-scoped names that scenarios have claimed.
     pub(crate) claims: Arc<Claims>,
 }
 
 impl Bed {
-    /// Starts a control plane, building one first if there is none.
+    /// Starts a control plane. Builds its binaries if they are not installed.
     pub(crate) fn start() -> Result<Self, String> {
         let binaries = Binaries::find()?;
         let start = Instant::now();
@@ -41,26 +41,26 @@ impl Bed {
             }
             Err(why) => {
                 folder.disable_cleanup(true);
-                Err(format!("{why}\nlogs are kept in {}", folder.path().display()))
+                Err(format!("{why}\nthe logs are in {}", folder.path().display()))
             }
         }
     }
 
-    /// Where scenarios put their files, each in a folder of its own.
+    /// The folder of the run. Each scenario has its own folder in it.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The file of an administrator's kubeconfig.
+    /// The path of the kubeconfig of an administrator.
     pub(crate) fn administrator(&self) -> PathBuf {
         self.folder().join("kubeconfig")
     }
 
-    /// Ends everything. The folder with the logs stays if somebody will want to read them.
+    /// Stops the control plane. Keeps the folder if `keep_logs` is true.
     pub(crate) fn stop(mut self, keep_logs: bool) {
         if keep_logs {
             self.folder.disable_cleanup(true);
-            eprintln!("logs are kept in {}", self.folder.path().display());
+            eprintln!("the logs are in {}", self.folder.path().display());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Templates that come and go while the webhook runs, and templates that are broken.
+//! Tests templates that are created, changed and deleted while the webhook runs, and invalid templates.
 
 use std::fs;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::Entry;
 use crate::objects::{item, names, pod};
 use crate::scenario::{Hook, Scenario};
-use crate::support::cluster::Refusal;
+use crate::support::cluster::ApiError;
 use crate::support::webhook::{Source, Webhook};
 use crate::support::{files, wait};
 use crate::templates::{BROKEN, FLUENT_BIT, fluent_bit_with_image};
@@ -19,13 +19,13 @@ pub(crate) const SCENARIOS: &[Entry] = &[
     ("broken_template_at_start_leaves_the_others_serving", broken_at_start),
 ];
 
-/// Created, changed, broken, mended, renamed, deleted.
+/// Creates, changes, breaks, repairs, renames and deletes a template.
 fn config_maps(scenario: &Scenario<'_>) {
     let kubeconfig = least_privilege(scenario);
     let source = Source::Cluster { kubeconfig, namespace: scenario.namespace.clone() };
     let webhook = Webhook::start(&source, &scenario.folder, "webhook");
     scenario.register(&[Hook::ours(&webhook)]);
-    wait::until("the empty catalog to refuse", || refused(scenario, "fluent-bit"));
+    wait::until("the empty catalog to deny the pod", || denied(scenario, "fluent-bit"));
 
     let maps = scenario.path("/api/v1", "configmaps");
     let write = |name: &str, key: &str, text: &str| {
@@ -48,27 +48,27 @@ fn config_maps(scenario: &Scenario<'_>) {
     write("logs", "fluent-bit.yaml", &template("fluent-bit:2"));
     report("changed", wait::until("the changed template", || image(scenario, "fluent-bit", "fluent-bit:2")).1);
 
-    // Broken: nothing changes for pods. One watch brings all ConfigMaps in order, so once a later
-    // one is served the broken one has been looked at.
+    // An invalid change has no effect on pods. The watch receives all changes in order. When a later template serves, the
+    // webhook has read the invalid one.
     write("logs", "fluent-bit.yaml", BROKEN);
     write("later", "later.yaml", &template("later:1"));
     report(
-        "another one beside a broken one",
+        "created after an invalid change",
         wait::until("the later template", || image(scenario, "later", "later:1")).1,
     );
-    image(scenario, "fluent-bit", "fluent-bit:2").expect("the last good version still serves");
+    image(scenario, "fluent-bit", "fluent-bit:2").expect("the last valid version still serves");
 
     write("logs", "fluent-bit.yaml", &template("fluent-bit:3"));
-    report("mended", wait::until("the mended template", || image(scenario, "fluent-bit", "fluent-bit:3")).1);
+    report("repaired", wait::until("the repaired template", || image(scenario, "fluent-bit", "fluent-bit:3")).1);
     write("logs", "shipper.yaml", &template("fluent-bit:4"));
     report("renamed", wait::until("the renamed template", || image(scenario, "shipper", "fluent-bit:4")).1);
-    wait::until("the old name to be gone", || refused(scenario, "fluent-bit"));
+    wait::until("the old name to be deleted", || denied(scenario, "fluent-bit"));
     scenario.cluster().delete(&format!("{maps}/logs")).expect("delete a ConfigMap");
-    report("deleted", wait::until("the deleted template to be refused", || refused(scenario, "shipper")).1);
+    report("deleted", wait::until("the deleted template to be unknown", || denied(scenario, "shipper")).1);
     image(scenario, "later", "later:1").expect("the other template still serves");
 }
 
-/// The same with files.
+/// Changes, breaks and deletes template files.
 fn template_files(scenario: &Scenario<'_>) {
     let webhook = scenario.serve("webhook", &[("fluent-bit.yaml", FLUENT_BIT)]);
     scenario.register(&[Hook::ours(&webhook)]);
@@ -82,22 +82,25 @@ fn template_files(scenario: &Scenario<'_>) {
     write("fluent-bit.yaml", BROKEN);
     write("later.yaml", &template("later:1").replacen("fluent-bit", "later", 1));
     report("file added", wait::until("the added file", || image(scenario, "later", "later:1")).1);
-    image(scenario, "fluent-bit", "fluent-bit:2").expect("the last good version still serves");
+    image(scenario, "fluent-bit", "fluent-bit:2").expect("the last valid version still serves");
     fs::remove_file(folder.join("fluent-bit.yaml")).expect("delete a file");
-    report("file deleted", wait::until("the deleted file to be refused", || refused(scenario, "fluent-bit")).1);
+    report(
+        "file deleted",
+        wait::until("the template of the deleted file to be unknown", || denied(scenario, "fluent-bit")).1,
+    );
 }
 
 fn broken_at_start(scenario: &Scenario<'_>) {
     let webhook = scenario.serve("webhook", &[("fluent-bit.yaml", FLUENT_BIT), ("mistake.yaml", BROKEN)]);
     scenario.register(&[Hook::ours(&webhook)]);
     scenario.until_injected();
-    assert!(webhook.log().contains("mistake.yaml"), "the log says which one is broken:\n{}", webhook.log());
-    refused(scenario, "mistake").expect("a pod that asks for the broken one is refused");
+    assert!(webhook.log().contains("mistake.yaml"), "the log names the invalid template:\n{}", webhook.log());
+    denied(scenario, "mistake").expect("a pod that requests the invalid template is denied");
 }
 
-/// `Ok` if a pod that asks for the template gets a `fluent-bit` container of that image.
+/// `Ok` if a pod that requests the template has a `fluent-bit` container of that image.
 fn image(scenario: &Scenario<'_>, template: &str, image: &str) -> Result<(), String> {
-    let pod = scenario.dry_run(&pod("probe", Some(template))).map_err(|refusal| refusal.to_string())?;
+    let pod = scenario.dry_run(&pod("probe", Some(template))).map_err(|error| error.to_string())?;
     if !names(&pod, "initContainers").contains(&"fluent-bit") {
         return Err("not injected".to_owned());
     }
@@ -105,22 +108,22 @@ fn image(scenario: &Scenario<'_>, template: &str, image: &str) -> Result<(), Str
     if seen == image { Ok(()) } else { Err(seen.to_string()) }
 }
 
-/// `Ok` if a pod that asks for the template is refused because there is none.
-fn refused(scenario: &Scenario<'_>, template: &str) -> Result<(), String> {
+/// `Ok` if a pod that requests the template is denied because the template does not exist.
+fn denied(scenario: &Scenario<'_>, template: &str) -> Result<(), String> {
     match scenario.dry_run(&pod("probe", Some(template))) {
-        Err(Refusal { code: 403, message }) if message.contains("[UnknownTemplate]") => Ok(()),
+        Err(ApiError { code: 403, message }) if message.contains("[UnknownTemplate]") => Ok(()),
         Err(other) => Err(other.to_string()),
         Ok(_) => Err("admitted".to_owned()),
     }
 }
 
-/// Times are printed. An assertion on them would fail on a busy machine.
+/// Prints a time. Tests do not assert times, because a busy machine can be slow.
 fn report(what: &str, delay: Duration) {
     eprintln!("template {what}: took effect after {:.1} ms", delay.as_secs_f64() * 1000.0);
 }
 
-/// A kubeconfig of an account that may read `ConfigMap`s in this namespace and nothing else: whatever
-/// the server needs beyond that shows here.
+/// Returns a kubeconfig of an account that can only read the `ConfigMap`s of this namespace. A test fails if the webhook
+/// needs other permissions.
 pub(crate) fn least_privilege(scenario: &Scenario<'_>) -> std::path::PathBuf {
     let rbac = "/apis/rbac.authorization.k8s.io/v1";
     let create = |path: &str, object: &Value| scenario.cluster().create(path, object).expect("create");

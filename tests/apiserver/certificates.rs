@@ -1,4 +1,4 @@
-//! Certificates that the webhook looks after itself: three processes, one Secret, nobody leads.
+//! Tests certificates that the webhook manages itself: three processes share one Secret without leader election.
 
 use std::fs;
 use std::path::Path;
@@ -15,10 +15,10 @@ use crate::scenario::{Hook, Scenario};
 use crate::support::wait;
 use crate::support::webhook::Webhook;
 
-pub(crate) const SCENARIOS: &[Entry] = &[("certificates_are_made_renewed_and_trusted_by_themselves", self_managed)];
+pub(crate) const SCENARIOS: &[Entry] = &[("certificates_are_issued_renewed_and_trusted", self_managed)];
 
-/// What takes minutes, for `make e2e-full`.
-pub(crate) const FULL: &[Entry] = &[("authorities_are_renewed_by_themselves", authorities)];
+/// Scenarios that take minutes, for `make e2e-full`.
+pub(crate) const FULL: &[Entry] = &[("authorities_are_renewed", authorities)];
 
 const SECRET: &str = "sidecar-injector-tls";
 
@@ -42,17 +42,17 @@ fn start(scenario: &Scenario<'_>, kubeconfig: &Path, name: &str) -> Webhook {
     })
 }
 
-/// A third of it is left when a certificate is renewed. Every process must take the new one into use in that time, also
-/// on a busy machine.
+/// The lifetime of certificates. A certificate is renewed after two thirds of its lifetime. Within the last third, every
+/// process must start to use the new certificate, even on a busy machine.
 const LIFETIME: Duration = Duration::from_secs(30);
 
-/// Three processes that share a Secret, all called for every pod.
+/// Starts three processes that share a Secret. The API server calls all of them for every pod.
 fn start_three(scenario: &Scenario<'_>) -> Vec<Webhook> {
     let kubeconfig = least_privilege(scenario);
-    may_look_after_certificates(scenario);
+    allow_certificate_management(scenario);
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}});
     scenario.cluster().create(&scenario.path("/api/v1", "secrets"), &secret).expect("create the empty Secret");
-    // The configuration is there first, trusting nobody.
+    // At first, the configuration has no CA bundle.
     let hook = |name: &str, url: &str| Hook::new(name, url, "").with("clientConfig", json!({"url": url}));
     scenario.register(&[hook("inject-0.sidecar.io", "https://127.0.0.1:1/mutate")]);
     let webhooks: Vec<Webhook> =
@@ -65,8 +65,8 @@ fn start_three(scenario: &Scenario<'_>) -> Vec<Webhook> {
     webhooks
 }
 
-/// Creates pods, twenty a second, for as long as `goes_on` says; none may be refused or missed.
-fn keep_asking(scenario: &Scenario<'_>, goes_on: impl Fn(Instant) -> bool) {
+/// Creates up to twenty pods per second while `goes_on` returns true. Every pod must be injected.
+fn create_pods_while(scenario: &Scenario<'_>, goes_on: impl Fn(Instant) -> bool) {
     let (start, mut created, mut slowest) = (Instant::now(), 0, Duration::ZERO);
     while goes_on(start) {
         let started = Instant::now();
@@ -80,32 +80,32 @@ fn keep_asking(scenario: &Scenario<'_>, goes_on: impl Fn(Instant) -> bool) {
     println!("{created} pods, the slowest took {slowest:?}");
 }
 
-/// Authorities live twelve times as long as what they sign, and are renewed in the same way.
+/// The lifetime of an authority is twelve times that of a certificate. It is renewed after two thirds, too.
 fn authorities(scenario: &Scenario<'_>) {
     let webhooks = start_three(scenario);
-    let authority = || held(scenario, "ca.crt");
+    let authority = || secret_value(scenario, "ca.crt");
     let first = authority();
-    // Due after two thirds of its life.
+    // The renewal is due after two thirds of the lifetime.
     let bound = 12 * LIFETIME + wait::BOUND;
-    keep_asking(scenario, |start| {
+    create_pods_while(scenario, |start| {
         assert!(start.elapsed() < bound, "the authority is not renewed");
         authority() == first
     });
     println!("the authority was renewed");
-    // Until every process uses a certificate that the new one has signed.
+    // Waits until every process uses a certificate that the new authority has signed.
     let uses = || webhooks.iter().map(uses).min().unwrap_or_default();
     let until = uses() + 2;
-    keep_asking(scenario, |start| {
+    create_pods_while(scenario, |start| {
         assert!(start.elapsed() < 2 * LIFETIME + wait::BOUND, "certificates are not renewed");
         uses() < until
     });
     for bundle in bundles(scenario) {
         let bundle = String::from_utf8(STANDARD.decode(bundle).expect("base64")).expect("PEM");
-        assert!(bundle.matches("BEGIN CERTIFICATE").count() <= 3, "authorities go, too: {bundle}");
+        assert!(bundle.matches("BEGIN CERTIFICATE").count() <= 3, "old authorities are removed: {bundle}");
     }
 }
 
-/// How many certificates a process has taken into use.
+/// The number of certificates that a process has used so far.
 fn uses(webhook: &Webhook) -> usize {
     webhook.log().matches("certificate taken into use").count()
 }
@@ -114,20 +114,20 @@ fn self_managed(scenario: &Scenario<'_>) {
     let started = Instant::now();
     let webhooks = start_three(scenario);
     let first = served(scenario);
-    // Every pod asks all three, until each has taken a renewed certificate into use.
-    keep_asking(scenario, |start| {
+    // Continues until each of the three processes uses a renewed certificate.
+    create_pods_while(scenario, |start| {
         let uses: Vec<usize> = webhooks.iter().map(uses).collect();
-        assert!(start.elapsed() < LIFETIME + wait::BOUND, "not every replica takes new ones into use: {uses:?}");
+        assert!(start.elapsed() < LIFETIME + wait::BOUND, "not every replica uses a renewed certificate: {uses:?}");
         uses.iter().any(|uses| *uses < 2) || served(scenario) == first
     });
     let renewals: usize = webhooks.iter().map(|webhook| webhook.log().matches("certificates written").count()).sum();
-    // The first, and one for each two thirds of a lifetime. If each process renewed on its own, there would be three
-    // times as many.
+    // One certificate at the start, and one for each two thirds of a lifetime. If each process renewed independently,
+    // there would be three times as many.
     let due = 2 + started.elapsed().as_secs() / (LIFETIME.as_secs() * 3 / 5);
     println!("{renewals} certificates written by three processes, at most {due} were due");
-    assert!(renewals as u64 <= due, "who comes second does not write again: {renewals}, {due} were due");
+    assert!(renewals as u64 <= due, "only one process renews: {renewals} renewals, {due} were due");
 
-    // Somebody resets what the API server trusts.
+    // Another client replaces the CA bundle.
     let garbage = STANDARD.encode(crate::support::credentials::Credentials::for_loopback().expect("one").authority);
     let webhooks = json!([{"name": "inject-1.sidecar.io", "clientConfig": {"caBundle": garbage}}]);
     scenario.cluster().patch(&configuration(scenario), &json!({"webhooks": webhooks})).expect("reset the bundle");
@@ -138,21 +138,23 @@ fn self_managed(scenario: &Scenario<'_>) {
     println!("repaired after {took:?}");
     scenario.until_injected();
 
-    // Half of the Secret is gone.
+    // The key is deleted from the Secret.
     let path = format!("{}/{SECRET}", scenario.path("/api/v1", "secrets"));
     let before = served(scenario);
     scenario.cluster().patch(&path, &json!({"data": {"tls.key": null}})).expect("break the Secret");
-    wait::until("new certificates", || if served(scenario) == before { Err("the old".to_owned()) } else { Ok(()) });
+    wait::until("new certificates", || {
+        if served(scenario) == before { Err("the old certificate".to_owned()) } else { Ok(()) }
+    });
     scenario.until_injected();
 }
 
 /// The certificate in the Secret.
 fn served(scenario: &Scenario<'_>) -> String {
-    held(scenario, "tls.crt")
+    secret_value(scenario, "tls.crt")
 }
 
-/// What the Secret holds under a key.
-fn held(scenario: &Scenario<'_>, key: &str) -> String {
+/// The value of a key in the Secret.
+fn secret_value(scenario: &Scenario<'_>, key: &str) -> String {
     let path = format!("{}/{SECRET}", scenario.path("/api/v1", "secrets"));
     let secret = scenario.cluster().get(&path).expect("the Secret");
     secret["data"][key].as_str().unwrap_or_default().to_owned()
@@ -168,8 +170,8 @@ fn bundles(scenario: &Scenario<'_>) -> Vec<String> {
     webhooks.iter().map(|w| w["clientConfig"]["caBundle"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
-/// Rights by name alone, as the chart gives them.
-fn may_look_after_certificates(scenario: &Scenario<'_>) {
+/// Grants the same permissions as the chart, limited by resource names.
+fn allow_certificate_management(scenario: &Scenario<'_>) {
     let rbac = "/apis/rbac.authorization.k8s.io/v1";
     let create = |path: String, object: &Value| drop(scenario.cluster().create(&path, object).expect("create"));
     let subjects = json!([{"kind": "ServiceAccount", "name": "sidecar-injector", "namespace": scenario.namespace}]);

@@ -1,5 +1,6 @@
-//! The chart on a real API server: what it renders is accepted, its rights are enough for our real process, which gets its
-//! certificate trusted and is called through the Service; upgrades take nothing back, and nothing is left behind.
+//! Tests the chart with a real API server. The API server accepts all objects. The permissions of the chart are
+//! sufficient for the webhook, its certificate is trusted, and the API server calls it through the Service. Upgrades do
+//! not change what the webhook wrote, and an uninstall deletes everything.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,17 +15,18 @@ use crate::support::binaries;
 use crate::support::wait;
 
 pub(crate) const SCENARIOS: &[Entry] = &[
-    ("the_chart_installs_upgrades_and_uninstalls", |scenario| life(scenario, binaries::helm(4))),
+    ("the_chart_installs_upgrades_and_uninstalls", |scenario| life_cycle(scenario, binaries::helm(4))),
     ("manifests_are_what_the_chart_renders_and_are_accepted", manifests),
-    ("everything_that_the_chart_can_make_is_accepted", everything),
+    ("everything_that_the_chart_renders_is_accepted", everything),
     ("values_are_linted_and_checked", values),
     ("odd_values_are_accepted", odd),
 ];
 
-/// What takes longer, for `make e2e-full`.
-pub(crate) const FULL: &[Entry] = &[("the_chart_lives_with_helm_3_too", |scenario| life(scenario, binaries::helm(3)))];
+/// Scenarios that take longer, for `make e2e-full`.
+pub(crate) const FULL: &[Entry] =
+    &[("the_chart_works_with_helm_3", |scenario| life_cycle(scenario, binaries::helm(3)))];
 
-fn life(scenario: &Scenario<'_>, helm: Result<PathBuf, String>) {
+fn life_cycle(scenario: &Scenario<'_>, helm: Result<PathBuf, String>) {
     let template =
         "sidecars:\n- {name: fluent-bit, image: \"f:1\", args: [\"${values.REGION}\", \"{{ not rendered }}\"]}\n";
     let values = json!({"templates": {"fluent-bit": template}, "values": {"REGION": "north"}, "webhook": {"failurePolicy": "Fail"}});
@@ -36,18 +38,18 @@ fn life(scenario: &Scenario<'_>, helm: Result<PathBuf, String>) {
     release.route(&webhook);
     let found = release.injected("installed");
     assert_eq!(found["spec"]["initContainers"][0]["args"], json!(["north", "{{ not rendered }}"]));
-    assert!(names(&release.create("silent", None).expect("not asked about"), "initContainers").is_empty());
+    assert!(names(&release.create("silent", None).expect("the webhook is not called"), "initContainers").is_empty());
     let bad = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "bad", "labels": {"sidecar.io/template": "true"}}, "data": {"bad.yaml": "sidecar: []"}});
     let maps = scenario.path("/api/v1", "configmaps");
-    wait::until("broken templates to be refused", || {
+    wait::until("invalid templates to be denied", || {
         match scenario.cluster().create(&format!("{maps}?dryRun=All"), &bad) {
-            Err(refusal) if refusal.message.contains("did you mean \"sidecars\"?") => Ok(()),
+            Err(error) if error.message.contains("did you mean \"sidecars\"?") => Ok(()),
             other => Err(format!("{other:?}")),
         }
     });
-    look(&release);
+    check_doctor(&release);
 
-    // What the webhook wrote is not Helm's to take back.
+    // Helm does not change what the webhook wrote.
     let bundle = release.bundles();
     assert!(bundle.iter().all(|bundle| !bundle.is_empty()));
     release.apply("upgrade", &[]);
@@ -60,22 +62,25 @@ fn life(scenario: &Scenario<'_>, helm: Result<PathBuf, String>) {
     });
     release.injected("with policies");
     release.run(&["rollback", release.name, "1"]);
-    wait::until("the policy webhook to go", || match release.bundles().len() {
+    wait::until("the policy webhook to be deleted", || match release.bundles().len() {
         1 => Ok(()),
         count => Err(count.to_string()),
     });
     release.injected("rolled back");
 
     drop(webhook);
-    let (code, told) = release.doctor(&["--canary", "-n", &release.apps]);
-    assert!(code == Some(1) && told.contains("FAILED   canary") && told.contains("failed calling webhook"), "{told}");
+    let (code, output) = release.doctor(&["--canary", "-n", &release.apps]);
+    assert!(
+        code == Some(1) && output.contains("FAILED   canary") && output.contains("failed calling webhook"),
+        "{output}"
+    );
     release.run(&["uninstall", release.name]);
     is_gone(&release);
-    let (code, told) = release.doctor(&[]);
+    let (code, output) = release.doctor(&[]);
     let name = &release.full_name;
-    assert!(code == Some(1) && told.contains(&format!("there is no webhook configuration {name}")), "{told}");
+    assert!(code == Some(1) && output.contains(&format!("there is no webhook configuration {name}")), "{output}");
 
-    // What is kept is taken over by the next release.
+    // The next release adopts the objects that were kept.
     release.apply("install", &["--set", "keepTemplates=true"]);
     release.run(&["uninstall", release.name]);
     let kept = scenario.path("/api/v1", &format!("configmaps/{name}-template-fluent-bit"));
@@ -85,24 +90,24 @@ fn life(scenario: &Scenario<'_>, helm: Result<PathBuf, String>) {
     is_gone(&release);
 }
 
-/// `doctor` finds all well, and says why a pod that asks would not get what it asks for.
-fn look(release: &Release<'_>) {
-    let (code, told) = release.doctor(&["--canary", "-n", &release.apps]);
-    println!("{told}");
-    assert_eq!(code, Some(0), "{told}");
+/// `doctor` finds no problem in the installation, and reports why a pod would not be injected.
+fn check_doctor(release: &Release<'_>) {
+    let (code, output) = release.doctor(&["--canary", "-n", &release.apps]);
+    println!("{output}");
+    assert_eq!(code, Some(0), "{output}");
     for line in
         ["ok       webhook    inject.sidecar.io in", "ok       trust", "ok       templates  1 in", "ok       canary"]
     {
-        assert!(told.contains(line), "{line}: {told}");
+        assert!(output.contains(line), "{line}: {output}");
     }
-    assert!(told.contains("warning  service") && told.contains("1 of 1 endpoints ready"), "{told}");
-    let (code, told) = release.doctor(&["--canary", "-n", &release.apps, "--template", "fluent-bti"]);
-    assert!(code == Some(1) && told.contains("Did you mean \"fluent-bit\"?"), "{told}");
-    let (code, told) = release.doctor(&["--canary", "-n", "kube-system"]);
-    assert!(code == Some(1) && told.contains("namespaceSelector of the webhook matches kube-system"), "{told}");
+    assert!(output.contains("warning  service") && output.contains("1 of 1 endpoints ready"), "{output}");
+    let (code, output) = release.doctor(&["--canary", "-n", &release.apps, "--template", "fluent-bti"]);
+    assert!(code == Some(1) && output.contains("Did you mean \"fluent-bit\"?"), "{output}");
+    let (code, output) = release.doctor(&["--canary", "-n", "kube-system"]);
+    assert!(code == Some(1) && output.contains("namespaceSelector of the webhook matches kube-system"), "{output}");
 }
 
-/// Nothing of the release is left.
+/// Checks that no object of the release is left.
 fn is_gone(release: &Release<'_>) {
     let (scenario, name) = (release.scenario, &release.full_name);
     for path in [
@@ -119,7 +124,7 @@ fn is_gone(release: &Release<'_>) {
     }
 }
 
-/// What the chart renders for a release with the values of `ci/NAME-values.yaml`.
+/// Renders the chart for a release with the values of `ci/NAME-values.yaml`.
 fn render(scenario: &Scenario<'_>, release: &str, name: &str, more: &[&str]) -> String {
     let values = format!("charts/sidecar-injector/ci/{name}-values.yaml");
     let first =
@@ -127,8 +132,9 @@ fn render(scenario: &Scenario<'_>, release: &str, name: &str, more: &[&str]) -> 
     helm_4(scenario, &[&first[..], more].concat())
 }
 
-/// The API server takes every object, strictly. Kinds of others (cert-manager, Prometheus) are not installed here. A dry run
-/// of a name that exists fails, so the scenario claims the names first.
+/// Checks that the API server accepts every object, with strict field validation. Returns the number of objects. Kinds of
+/// cert-manager and Prometheus are left out, because they are not installed. A dry run of a name that exists fails, so
+/// the scenario claims the names first.
 fn is_accepted(scenario: &Scenario<'_>, name: &str, rendered: &str) -> usize {
     let others = ["cert-manager.io", "monitoring.coreos.com"];
     let mut known = documents(rendered);
@@ -141,7 +147,7 @@ fn is_accepted(scenario: &Scenario<'_>, name: &str, rendered: &str) -> usize {
                 object["metadata"]["namespace"] = scenario.namespace.as_str().into();
             }
             let path = path.replace("{namespace}", &scenario.namespace) + "?dryRun=All&fieldValidation=Strict";
-            // The Deployment's account is a dry run, too.
+            // A pod needs its service account, which was created only as a dry run.
             let created =
                 if object["kind"] == "Pod" { Ok(Value::Null) } else { scenario.cluster().create(&path, &object) };
             assert!(created.is_ok(), "{name} {path}: {created:?}");
@@ -149,9 +155,9 @@ fn is_accepted(scenario: &Scenario<'_>, name: &str, rendered: &str) -> usize {
         .count()
 }
 
-/// Values that are odd and right are accepted by the API server, too.
+/// The API server accepts objects that are rendered from unusual, but valid values.
 fn odd(scenario: &Scenario<'_>) {
-    // Releases of the longest name, with dots, and of digits only.
+    // Release names: one with the maximum length, one with dots, and one of digits only.
     let own = scenario.namespace.as_str();
     let (long, dots) = (format!("{own:r<53}"), own.replace('-', "."));
     let template = |release: &str, sets: &[&str]| {
@@ -182,7 +188,7 @@ fn odd(scenario: &Scenario<'_>) {
     files_are_templates(scenario);
 }
 
-/// Files of a copy of the chart become templates as they are, and values count more.
+/// Template files in a copy of the chart are not rendered. Values take precedence over them.
 fn files_are_templates(scenario: &Scenario<'_>) {
     let copy = scenario.folder.join("copy");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/sidecar-injector");
@@ -200,49 +206,49 @@ fn files_are_templates(scenario: &Scenario<'_>) {
     let set = format!("templates.two={}", text.display());
     let arguments = ["template", "r", copy.to_str().unwrap(), "--namespace", "sidecar-injector", "--set-file", &set];
     let rendered = helm_4(scenario, &arguments);
-    let held: Vec<Value> = documents(&rendered).into_iter().map(|(_, object)| object["data"].clone()).collect();
+    let data: Vec<Value> = documents(&rendered).into_iter().map(|(_, object)| object["data"].clone()).collect();
     let one = json!({"one.yaml": "sidecars: [{name: one, image: \"{{ as it is }}\"}]\n"});
-    assert_eq!(held, [one, json!({"two.yaml": "of the value, {{ as it is }}\n"})]);
+    assert_eq!(data, [one, json!({"two.yaml": "of the value, {{ as it is }}\n"})]);
 }
 
-/// `manifests/` is current, and the API server takes every object of it. Its names are fixed: no other scenario may create
-/// them.
+/// `manifests/` is current, and the API server accepts all of its objects. Their names are fixed, so no other scenario may
+/// create them.
 fn manifests(scenario: &Scenario<'_>) {
     let render = |name: &str| render(scenario, "sidecar-injector", name, &["--no-hooks"]);
     for name in ["base", "cert-manager", "policy", "ha"] {
         let rendered = render(name);
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests").join(name).join("sidecar-injector.yaml");
         let known = fs::read_to_string(&file).expect("a file of manifests/");
-        assert!(rendered == known, "make manifests writes {} anew", file.display());
+        assert!(rendered == known, "run make manifests to update {}", file.display());
         assert!(is_accepted(scenario, name, &known) >= 10, "{name}");
-        assert!(rendered == render(name), "two renders are equal");
-        // Only a policy webhook takes namespaces away from the other one.
-        let asked = |operator: &str| {
+        assert!(rendered == render(name), "rendering again gives the same text");
+        // Only with the policy webhook does the other webhook skip namespaces.
+        let has_selector = |operator: &str| {
             rendered.contains(&format!("{{key: sidecar.io/injection, operator: {operator}, values: [enabled]}}"))
         };
-        assert_eq!((asked("NotIn"), asked("In")), (name == "policy", name == "policy"), "{name}");
+        assert_eq!((has_selector("NotIn"), has_selector("In")), (name == "policy", name == "policy"), "{name}");
     }
 }
 
-/// Every object that values can bring about is accepted, and what the values say stands in it as they say it.
+/// The API server accepts every object that the chart can render. Templates in the values are not rendered.
 fn everything(scenario: &Scenario<'_>) {
-    // The values name the objects: no other scenario may create these.
+    // The values contain the names of the objects, so no other scenario may create them.
     let rendered = render(scenario, &scenario.namespace, "everything", &[]);
     assert!(is_accepted(scenario, "everything", &rendered) >= 25);
     assert!(
         rendered.contains(r#"args: [\"${values.REGION}\", \"{{ .Release.Name }}\"]"#),
-        "templates are taken as they are"
+        "templates are not rendered"
     );
     for kind in ["PodMonitor", "ServiceMonitor", "PrometheusRule", "NetworkPolicy", "ValidatingAdmissionPolicy"] {
         assert!(rendered.contains(&format!("kind: {kind}\n")), "{kind}");
     }
     let existing = render(scenario, &scenario.namespace, "existing-secret", &["--no-hooks"]);
-    is_accepted_but_for_its_bundle(scenario, &existing);
-    // Only a bundle that somebody gave is rendered.
+    is_accepted_without_bundles(scenario, &existing);
+    // A CA bundle is rendered only if the values contain one.
     assert_eq!((rendered.matches("caBundle:").count(), existing.matches("caBundle:").count()), (0, 2));
 }
 
-/// All example values pass Helm's own lint; what is wrong is refused with the value's name.
+/// All example values pass `helm lint`. Helm rejects invalid values with an error that contains their name.
 fn values(scenario: &Scenario<'_>) {
     let binary = binaries::helm(4).expect("helm");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/sidecar-injector/ci");
@@ -253,7 +259,7 @@ fn values(scenario: &Scenario<'_>) {
         count += 1;
     }
     assert!(count >= 6, "{count}");
-    for (wrong, told) in [
+    for (value, part) in [
         ("replicaCount=two", "replicaCount"),
         ("webhook.failurePolicy=Maybe", "failurePolicy"),
         ("webhook.timeoutSeconds=31", "timeoutSeconds"),
@@ -272,14 +278,14 @@ fn values(scenario: &Scenario<'_>) {
         ("fullnameOverride=Foo_Bar", "fullnameOverride"),
         ("tls.mode=existingSecret", "tls.existingSecret must name a Secret"),
     ] {
-        let refused = try_helm(scenario, &binary, &["template", "r", "charts/sidecar-injector", "--set", wrong]);
-        let why = refused.expect_err(wrong);
-        assert!(why.contains(told), "{wrong}: {why}");
+        let outcome = try_helm(scenario, &binary, &["template", "r", "charts/sidecar-injector", "--set", value]);
+        let why = outcome.expect_err(value);
+        assert!(why.contains(part), "{value}: {why}");
     }
 }
 
-/// The example's authority is none, which the API server says.
-fn is_accepted_but_for_its_bundle(scenario: &Scenario<'_>, rendered: &str) {
+/// Checks that the API server accepts the objects, except those with a CA bundle: the bundle in the example is not valid.
+fn is_accepted_without_bundles(scenario: &Scenario<'_>, rendered: &str) {
     let others: Vec<&str> = rendered.split("\n---\n").filter(|text| !text.contains("caBundle:")).collect();
     assert!(is_accepted(scenario, "existing-secret", &others.join("\n---\n")) >= 8);
 }

@@ -1,7 +1,7 @@
-//! Which scenario holds which cluster-scoped name. Scenarios share one API server and run side by side, so two of them
-//! must not write the same name, not even as a dry run. A scenario claims a name here before it writes it. The client
-//! of a scenario refuses every other write. A claim lasts as long as the run, so a conflict does not depend on what
-//! overlaps in time. This module does not know the API server.
+//! The cluster-scoped names that scenarios have claimed. Scenarios share one API server and run in parallel, so two of
+//! them must not write the same name, not even in a dry run. A scenario claims a name here before it writes the name.
+//! The client of a scenario rejects every other write. A claim lasts until the end of the run, so a conflict does not
+//! depend on timing. This module does not access the API server.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,18 +11,19 @@ use serde_json::{Value, json};
 
 use crate::scenario::Scenario;
 
-/// Longest namespace of a scenario. Derived names (`NAMESPACE-app`, 63) and a Helm release of that name (53) still fit.
-const LONGEST: usize = 50;
+/// Maximum length of the namespace of a scenario. Derived names (`NAMESPACE-app`: at most 63 characters) and a Helm
+/// release with this name (at most 53) are still valid.
+const MAX_LENGTH: usize = 50;
 
 /// The claims of one run.
 #[derive(Default)]
 pub(crate) struct Claims {
-    /// The scenario, by resource (`clusterroles`) and name.
+    /// The scenarios that hold names, by resource (such as `clusterroles`) and name.
     holders: Mutex<BTreeMap<(String, String), String>>,
 }
 
 impl Claims {
-    /// Gives a name to a scenario. What it holds already it may claim again.
+    /// Gives a name to a scenario. A scenario can claim the same name again.
     ///
     /// # Errors
     /// If another scenario holds the name.
@@ -38,7 +39,7 @@ impl Claims {
     /// Checks a request that writes.
     ///
     /// # Errors
-    /// If the object belongs to no namespace and the scenario does not hold its name.
+    /// If the object is cluster-scoped and the scenario does not hold its name.
     pub(crate) fn check(&self, scenario: &str, path: &str, body: &Value) -> Result<(), String> {
         let Some((resource, name)) = cluster_scoped(path) else { return Ok(()) };
         let name = name.or_else(|| body["metadata"]["name"].as_str()).unwrap_or("(no name)");
@@ -54,7 +55,7 @@ impl Claims {
     }
 }
 
-/// The resource and, where the path has it, the name of an object that belongs to no namespace. `None` for other paths.
+/// The resource of a cluster-scoped object, and its name if the path contains it. `None` for other paths.
 pub(crate) fn cluster_scoped(path: &str) -> Option<(&str, Option<&str>)> {
     let mut parts = path.split('?').next()?.split('/').skip(1);
     let before_resource = match parts.next()? {
@@ -67,53 +68,55 @@ pub(crate) fn cluster_scoped(path: &str) -> Option<(&str, Option<&str>)> {
     (!is_inside).then_some((resource, name))
 }
 
-/// The namespace of a scenario: its name, as far as a namespace takes it.
+/// The namespace of a scenario: the name of the scenario, truncated to the maximum length.
 pub(crate) fn namespace(scenario: &str) -> String {
     let mut namespace = scenario.replace('_', "-");
-    namespace.truncate(LONGEST);
+    namespace.truncate(MAX_LENGTH);
     namespace.trim_end_matches('-').to_owned()
 }
 
-/// Checks that every scenario has a namespace of its own.
+/// Checks that no two scenarios have the same namespace.
 ///
 /// # Errors
-/// With the two scenarios that would share one.
+/// If two scenarios have the same namespace. The error contains their names.
 pub(crate) fn distinct<'n>(scenarios: impl IntoIterator<Item = &'n str>) -> Result<(), String> {
     let mut known = BTreeMap::new();
     for scenario in scenarios {
         if let Some(other) = known.insert(namespace(scenario), scenario) {
-            let (namespace, longest) = (namespace(scenario), LONGEST);
+            let (namespace, max_length) = (namespace(scenario), MAX_LENGTH);
             let why = format!("scenarios {other} and {scenario} would share the namespace {namespace}");
-            return Err(format!("{why}: their first {longest} letters must differ"));
+            return Err(format!("{why}: their first {max_length} letters must differ"));
         }
     }
     Ok(())
 }
 
-/// Tests of this module, which need no control plane.
+/// Tests of this module. They do not need a control plane.
 pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_name_belongs_to_the_first_scenario_that_claims_it", first_claim),
     ("only_claimed_names_are_written", checks),
-    ("scenarios_that_would_share_a_namespace_are_refused", shared_namespaces),
+    ("scenarios_that_would_share_a_namespace_are_rejected", shared_namespaces),
 ];
 
-pub(crate) const SCENARIOS: &[crate::Entry] = &[("the_client_writes_no_name_that_is_not_claimed", client)];
+pub(crate) const SCENARIOS: &[crate::Entry] = &[("the_client_writes_only_claimed_names", client)];
 
 fn first_claim() {
     let claims = Claims::default();
-    claims.claim("first", "clusterroles", "x").expect("it is free");
-    claims.claim("first", "clusterroles", "x").expect("its own");
+    claims.claim("first", "clusterroles", "x").expect("a free name");
+    claims.claim("first", "clusterroles", "x").expect("its own name");
     claims.claim("second", "clusterrolebindings", "x").expect("another resource");
-    let refused = claims.claim("second", "clusterroles", "x").expect_err("it is held");
-    assert_eq!(refused, "scenario second claims clusterroles/x, which scenario first holds");
-    claims.check("first", "/apis/rbac.authorization.k8s.io/v1/clusterroles/x", &Value::Null).expect("still its own");
+    let error = claims.claim("second", "clusterroles", "x").expect_err("another scenario holds it");
+    assert_eq!(error, "scenario second claims clusterroles/x, which scenario first holds");
+    claims
+        .check("first", "/apis/rbac.authorization.k8s.io/v1/clusterroles/x", &Value::Null)
+        .expect("still its own name");
 }
 
 fn checks() {
     let claims = Claims::default();
     let object = |name: &str| json!({"metadata": {"name": name}});
-    claims.claim("first", "clusterroles", "x").expect("it is free");
-    claims.claim("first", "namespaces", "n").expect("it is free");
+    claims.claim("first", "clusterroles", "x").expect("a free name");
+    claims.claim("first", "namespaces", "n").expect("a free name");
     let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
     for (path, name) in [
         (roles, "x"),
@@ -132,33 +135,33 @@ fn checks() {
         ("first", "/api/v1/namespaces/other?dryRun=All", "n", "writes namespaces/other and has not claimed it"),
         ("first", "/api/v1/namespaces/other/finalize", "n", "writes namespaces/other and has not claimed it"),
     ] {
-        let refused = claims.check(scenario, path, &object(name)).expect_err(path);
-        assert!(refused.contains(why), "{refused}");
+        let error = claims.check(scenario, path, &object(name)).expect_err(path);
+        assert!(error.contains(why), "{error}");
     }
     claims
         .check("first", roles, &json!({"metadata": {"generateName": "x-"}}))
-        .expect_err("a name that the server makes up cannot be claimed");
+        .expect_err("a generated name cannot be claimed");
 }
 
 fn shared_namespaces() {
-    let long = "l".repeat(LONGEST);
+    let long = "l".repeat(MAX_LENGTH);
     distinct([long.as_str(), "short"]).expect("distinct");
-    let refused = distinct([&format!("{long}_one"), "short", &format!("{long}_two")].map(|name| -> &str { name }));
-    let refused = refused.expect_err("one namespace");
-    assert!(refused.contains("l_one and l") && refused.contains("l_two"), "{refused}");
+    let error = distinct([&format!("{long}_one"), "short", &format!("{long}_two")].map(|name| -> &str { name }));
+    let error = error.expect_err("one namespace");
+    assert!(error.contains("l_one and l") && error.contains("l_two"), "{error}");
 }
 
-/// The rule holds for the client that scenarios use.
+/// Checks that the client of a scenario applies the rule.
 fn client(scenario: &Scenario<'_>) {
     let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
     let name = format!("{}-unclaimed", scenario.namespace);
     let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}});
-    eprintln!("a write of {name} panics now, as it should");
+    eprintln!("the test expects the following panic: a write of {name}");
     let create = || scenario.cluster().create(roles, &role);
-    let panicked = catch_unwind(AssertUnwindSafe(create)).expect_err("the write panics");
-    let message = panicked.downcast_ref::<String>().expect("a message");
+    let panic = catch_unwind(AssertUnwindSafe(create)).expect_err("the write panics");
+    let message = panic.downcast_ref::<String>().expect("a message");
     assert!(message.contains(&format!("clusterroles/{name} and has not claimed it")), "{message}");
     assert_eq!(scenario.cluster().get(&format!("{roles}/{name}")).expect_err("nothing was sent").code, 404);
     scenario.create_claimed(roles, &role);
-    scenario.cluster().delete(&format!("{roles}/{name}")).expect("its own");
+    scenario.cluster().delete(&format!("{roles}/{name}")).expect("its own name");
 }

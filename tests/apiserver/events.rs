@@ -1,4 +1,4 @@
-//! Kubernetes Events: what people see who look at the workload, or at the template's ConfigMap.
+//! Tests the Kubernetes Events on workloads and on the ConfigMaps of templates.
 
 use serde_json::{Value, json};
 
@@ -9,11 +9,11 @@ use crate::scenario::{Hook, Scenario};
 use crate::support::wait;
 use crate::support::webhook::Webhook;
 
-pub(crate) const SCENARIOS: &[Entry] = &[("events_tell_of_refusals_and_of_what_is_left_out", events)];
+pub(crate) const SCENARIOS: &[Entry] = &[("events_report_denials_and_skipped_templates", events)];
 
 fn events(scenario: &Scenario<'_>) {
     let kubeconfig = least_privilege(scenario);
-    may_create_events(scenario);
+    allow_event_creation(scenario);
     let maps = scenario.path("/api/v1", "configmaps");
     let template = |name: &str, text: &str| {
         let data = json!({format!("{name}.yaml"): text});
@@ -30,50 +30,50 @@ fn events(scenario: &Scenario<'_>) {
     scenario.register(&[Hook::ours(&webhook).with("sideEffects", json!("NoneOnDryRun"))]);
     scenario.until_injected();
 
-    // Refused again and again, as a ReplicaSet does: told once, on the owner, which lives on.
-    let mut refused = pod("web-x", Some("absent"));
+    // A ReplicaSet tries to create a denied pod many times. There is one Event, and it is about the owner of the pod.
+    let mut denied = pod("web-x", Some("absent"));
     let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d8", "uid": "7d1b8b1e-0000-4000-8000-000000000000"});
-    refused["metadata"]["ownerReferences"] = json!([owner]);
+    denied["metadata"]["ownerReferences"] = json!([owner]);
     for _ in 0..5 {
-        scenario.create(&refused).expect_err("refused");
+        scenario.create(&denied).expect_err("denied");
     }
-    scenario.dry_run(&pod("imagined", Some("never-told"))).expect_err("refused");
-    scenario.create(&pod("alone", Some("fluent-bit, picky"))).expect("admitted without one of them");
+    scenario.dry_run(&pod("dry-run", Some("no-event"))).expect_err("denied");
+    scenario.create(&pod("alone", Some("fluent-bit, picky"))).expect("admitted without one of the templates");
     template("broken", "sidecar: []\n");
-    let (told, took) = wait::until("three events", || {
-        let told = told(scenario);
-        if told.len() >= 3 { Ok(told) } else { Err(format!("{told:?}")) }
+    let (events, took) = wait::until("three events", || {
+        let events = injector_events(scenario);
+        if events.len() >= 3 { Ok(events) } else { Err(format!("{events:?}")) }
     });
-    println!("told after {took:?}");
+    println!("three events after {took:?}");
     let of = |kind: &str, name: &str| {
-        let found: Vec<&Value> = told
+        let found: Vec<&Value> = events
             .iter()
             .filter(|event| event["regarding"]["kind"] == kind && event["regarding"]["name"] == name)
             .collect();
-        assert_eq!(found.len(), 1, "{kind} {name}: {told:#?}");
+        assert_eq!(found.len(), 1, "{kind} {name}: {events:#?}");
         found[0].clone()
     };
-    let refusal = of("ReplicaSet", "web-5d8");
-    assert_eq!((&refusal["reason"], &refusal["type"]), (&json!("UnknownTemplate"), &json!("Warning")), "{refusal}");
-    assert!(refusal["note"].as_str().unwrap().contains("asks for \"absent\""), "{refusal}");
-    assert!(refusal["series"].is_null(), "said once: {refusal}");
-    let left_out = of("Pod", "alone");
-    assert_eq!(left_out["reason"], "Conflict", "{left_out}");
-    assert!(left_out["note"].as_str().unwrap().starts_with("picky left out: "), "{left_out}");
+    let error = of("ReplicaSet", "web-5d8");
+    assert_eq!((&error["reason"], &error["type"]), (&json!("UnknownTemplate"), &json!("Warning")), "{error}");
+    assert!(error["note"].as_str().unwrap().contains("asks for \"absent\""), "{error}");
+    assert!(error["series"].is_null(), "one event only: {error}");
+    let skipped = of("Pod", "alone");
+    assert_eq!(skipped["reason"], "Conflict", "{skipped}");
+    assert!(skipped["note"].as_str().unwrap().starts_with("picky left out: "), "{skipped}");
     let broken = of("ConfigMap", "broken");
     assert!(broken["note"].as_str().unwrap().contains("did you mean \"sidecars\""), "{broken}");
-    assert_eq!(told.len(), 3, "nothing of dry runs: {told:#?}");
+    assert_eq!(events.len(), 3, "dry runs cause no events: {events:#?}");
     assert!(names(&scenario.stored()[0], "initContainers").contains(&"fluent-bit"));
 }
 
-/// Our events in the namespace.
-fn told(scenario: &Scenario<'_>) -> Vec<Value> {
+/// Returns the Events of the injector in the namespace.
+fn injector_events(scenario: &Scenario<'_>) -> Vec<Value> {
     let list = scenario.cluster().get(&scenario.path("/apis/events.k8s.io/v1", "events")).expect("list events");
     let events = list["items"].as_array().cloned().unwrap_or_default();
     events.into_iter().filter(|event| event["reportingController"] == "sidecar-injector").collect()
 }
 
-fn may_create_events(scenario: &Scenario<'_>) {
+fn allow_event_creation(scenario: &Scenario<'_>) {
     let rbac = "/apis/rbac.authorization.k8s.io/v1";
     let name = json!({"name": "events"});
     let role = json!({

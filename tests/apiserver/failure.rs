@@ -1,5 +1,5 @@
-//! What becomes of pods when something is wrong: with us, with the way to us, or with a template. The webhook's
-//! failurePolicy decides on calls that fail, and on nothing else.
+//! Tests failures of the webhook, of the connection to it, and of templates. The failurePolicy of the webhook applies only
+//! to calls that fail.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::Entry;
 use crate::objects::{names, pod, status};
 use crate::scenario::{Hook, Scenario};
-use crate::support::cluster::Refusal;
+use crate::support::cluster::ApiError;
 use crate::support::credentials::Credentials;
 use crate::support::process::RefusingAddress;
 use crate::support::tls_client::TlsClient;
@@ -20,16 +20,16 @@ use crate::support::wait;
 use crate::support::webhook::Webhook;
 
 pub(crate) const SCENARIOS: &[Entry] = &[
-    ("wrong_certificate_refuses_pods_or_leaves_them_bare", wrong_certificate),
-    ("calls_that_fail_are_the_failure_policys", failed_calls),
-    ("decisions_are_not_the_failure_policys", decisions),
-    ("template_that_is_left_out_shows_everywhere", left_out),
-    ("api_server_comes_again_when_told_to", come_again),
+    ("wrong_certificate_follows_the_failure_policy", wrong_certificate),
+    ("failed_calls_follow_the_failure_policy", failed_calls),
+    ("decisions_ignore_the_failure_policy", decisions),
+    ("skipped_template_is_reported_everywhere", skipped),
+    ("api_server_retries_after_a_503", retry),
     ("observer_changes_nothing", observer),
 ];
 
-/// What the API server makes of a pod under both failure policies: its refusal, or the names of its init containers.
-/// `first` tells what to wait for under Fail, `then` under Ignore.
+/// Creates a pod under both failure policies, as a dry run. Returns the names of its init containers, or the error.
+/// Waits until the outcome matches `first` under Fail and `then` under Ignore.
 fn under_both(
     scenario: &Scenario<'_>,
     hook: &Hook,
@@ -43,14 +43,14 @@ fn under_both(
             let outcome = scenario.dry_run(pod);
             let outcome =
                 outcome.map(|pod| names(&pod, "initContainers").into_iter().map(str::to_owned).collect::<Vec<_>>());
-            let is_it = if policy == "Fail" { first(&outcome) } else { then(&outcome) };
-            if is_it { Ok(outcome) } else { Err(format!("{outcome:?}")) }
+            let matches = if policy == "Fail" { first(&outcome) } else { then(&outcome) };
+            if matches { Ok(outcome) } else { Err(format!("{outcome:?}")) }
         });
         outcome
     })
 }
 
-type Outcome = Result<Vec<String>, Refusal>;
+type Outcome = Result<Vec<String>, ApiError>;
 
 fn failed_calls(scenario: &Scenario<'_>) {
     let webhook = scenario.serve("webhook", &[("fluent-bit.yaml", crate::templates::FLUENT_BIT)]);
@@ -61,16 +61,16 @@ fn failed_calls(scenario: &Scenario<'_>) {
     let refusing = RefusingAddress::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
     let refusing_url = format!("https://{}/mutate", refusing.address().expect("an address"));
     let ours = |url: &str| Hook::new("inject.sidecar.io", url, &webhook.authority);
-    let asking = pod("asking", Some("fluent-bit"));
+    let requesting = pod("requesting", Some("fluent-bit"));
     for (what, hook, part) in [
-        ("nobody listens", ours(&refusing_url), "connection refused"),
+        ("a closed port", ours(&refusing_url), "connection refused"),
         ("no answer in time", Hook::theirs("inject.sidecar.io", &sleeper).with("timeoutSeconds", json!(1)), "deadline"),
-        ("an answer that is none", ours(&webhook.at("/nothing")), "could not find the requested resource"),
+        ("an invalid answer", ours(&webhook.at("/nothing")), "could not find the requested resource"),
     ] {
-        let is_it = |outcome: &Outcome| outcome.as_ref().is_err_and(|refusal| refusal.message.contains(part));
-        let [fail, ignore] = under_both(scenario, &hook, &asking, is_it, Outcome::is_ok);
+        let matches = |outcome: &Outcome| outcome.as_ref().is_err_and(|error| error.message.contains(part));
+        let [fail, ignore] = under_both(scenario, &hook, &requesting, matches, Outcome::is_ok);
         assert_eq!(fail.expect_err(what).code, 500, "{what}");
-        assert_eq!(ignore.expect(what), [""; 0], "{what}: the pod gets in as it is");
+        assert_eq!(ignore.expect(what), [""; 0], "{what}: the pod is admitted unchanged");
     }
 }
 
@@ -78,7 +78,7 @@ fn decisions(scenario: &Scenario<'_>) {
     let templates = [
         ("broken.yaml", "sidecars: [{name: broken}]\n"),
         ("fails.yaml", "sidecars: [{name: fails, image: \"${object.spec.nothing}\"}]\n"),
-        // Not every rule of the API server is known before.
+        // The webhook does not know all validation rules of the API server.
         (
             "invalid.yaml",
             "sidecars: [{name: invalid, image: i, securityContext: {privileged: true, allowPrivilegeEscalation: false}}]\n",
@@ -91,21 +91,23 @@ fn decisions(scenario: &Scenario<'_>) {
         ("fails", 403, "[ExpressionFailed]"),
         ("invalid", 422, "allowPrivilegeEscalation"),
     ] {
-        let is_it = |outcome: &Outcome| outcome.as_ref().is_err_and(|refusal| refusal.message.contains(part));
-        for outcome in under_both(scenario, &Hook::ours(&webhook), &pod("asking", Some(template)), is_it, is_it) {
-            assert_eq!(outcome.expect_err(template).code, code, "{template}: under Ignore as well");
+        let matches = |outcome: &Outcome| outcome.as_ref().is_err_and(|error| error.message.contains(part));
+        for outcome in under_both(scenario, &Hook::ours(&webhook), &pod("requesting", Some(template)), matches, matches)
+        {
+            assert_eq!(outcome.expect_err(template).code, code, "{template}: under both policies");
         }
     }
 }
 
-/// A problem that does not refuse the pod shows in its status, the log and the metrics (the warning is the client's).
-fn left_out(scenario: &Scenario<'_>) {
+/// A problem that does not deny the pod is reported in its status, in the log and in the metrics. The test does not check
+/// the warning.
+fn skipped(scenario: &Scenario<'_>) {
     let fails = "onProblem: Skip\nsidecars: [{name: fails, image: \"${object.spec.nothing}\"}]\n";
     let webhook =
         scenario.serve("webhook", &[("fluent-bit.yaml", crate::templates::FLUENT_BIT), ("fails.yaml", fails)]);
     scenario.register(&[Hook::ours(&webhook)]);
     scenario.until_injected();
-    let stored = scenario.create(&pod("asking", Some("fails, fluent-bit"))).expect("admitted");
+    let stored = scenario.create(&pod("requesting", Some("fails, fluent-bit"))).expect("admitted");
     let entry = &status(&stored).expect("a status")["templates"][0];
     assert!(entry["skipped"]["reason"] == "ExpressionFailed", "{entry}");
     assert!(entry["skipped"]["message"].as_str().unwrap().contains("object.spec.nothing"), "{entry}");
@@ -115,8 +117,8 @@ fn left_out(scenario: &Scenario<'_>) {
     assert!(webhook.metrics().1.contains(line), "{}", webhook.metrics().1);
 }
 
-/// Integer Retry-After: the pod's creator notices nothing.
-fn come_again(scenario: &Scenario<'_>) {
+/// After a 503 with `Retry-After`, the API server calls the webhook again and admits the pod.
+fn retry(scenario: &Scenario<'_>) {
     let folder = scenario.folder.join("templates");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("fluent-bit.yaml"), crate::templates::FLUENT_BIT).unwrap();
@@ -125,31 +127,31 @@ fn come_again(scenario: &Scenario<'_>) {
     });
     scenario.register(&[Hook::ours(&webhook)]);
     scenario.until_injected();
-    let turned_away = || webhook.metrics().1.contains("http_refusals_total{code=\"503\"}");
-    wait::until("the API server to be turned away, and to come again", || {
-        // Two bodies that never end have all the memory until the API server has been turned away.
-        let slow = [half_a_body(&webhook), half_a_body(&webhook)];
+    let rejected = || webhook.metrics().1.contains("http_refusals_total{code=\"503\"}");
+    wait::until("the API server to get a 503 and to retry", || {
+        // Two incomplete bodies take all the memory until the API server gets a 503.
+        let slow = [incomplete_body(&webhook), incomplete_body(&webhook)];
         let answered = AtomicBool::new(false);
-        let asking = pod("asking", Some("fluent-bit"));
+        let requesting = pod("requesting", Some("fluent-bit"));
         let admitted = thread::scope(|scope| {
             scope.spawn(|| {
-                while !turned_away() && !answered.load(Ordering::Relaxed) {
+                while !rejected() && !answered.load(Ordering::Relaxed) {
                     thread::sleep(Duration::from_millis(10));
                 }
                 drop(slow);
             });
-            let admitted = scenario.dry_run(&asking);
+            let admitted = scenario.dry_run(&requesting);
             answered.store(true, Ordering::Relaxed);
             admitted
         });
-        let pod = admitted.expect("admitted all the same");
+        let pod = admitted.expect("admitted after a retry");
         assert!(names(&pod, "initContainers").contains(&"fluent-bit"));
-        turned_away().then_some(()).ok_or_else(|| webhook.metrics().1)
+        rejected().then_some(()).ok_or_else(|| webhook.metrics().1)
     });
 }
 
-/// A client that has sent all but the end of half the memory for bodies.
-fn half_a_body(webhook: &Webhook) -> TlsClient {
+/// Connects a client that sends an incomplete body. The body takes half of the memory for bodies.
+fn incomplete_body(webhook: &Webhook) -> TlsClient {
     let body = vec![b' '; 4 * 1024 * 1024 - 512];
     let mut slow = TlsClient::connect(webhook.listen(), &webhook.authority).expect("connect");
     slow.send(TlsClient::head(body.len() + 1).as_bytes()).expect("sent");
@@ -167,7 +169,7 @@ fn observer(scenario: &Scenario<'_>) {
     scenario.register(&[Hook::ours(&webhook)]);
     wait::until("both decisions to be counted", || {
         for asks in ["fluent-bit", "absent"] {
-            let admitted = scenario.dry_run(&pod("asking", Some(asks))).expect("admitted");
+            let admitted = scenario.dry_run(&pod("requesting", Some(asks))).expect("admitted");
             assert!(names(&admitted, "initContainers").is_empty() && status(&admitted).is_none());
         }
         let counted = |labels: &str| webhook.answered(labels) > 0;
@@ -178,30 +180,30 @@ fn observer(scenario: &Scenario<'_>) {
 
 fn wrong_certificate(scenario: &Scenario<'_>) {
     let webhook = scenario.serve("webhook", &[("fluent-bit.yaml", crate::templates::FLUENT_BIT)]);
-    let stranger = Credentials::for_loopback().expect("a certificate").authority;
-    let distrusted = Hook::new("inject.sidecar.io", &webhook.url(), &stranger);
+    let other_authority = Credentials::for_loopback().expect("a certificate").authority;
+    let untrusted = Hook::new("inject.sidecar.io", &webhook.url(), &other_authority);
 
-    // Fail: nothing gets in without us.
-    scenario.register(std::slice::from_ref(&distrusted));
-    let asking = pod("asking", Some("fluent-bit"));
-    wait::until("pods to be refused", || match scenario.dry_run(&asking) {
-        Err(refusal) => Ok(refusal),
+    // Fail: the pod is denied.
+    scenario.register(std::slice::from_ref(&untrusted));
+    let requesting = pod("requesting", Some("fluent-bit"));
+    wait::until("pods to be denied", || match scenario.dry_run(&requesting) {
+        Err(error) => Ok(error),
         Ok(_) => Err("admitted".to_owned()),
     });
-    let refusal = scenario.create(&asking).expect_err("refused");
-    assert_eq!(refusal.code, 500, "{refusal}");
-    assert!(refusal.message.contains("inject.sidecar.io") && refusal.message.contains("x509"), "{refusal}");
+    let error = scenario.create(&requesting).expect_err("denied");
+    assert_eq!(error.code, 500, "{error}");
+    assert!(error.message.contains("inject.sidecar.io") && error.message.contains("x509"), "{error}");
     assert!(scenario.stored().is_empty());
 
-    // Ignore: pods get in as they are.
-    scenario.register(&[distrusted.with("failurePolicy", json!("Ignore"))]);
-    wait::until("pods to be admitted", || scenario.dry_run(&asking).map_err(|refusal| refusal.to_string()));
-    scenario.create(&asking).expect("admitted");
+    // Ignore: the pod is admitted unchanged.
+    scenario.register(&[untrusted.with("failurePolicy", json!("Ignore"))]);
+    wait::until("pods to be admitted", || scenario.dry_run(&requesting).map_err(|error| error.to_string()));
+    scenario.create(&requesting).expect("admitted");
     let stored = &scenario.stored()[0];
     assert!(names(stored, "initContainers").is_empty() && status(stored).is_none(), "{stored:#}");
 
-    // The right bundle takes effect without a restart of anything.
-    assert_eq!(webhook.answered(""), 0, "no review came through a connection that was not trusted");
+    // The correct CA bundle takes effect without a restart.
+    assert_eq!(webhook.answered(""), 0, "the API server sends no review over an untrusted connection");
     scenario.register(&[Hook::ours(&webhook)]);
     scenario.until_injected();
 }

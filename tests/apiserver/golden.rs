@@ -1,6 +1,6 @@
-//! The golden corpus against the API server's own rules: what it accepts as it came it must accept injected, its
-//! defaults must not make a second run add anything, and the command on a manifest and the webhook on the defaulted
-//! pod must come to the same.
+//! Tests the golden corpus with a real API server. If the API server accepts a pod, it must accept the injected pod. A
+//! second run must not add anything to a pod with defaults. The command on the manifest and the webhook on the pod with
+//! defaults must have the same result.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use sidecar_injector::manifest::workload::{PodTemplate, pod_templates};
 use sidecar_injector::manifest::{template_files, value_files};
 
 use crate::scenario::Scenario;
-use crate::support::cluster::Refusal;
+use crate::support::cluster::ApiError;
 
 pub(crate) const SCENARIOS: &[crate::Entry] = &[("golden_results_are_accepted", golden_results_are_accepted)];
 
@@ -26,28 +26,28 @@ fn golden_results_are_accepted(scenario: &Scenario<'_>) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let mut cases: Vec<PathBuf> = fs::read_dir(root).expect("the corpus").map(|entry| entry.unwrap().path()).collect();
     cases.sort();
-    // What a case names must be there.
+    // Some cases refer to this service account.
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "agent"}});
     let accounts = format!("/api/v1/namespaces/{}/serviceaccounts", scenario.namespace);
     scenario.cluster().create(&accounts, &account).expect("create a service account");
-    let (mut accepted, mut refused_before, mut failures) = (0, 0, Vec::new());
-    // Cases with settings of their own are about the choice of templates, not about pods.
+    let (mut accepted, mut rejected, mut failures) = (0, 0, Vec::new());
+    // Cases with their own settings test the selection of templates, so they are skipped.
     for case in cases.iter().filter(|case| case.join("output.json").exists() && !case.join("settings.json").exists()) {
         let (pods, catalog) = read(case);
         for (before, after) in pods {
             match compare(scenario, &catalog, &before, &after) {
                 Ok(true) => accepted += 1,
-                Ok(false) => refused_before += 1,
+                Ok(false) => rejected += 1,
                 Err(why) => failures.push(format!("{}: {why}", case.file_name().unwrap().display())),
             }
         }
     }
-    println!("{accepted} pods accepted, {refused_before} refused as they came");
+    println!("{accepted} pods accepted, {rejected} rejected before the injection");
     assert!(failures.is_empty(), "{} of {accepted}:\n{}", failures.len(), failures.join("\n\n"));
     assert!(accepted >= 60, "the corpus is missing");
 }
 
-/// The pods of a case that changed, before and after, and its catalog.
+/// The pods of a case that are changed, before and after the change, and the catalog of the case.
 fn read(case: &Path) -> (Vec<(PodTemplate, PodTemplate)>, Catalog) {
     let input = fs::read_to_string(case.join("input.yaml")).unwrap();
     let output: Vec<Value> = serde_json::from_str(&fs::read_to_string(case.join("output.json")).unwrap()).unwrap();
@@ -65,7 +65,7 @@ fn read(case: &Path) -> (Vec<(PodTemplate, PodTemplate)>, Catalog) {
     (pods, catalog.with_namespaces(Arc::new(namespaces)))
 }
 
-/// `Ok(false)` where the API server refuses the pod as it came.
+/// Returns `Ok(false)` if the API server rejects the pod before the injection.
 fn compare(
     scenario: &Scenario<'_>,
     catalog: &Catalog,
@@ -73,7 +73,7 @@ fn compare(
     after: &PodTemplate,
 ) -> Result<bool, String> {
     let Ok(defaulted) = create(scenario, before, &before.pod) else { return Ok(false) };
-    let injected = create(scenario, after, &after.pod).map_err(|why| format!("refused: {why}"))?;
+    let injected = create(scenario, after, &after.pod).map_err(|why| format!("the injected pod is rejected: {why}"))?;
     let again = decide(&injected, before, catalog);
     if let Some(patch) = again.patch {
         return Err(format!("a second run adds {}", String::from_utf8_lossy(&patch)));
@@ -83,7 +83,8 @@ fn compare(
     let Some(patch) = decision.patch else { return Err(format!("the webhook adds nothing: {}", decision.message)) };
     let mut patched = defaulted;
     json_patch::patch(&mut patched, &serde_json::from_slice::<json_patch::Patch>(&patch).unwrap()).expect("applies");
-    let stored = create(scenario, after, &patched.to_string()).map_err(|why| format!("refused by way of us: {why}"))?;
+    let stored = create(scenario, after, &patched.to_string())
+        .map_err(|why| format!("the pod of the webhook is rejected: {why}"))?;
     let (by_command, by_webhook) = (comparable(injected), comparable(stored));
     if by_command != by_webhook {
         return Err(format!("command and webhook differ:\n{by_command}\n{by_webhook}"));
@@ -91,8 +92,8 @@ fn compare(
     Ok(true)
 }
 
-/// The pod as the API server would store it.
-fn create(scenario: &Scenario<'_>, template: &PodTemplate, pod: &str) -> Result<Value, Refusal> {
+/// Creates the pod as a dry run. Returns it as the API server would store it.
+fn create(scenario: &Scenario<'_>, template: &PodTemplate, pod: &str) -> Result<Value, ApiError> {
     let mut pod: Value = serde_json::from_str(pod).expect("JSON");
     pod["apiVersion"] = "v1".into();
     pod["kind"] = "Pod".into();
@@ -126,8 +127,8 @@ fn decide(pod: &Value, template: &PodTemplate, catalog: &Catalog) -> Decision {
     Engine::new(catalog, &Settings::default(), EntryPoint::default()).decide(&request, &Embedding::default())
 }
 
-/// Without what differs between two creations of one pod, and without what one way cannot know: which members the
-/// API server's defaults have made before us, and where its token volume and tolerations stand.
+/// Removes the differences between two creations of the same pod. Also removes the differences between the command and the
+/// webhook: members that the API server sets by default, and the order of its token volume and tolerations.
 fn comparable(mut pod: Value) -> Value {
     let metadata = pod["metadata"].as_object_mut().expect("metadata");
     metadata.retain(|key, _| matches!(key.as_str(), "labels" | "annotations"));

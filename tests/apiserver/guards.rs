@@ -1,4 +1,4 @@
-//! The chart's ValidatingAdmissionPolicies on a real API server: they hold while no webhook answers.
+//! Tests the ValidatingAdmissionPolicies of the chart with a real API server. No webhook runs.
 
 use std::fs;
 
@@ -9,22 +9,22 @@ use crate::Entry;
 use crate::objects::pod;
 use crate::release::{documents, helm_4, token};
 use crate::scenario::Scenario;
-use crate::support::cluster::{Cluster, Refusal};
+use crate::support::cluster::{ApiError, Cluster};
 use crate::support::credentials::Credentials;
 use crate::support::wait;
 
 pub(crate) const SCENARIOS: &[Entry] = &[
     ("required_templates_hold_while_the_webhook_is_down", required),
     ("required_templates_of_namespaces_hold_too", required_by_namespace),
-    ("a_misplaced_annotation_warns_whoever_writes_it", misplaced),
+    ("a_misplaced_annotation_causes_a_warning", misplaced),
     ("only_template_authors_write_templates", authors),
     ("the_webhook_may_change_nothing_but_its_bundle", configuration),
 ];
 
-/// Creates what a policy of the chart consists of, and nothing else of it.
+/// Creates the objects of one policy of the chart.
 fn install(scenario: &Scenario<'_>, policy: &str, namespace: &str, values: &Value) {
     let file = scenario.folder.join("values.yaml");
-    // Other scenarios run on this API server too.
+    // Other scenarios use the same API server.
     let mut values = values.clone();
     values["fullnameOverride"] = scenario.namespace.as_str().into();
     values["webhook"]["excludedNamespaces"] = json!([]);
@@ -45,16 +45,16 @@ fn install(scenario: &Scenario<'_>, policy: &str, namespace: &str, values: &Valu
     assert!(count >= 2, "{rendered}");
 }
 
-/// Waits until a policy is looked at, and roles that came before it count: the refusal that says `words`.
-fn until_refused(words: &str, answer: impl Fn() -> Result<Value, Refusal>) -> Refusal {
-    let refusal = || match answer() {
-        Err(refusal) if refusal.message.contains(words) => Ok(refusal),
+/// Waits until a policy is looked at, and roles that came before it count: the error that says `text`.
+fn until_denied(text: &str, answer: impl Fn() -> Result<Value, ApiError>) -> ApiError {
+    let error = || match answer() {
+        Err(error) if error.message.contains(text) => Ok(error),
         other => Err(format!("{other:?}")),
     };
-    wait::until("the policy to hold", refusal).0
+    wait::until("the policy to take effect", error).0
 }
 
-fn dry_run(scenario: &Scenario<'_>, object: &Value) -> Result<Value, Refusal> {
+fn dry_run(scenario: &Scenario<'_>, object: &Value) -> Result<Value, ApiError> {
     scenario.cluster().create(&format!("{}?dryRun=All", scenario.path("/api/v1", "pods")), object)
 }
 
@@ -64,12 +64,11 @@ fn required(scenario: &Scenario<'_>) {
         "admissionPolicies": {"requiredTemplates": ["vault-agent", {"name": "audit", "containers": ["audit-log", "audit-ship"]}]},
     });
     install(scenario, "required-templates", "elsewhere", &values);
-    let refusal =
-        until_refused("does not have its containers", || dry_run(scenario, &pod("asking", Some("vault-agent"))));
+    let error = until_denied("does not have its containers", || dry_run(scenario, &pod("asking", Some("vault-agent"))));
     assert!(
-        refusal.code == 403
-            && refusal.message.contains("requests the template \"vault-agent\" but does not have its containers"),
-        "{refusal}"
+        error.code == 403
+            && error.message.contains("requests the template \"vault-agent\" but does not have its containers"),
+        "{error}"
     );
     let with = |request: &str, containers: &[&str]| {
         let mut pod = pod("asking", Some(request));
@@ -77,18 +76,18 @@ fn required(scenario: &Scenario<'_>) {
             containers.iter().map(|name| json!({"name": name, "image": "i", "restartPolicy": "Always"})).collect();
         pod
     };
-    for refused in ["vault-agent@2", " a , vault-agent @2", "true", "audit"] {
-        assert!(dry_run(scenario, &pod("asking", Some(refused))).is_err(), "{refused}");
+    for denied in ["vault-agent@2", " a , vault-agent @2", "true", "audit"] {
+        assert!(dry_run(scenario, &pod("asking", Some(denied))).is_err(), "{denied}");
     }
     assert!(dry_run(scenario, &with("audit", &["audit-log"])).is_err(), "one of two");
     let other = json!({"metadata": {"name": "other", "annotations": {"example.com/inject": "vault-agent:2"}}, "spec": pod("x", None)["spec"]});
     assert!(dry_run(scenario, &other).is_err(), "another system's annotation");
-    // Of several annotations the first counts, as for the webhook.
+    // Of several annotations, the first applies, as in the webhook.
     for first in ["false", "fluent-bit", ""] {
         let mut both = other.clone();
         both["metadata"]["annotations"]["sidecar.io/inject"] = first.into();
-        let let_in = dry_run(scenario, &both);
-        assert!(let_in.is_ok(), "{first}: {let_in:?}");
+        let outcome = dry_run(scenario, &both);
+        assert!(outcome.is_ok(), "{first}: {outcome:?}");
     }
     for (request, containers) in [
         ("vault-agent@2", &["vault-agent"][..]),
@@ -98,13 +97,13 @@ fn required(scenario: &Scenario<'_>) {
         ("vault-agentx", &[]),
         ("", &[]),
     ] {
-        let let_in = dry_run(scenario, &with(request, containers));
-        assert!(let_in.is_ok(), "{request}: {let_in:?}");
+        let outcome = dry_run(scenario, &with(request, containers));
+        assert!(outcome.is_ok(), "{request}: {outcome:?}");
     }
-    dry_run(scenario, &pod("silent", None)).expect("it does not ask");
+    dry_run(scenario, &pod("silent", None)).expect("it does not request a template");
 }
 
-/// Where namespaces have defaults, `true` stands for those.
+/// If a namespace has default templates, the value `true` selects them.
 fn required_by_namespace(scenario: &Scenario<'_>) {
     let values = json!({
         "policy": {"enabled": true},
@@ -113,21 +112,21 @@ fn required_by_namespace(scenario: &Scenario<'_>) {
     });
     install(scenario, "required-templates", "elsewhere", &values);
     let asks = || dry_run(scenario, &pod("asking", Some("true")));
-    let refusal = until_refused("does not have its containers", asks);
-    assert!(refusal.message.contains("\"audit\""), "the installation's default: {refusal}");
+    let error = until_denied("does not have its containers", asks);
+    assert!(error.message.contains("\"audit\""), "the default of the installation: {error}");
     let annotate = |value: &str| {
         let change = json!({"metadata": {"annotations": {"sidecar.io/inject": value}}});
         scenario.cluster().patch(&format!("/api/v1/namespaces/{}", scenario.namespace), &change).expect("annotate");
     };
     annotate("vault-agent@3");
-    until_refused("\"vault-agent\"", asks);
+    until_denied("\"vault-agent\"", asks);
     annotate("false");
-    wait::until("a namespace without defaults", || asks().map_err(|refusal| refusal.to_string()));
-    // What is malformed counts as none, as for the webhook.
+    wait::until("a namespace without defaults", || asks().map_err(|error| error.to_string()));
+    // A malformed value is ignored, as in the webhook.
     annotate("proxy@");
-    until_refused("\"audit\"", asks);
+    until_denied("\"audit\"", asks);
     annotate("fluent-bit, true");
-    until_refused("\"audit\"", asks);
+    until_denied("\"audit\"", asks);
 }
 
 fn misplaced(scenario: &Scenario<'_>) {
@@ -145,7 +144,7 @@ fn misplaced(scenario: &Scenario<'_>) {
     };
     let warnings = |group: &str, kinds: &str, object: &Value| {
         let path = format!("{}?dryRun=All", scenario.path(group, kinds));
-        scenario.cluster().warnings(&path, object).expect("let through").join("\n")
+        scenario.cluster().warnings(&path, object).expect("accepted").join("\n")
     };
     let misplaced = deployment(asks(), json!({}));
     wait::until("a warning", || match warnings("/apis/apps/v1", "deployments", &misplaced) {
@@ -163,7 +162,7 @@ fn misplaced(scenario: &Scenario<'_>) {
     assert_eq!(warnings("/apis/batch/v1", "cronjobs", &cron(asks(), asks())), "");
 }
 
-/// An account that may do this, and nothing else; a client with its token.
+/// Creates a service account with only these permissions. Returns a client with its token.
 fn account(scenario: &Scenario<'_>, name: &str, role: &str, rules: &Value) -> Cluster {
     let namespace = &scenario.namespace;
     let metadata = json!({"name": name, "namespace": namespace});
@@ -192,42 +191,42 @@ fn authors(scenario: &Scenario<'_>) {
     let author = account(scenario, "author", "configmaps", &rules);
     let maps = scenario.path("/api/v1", "configmaps");
     let map = |label: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "map", "labels": {label: "true"}}});
-    let refusal = until_refused("templates.sidecar.io", || {
+    let error = until_denied("templates.sidecar.io", || {
         author.create(&format!("{maps}?dryRun=All"), &map("sidecar.io/template"))
     });
     assert!(
-        refusal.code == 403 && refusal.message.contains(&format!("templates.sidecar.io in {}", scenario.namespace)),
-        "{refusal}"
+        error.code == 403 && error.message.contains(&format!("templates.sidecar.io in {}", scenario.namespace)),
+        "{error}"
     );
-    assert!(author.create(&maps, &map("sidecar.io/values")).is_err(), "values, too");
-    author.create(&maps, &map("example.com/other")).expect("other ConfigMaps are nobody's business");
+    assert!(author.create(&maps, &map("sidecar.io/values")).is_err(), "values are guarded, too");
+    author.create(&maps, &map("example.com/other")).expect("other ConfigMaps are not guarded");
     let one = format!("{maps}/map");
-    assert!(author.replace(&one, &map("sidecar.io/template")).is_err(), "a label that comes later");
+    assert!(author.replace(&one, &map("sidecar.io/template")).is_err(), "a label that is added");
     scenario.cluster().replace(&one, &map("sidecar.io/template")).expect("an administrator");
-    assert!(author.replace(&one, &map("example.com/other")).is_err(), "a label that goes");
+    assert!(author.replace(&one, &map("example.com/other")).is_err(), "a label that is removed");
     let patch = |change: Value| author.patch(&one, &change);
-    for refused in [
+    for denied in [
         json!({"data": {"a.yaml": "x"}}),
         json!({"immutable": true}),
         json!({"metadata": {"finalizers": ["example.com/wait"]}}),
         json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "0"}]}}),
         json!({"metadata": {"annotations": {"a": "b"}}}),
     ] {
-        assert!(patch(refused.clone()).is_err(), "{refused}");
+        assert!(patch(denied.clone()).is_err(), "{denied}");
     }
-    // What is deleted in the foreground has a finalizer, which the garbage collector takes away.
-    let doomed = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "doomed", "labels": {"sidecar.io/template": "true"}}});
-    scenario.cluster().create(&maps, &doomed).expect("an administrator");
-    author.delete(&format!("{maps}/doomed?propagationPolicy=Foreground")).expect("deleting is not guarded");
-    wait::until("the garbage collector", || match scenario.cluster().get(&format!("{maps}/doomed")) {
-        Err(refusal) if refusal.code == 404 => Ok(()),
+    // Foreground deletion adds a finalizer, which the garbage collector removes.
+    let deleted = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "deleted", "labels": {"sidecar.io/template": "true"}}});
+    scenario.cluster().create(&maps, &deleted).expect("an administrator");
+    author.delete(&format!("{maps}/deleted?propagationPolicy=Foreground")).expect("deletion is not guarded");
+    wait::until("the garbage collector", || match scenario.cluster().get(&format!("{maps}/deleted")) {
+        Err(error) if error.code == 404 => Ok(()),
         other => Err(format!("{other:?}")),
     });
     bind(scenario, &format!("elsewhere:{}-template-author", scenario.namespace), "author");
-    wait::until("the right to count", || {
-        author.replace(&one, &map("sidecar.io/template")).map_err(|refusal| refusal.to_string())
+    wait::until("the permission to take effect", || {
+        author.replace(&one, &map("sidecar.io/template")).map_err(|error| error.to_string())
     });
-    author.delete(&one).expect("deleting is not guarded: a namespace must be able to end");
+    author.delete(&one).expect("deletion is not guarded, so that namespaces can be deleted");
 }
 
 fn configuration(scenario: &Scenario<'_>) {
@@ -247,16 +246,16 @@ fn configuration(scenario: &Scenario<'_>) {
     install(scenario, "webhook-configuration", &scenario.namespace, &json!({"serviceAccount": {"name": "injector"}}));
     let path = format!("{hooks}/{name}");
     let change = |change: Value| webhook.patch(&path, &change);
-    // A change that had landed would be none any more.
+    // A dry run, because a change that takes effect could not be tried again.
     let first = json!({"webhooks": [{"name": "a.sidecar.io", "timeoutSeconds": 3}]});
-    let refusal = until_refused("nothing but caBundle", || webhook.patch(&format!("{path}?dryRun=All"), &first));
-    assert_eq!(refusal.code, 403, "{refusal}");
+    let error = until_denied("nothing but caBundle", || webhook.patch(&format!("{path}?dryRun=All"), &first));
+    assert_eq!(error.code, 403, "{error}");
     let one = |field: Value| {
         let mut hook = field;
         hook["name"] = "a.sidecar.io".into();
         json!({"webhooks": [hook]})
     };
-    for refused in [
+    for denied in [
         one(
             json!({"rules": [{"apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"], "operations": ["CREATE"]}]}),
         ),
@@ -272,8 +271,8 @@ fn configuration(scenario: &Scenario<'_>) {
         json!({"metadata": {"annotations": {"cert-manager.io/inject-ca-from": "evil/evil"}}}),
         json!({"metadata": {"finalizers": ["example.com/stay"]}}),
     ] {
-        let refusal = change(refused.clone()).expect_err(&refused.to_string());
-        assert!(refusal.message.contains("nothing but caBundle"), "{refused}: {refusal}");
+        let error = change(denied.clone()).expect_err(&denied.to_string());
+        assert!(error.message.contains("nothing but caBundle"), "{denied}: {error}");
     }
     let bundle = base64::engine::general_purpose::STANDARD.encode(authority());
     for name in ["a.sidecar.io", "b.sidecar.io"] {
@@ -283,7 +282,7 @@ fn configuration(scenario: &Scenario<'_>) {
     scenario.cluster().delete(&path).expect("an administrator");
 }
 
-/// An authority's certificate, PEM.
+/// The certificate of an authority (PEM).
 fn authority() -> String {
     Credentials::for_loopback().expect("credentials").authority
 }

@@ -1,15 +1,15 @@
-//! The product against a real API server: kube-apiserver calls our real binary over TLS.
+//! Tests the product with a real API server: kube-apiserver calls the binary over TLS.
 //!
-//! One control plane serves the whole run; each scenario is one trial with a namespace, a webhook
-//! process and a `MutatingWebhookConfiguration` of its own, so that trials run side by side.
+//! The whole run uses one control plane. Each scenario is one trial with its own namespace, webhook process and
+//! `MutatingWebhookConfiguration`, so trials can run in parallel.
 //!
-//! - `KUBERNETES_VERSION=1.35.4 cargo test --test apiserver` runs against another version;
-//! - `KUBEBUILDER_ASSETS` names a folder with ready binaries;
-//! - `CAPTURE_REVIEWS=tests/reviews cargo test --test apiserver capture` records the reviews anew;
-//! - `SIDECAR_INJECTOR_E2E=full` adds what takes longer: another Helm, other people's controllers;
-//! - `RUST_TEST_THREADS=16`, or `-- --test-threads 16`, sets how many scenarios run at once.
+//! - `KUBERNETES_VERSION=1.35.4 cargo test --test apiserver` uses another version of Kubernetes;
+//! - `KUBEBUILDER_ASSETS` is a folder with the binaries;
+//! - `CAPTURE_REVIEWS=tests/reviews cargo test --test apiserver capture` records the reviews again;
+//! - `SIDECAR_INJECTOR_E2E=full` adds the scenarios that take longer: another version of Helm, and cert-manager;
+//! - `RUST_TEST_THREADS=16`, or `-- --test-threads 16`, sets how many scenarios run in parallel.
 //!
-//! A failing run keeps its folder with all logs and says where it is.
+//! If a run fails, it keeps its folder with all logs and prints the path.
 #![allow(dead_code, reason = "the support module serves several test programs")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -46,7 +46,7 @@ use libtest_mimic::{Arguments, Trial};
 use bed::Bed;
 use scenario::Scenario;
 
-/// A scenario's name and what it does.
+/// The name of a scenario and its function.
 type Entry = (&'static str, fn(&Scenario<'_>));
 
 fn main() -> ExitCode {
@@ -63,10 +63,10 @@ fn run() -> Result<ExitCode, String> {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = threads(arguments.test_threads, std::env::var("RUST_TEST_THREADS").ok())?;
     claims::distinct(scenarios(true).iter().map(|(name, _)| *name))?;
-    // Most runs of the package's tests want something else: no control plane for them.
+    // Starts the control plane only if a scenario is selected.
     let wanted = !arguments.list && trials(None).iter().any(|trial| !arguments.is_filtered_out(trial));
     let bed = wanted.then(Bed::start).transpose();
-    let bed = bed.map_err(|why| format!("no control plane to test against: {why}"))?.map(Arc::new);
+    let bed = bed.map_err(|why| format!("cannot start the control plane: {why}"))?.map(Arc::new);
     let tests = claims::TESTS.iter().map(|&(name, run)| {
         Trial::test(name, move || {
             run();
@@ -80,22 +80,23 @@ fn run() -> Result<ExitCode, String> {
     Ok(conclusion.exit_code())
 }
 
-/// How many scenarios run at once: the argument, or the variable of libtest, which libtest-mimic does not read.
+/// The number of scenarios that run in parallel: the argument, or the variable of libtest, which libtest-mimic does not
+/// read.
 fn threads(argument: Option<usize>, variable: Option<String>) -> Result<Option<usize>, String> {
     let Some(text) = variable.filter(|_| argument.is_none()) else { return Ok(argument) };
     match text.parse() {
         Ok(threads @ 1..) => Ok(Some(threads)),
-        _ => Err(format!("RUST_TEST_THREADS is {text:?}, should be a positive integer")),
+        _ => Err(format!("RUST_TEST_THREADS is {text:?}, it must be a positive integer")),
     }
 }
 
-/// All scenarios as trials on one bed.
+/// Returns all scenarios as trials.
 fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
     let full = std::env::var("SIDECAR_INJECTOR_E2E").is_ok_and(|what| what == "full");
     let trial = |(name, run): Entry| {
         let bed = bed.cloned();
         Trial::test(name, move || {
-            let bed = bed.ok_or("listing only: there is no control plane")?;
+            let bed = bed.ok_or("there is no control plane")?;
             run(&Scenario::new(&bed, name));
             Ok(())
         })
@@ -103,7 +104,7 @@ fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
     scenarios(full).into_iter().map(trial).collect()
 }
 
-/// All scenarios, with those that take longer if `full`.
+/// Returns all scenarios. If `full` is false, the scenarios that take longer are left out.
 fn scenarios(full: bool) -> Vec<Entry> {
     let groups: [&[Entry]; 16] = [
         claims::SCENARIOS,

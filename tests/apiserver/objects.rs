@@ -1,8 +1,8 @@
-//! Building pods as JSON, and reading what came back.
+//! Functions that create and read pods as JSON.
 
 use serde_json::{Value, json};
 
-/// The smallest pod, with our annotation if `inject` is given.
+/// Creates a minimal pod. If `inject` is set, the pod has the annotation with this value.
 pub(crate) fn pod(name: &str, inject: Option<&str>) -> Value {
     let mut pod = json!({
         "apiVersion": "v1",
@@ -22,13 +22,13 @@ pub(crate) fn names<'a>(pod: &'a Value, list: &str) -> Vec<&'a str> {
     items.iter().filter_map(|item| item["name"].as_str()).collect()
 }
 
-/// An item of such a list.
+/// An item of a list of the spec.
 pub(crate) fn item<'a>(pod: &'a Value, list: &str, name: &str) -> &'a Value {
     let items = pod["spec"][list].as_array().map(Vec::as_slice).unwrap_or_default();
     items.iter().find(|item| item["name"] == name).unwrap_or_else(|| panic!("no {name:?} in {list} of {pod:#}"))
 }
 
-/// What we wrote about the pod, if we did.
+/// The status annotation of the pod, if there is one.
 pub(crate) fn status(pod: &Value) -> Option<Value> {
     let text = pod["metadata"]["annotations"]["sidecar.io/status"].as_str()?;
     Some(serde_json::from_str(text).expect("the status annotation is JSON"))
@@ -41,14 +41,14 @@ pub(crate) fn status_templates(pod: &Value) -> Vec<String> {
     templates.iter().filter_map(|template| template["name"].as_str().map(ToOwned::to_owned)).collect()
 }
 
-/// Whether the container has the token of the pod's service account mounted.
+/// Returns true if the container mounts the token of the service account.
 pub(crate) fn mounts_token(container: &Value) -> bool {
     let mounts = container["volumeMounts"].as_array().map(Vec::as_slice).unwrap_or_default();
     mounts.iter().any(|mount| mount["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount")
 }
 
-/// The pod without what the server makes up anew for each one: identity, times, and the random part
-/// of the token volume's name.
+/// Returns the pod without the values that the API server generates for each pod: identity, times, and the random part
+/// of the name of the token volume.
 pub(crate) fn comparable(pod: &Value) -> Value {
     let mut pod = pod.clone();
     let volumes = names(&pod, "volumes");
@@ -56,7 +56,7 @@ pub(crate) fn comparable(pod: &Value) -> Value {
         let text = pod.to_string().replace(&token, "kube-api-access");
         pod = serde_json::from_str(&text).expect("still JSON");
     }
-    // Items of a list come without them.
+    // The items of a list do not have these fields.
     pod["apiVersion"] = json!("v1");
     pod["kind"] = json!("Pod");
     let metadata = pod["metadata"].as_object_mut().expect("a pod has metadata");

@@ -1,4 +1,4 @@
-//! What depends on namespaces, and the validation of templates, through the real API server.
+//! Tests namespace defaults, templates of namespaces, and the validation of templates with a real API server.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::support::webhook::Webhook;
 
 pub(crate) const SCENARIOS: &[Entry] = &[
     ("namespace_defaults_and_auto_inject", namespace_defaults_and_auto_inject),
-    ("bad_templates_are_refused_with_the_caret", bad_templates_are_refused),
+    ("bad_templates_are_denied_with_the_caret", bad_templates_are_denied),
     ("namespaces_have_templates_of_their_own", namespace_templates),
     ("limit_range_quota_and_restricted_namespace", limits),
 ];
@@ -20,12 +20,12 @@ fn config_map(name: &str, label: &str, data: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {label: "true"}}, "data": data})
 }
 
-/// Our binary on the scenario's ConfigMaps, watching namespaces.
+/// Starts the webhook with the ConfigMaps of the scenario. It watches namespaces.
 fn start(scenario: &Scenario<'_>) -> Webhook {
     start_with(scenario, &scenario.namespace, &[])
 }
 
-/// The same with the central templates in the namespace `home`, and more arguments.
+/// Starts the webhook with the central templates in the namespace `home`, and with more arguments.
 fn start_with(scenario: &Scenario<'_>, home: &str, more: &[&str]) -> Webhook {
     let kubeconfig = least_privilege(scenario);
     let (rbac, name) = ("/apis/rbac.authorization.k8s.io/v1", json!({"name": scenario.namespace}));
@@ -59,7 +59,7 @@ fn namespace_defaults_and_auto_inject(scenario: &Scenario<'_>) {
     let webhook = start(scenario);
     scenario.register(&[Hook::new("inject.sidecar.io", &webhook.at("/mutate/policy"), &webhook.authority)]);
     let gets = |wanted: &[&str]| {
-        let pod = scenario.dry_run(&pod("silent", None)).map_err(|refusal| refusal.to_string())?;
+        let pod = scenario.dry_run(&pod("silent", None)).map_err(|error| error.to_string())?;
         let found = names(&pod, "initContainers");
         if found == wanted { Ok(pod) } else { Err(format!("{found:?}")) }
     };
@@ -77,10 +77,10 @@ fn namespace_defaults_and_auto_inject(scenario: &Scenario<'_>) {
     opted_out["metadata"]["labels"] = json!({"a": "b"});
     assert!(names(&scenario.dry_run(&opted_out).expect("allowed"), "initContainers").is_empty());
     change(json!({"labels": {"team": "search"}, "annotations": {"sidecar.io/inject": "false"}}));
-    wait::until("the namespace to want nothing", || gets(&[]));
+    wait::until("the namespace to have no defaults", || gets(&[]));
 }
 
-fn bad_templates_are_refused(scenario: &Scenario<'_>) {
+fn bad_templates_are_denied(scenario: &Scenario<'_>) {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let webhook = start(scenario);
     let configurations = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
@@ -98,19 +98,21 @@ fn bad_templates_are_refused(scenario: &Scenario<'_>) {
     scenario.create_claimed(configurations, &configuration);
     let maps = scenario.path("/api/v1", "configmaps?dryRun=All");
     let bad = config_map("bad", "sidecar.io/template", &json!({"a.yaml": "sidecars:\n- name: x\n  imag: i\n"}));
-    let (message, _) = wait::until("the bad template to be refused", || match scenario.cluster().create(&maps, &bad) {
-        Err(refusal) if refusal.message.contains("InvalidTemplate") => Ok(refusal.message),
-        other => Err(format!("{other:?}")),
-    });
+    let (message, _) =
+        wait::until("the invalid template to be denied", || match scenario.cluster().create(&maps, &bad) {
+            Err(error) if error.message.contains("InvalidTemplate") => Ok(error.message),
+            other => Err(format!("{other:?}")),
+        });
     for part in ["templates.sidecar.io", "--> key a.yaml:2:3", "^", "has no image"] {
         assert!(message.contains(part), "{part}: {message}");
     }
     let good = config_map("good", "sidecar.io/template", &json!({"a.yaml": "sidecars: [{name: x, image: \"i:1\"}]"}));
-    scenario.cluster().create(&maps, &good).expect("a good template is stored");
+    scenario.cluster().create(&maps, &good).expect("a valid template is accepted");
     scenario.cluster().delete(&format!("{configurations}/{}", scenario.namespace)).expect("unregister");
 }
 
-/// Which of two templates of one name serves, what a namespace's may not do, and when it is gone.
+/// Tests templates in namespaces: precedence over central templates with the same name, what they must not contain, and
+/// their deletion.
 fn namespace_templates(scenario: &Scenario<'_>) {
     let home = format!("{}-home", scenario.namespace);
     scenario.create_namespace(&home);
@@ -132,24 +134,24 @@ fn namespace_templates(scenario: &Scenario<'_>) {
     let webhook = start_with(scenario, &home, &["--namespace-templates", "prefer"]);
     scenario.register(&[Hook::ours(&webhook)]);
     let image = |name: &str, wanted: &str| {
-        let pod = scenario.dry_run(&pod("asks", Some(name))).map_err(|refusal| refusal.to_string())?;
+        let pod = scenario.dry_run(&pod("asks", Some(name))).map_err(|error| error.to_string())?;
         let image = pod["spec"]["initContainers"][0]["image"].as_str().unwrap_or("none").to_owned();
         if image == wanted { Ok(()) } else { Err(image) }
     };
     wait::until("the namespace's own template", || image("only", "own:1"));
-    image("both", "own:1").expect("the namespace's wins");
-    image("kept", "central:1").expect("a required one is never shadowed");
-    let refused = |name: &str| scenario.dry_run(&pod("asks", Some(name))).expect_err("refused").message;
-    let message = refused("root");
+    image("both", "own:1").expect("the template of the namespace takes precedence");
+    image("kept", "central:1").expect("a required template takes precedence");
+    let denied = |name: &str| scenario.dry_run(&pod("asks", Some(name))).expect_err("denied").message;
+    let message = denied("root");
     assert!(message.contains("is privileged") && message.contains("[NotAllowed]"), "{message}");
-    assert!(refused("bold").contains("are for central templates only"), "{}", refused("bold"));
+    assert!(denied("bold").contains("are for central templates only"), "{}", denied("bold"));
     scenario.cluster().delete(&format!("{own_maps}/own")).expect("deleted");
     wait::until("the central template to serve again", || image("both", "central:1"));
-    assert!(refused("only").contains("[UnknownTemplate]"));
+    assert!(denied("only").contains("[UnknownTemplate]"));
 }
 
-/// The API server's own policies look at the pod after us: a template that keeps to them passes, and a LimitRange fills
-/// in what it leaves out.
+/// The API server applies its policies after the webhook. It admits pods whose templates comply with them. A LimitRange
+/// sets resources that a template does not set.
 fn limits(scenario: &Scenario<'_>) {
     const HARD: &str = "{allowPrivilegeEscalation: false, runAsNonRoot: true, runAsUser: 1000, seccompProfile: {type: RuntimeDefault}, capabilities: {drop: [ALL]}}";
     let sized = format!(
@@ -177,7 +179,7 @@ fn limits(scenario: &Scenario<'_>) {
         other => Err(format!("{other:?}")),
     });
     wait::until("the namespace to be restricted", || match dry_run("root") {
-        Err(refusal) if refusal.message.contains("PodSecurity") && refusal.message.contains("root") => Ok(()),
+        Err(error) if error.message.contains("PodSecurity") && error.message.contains("root") => Ok(()),
         other => Err(format!("{other:?}")),
     });
     let quota = json!({
@@ -185,8 +187,8 @@ fn limits(scenario: &Scenario<'_>) {
         "spec": {"hard": {"limits.memory": "1Gi", "requests.cpu": "1"}},
     });
     scenario.cluster().create(&scenario.path("/api/v1", "resourcequotas"), &quota).expect("create a quota");
-    wait::until("the quota to demand limits", || match dry_run("bare") {
-        Err(refusal) if refusal.message.contains("limits.memory") => Ok(()),
+    wait::until("the quota to require limits", || match dry_run("bare") {
+        Err(error) if error.message.contains("limits.memory") => Ok(()),
         other => Err(format!("{other:?}")),
     });
     let ranges = json!({
@@ -194,9 +196,9 @@ fn limits(scenario: &Scenario<'_>) {
         "spec": {"limits": [{"type": "Container", "default": {"cpu": "50m", "memory": "32Mi"}, "defaultRequest": {"cpu": "5m", "memory": "4Mi"}}]},
     });
     scenario.cluster().create(&scenario.path("/api/v1", "limitranges"), &ranges).expect("create a LimitRange");
-    let (filled, _) =
-        wait::until("the LimitRange to fill in", || dry_run("bare").map_err(|refusal| refusal.to_string()));
-    assert_eq!(filled["spec"]["initContainers"][0]["resources"]["limits"]["memory"], "32Mi");
-    let sized = dry_run("sized").expect("accepted with its own");
+    let (with_defaults, _) =
+        wait::until("the LimitRange to set limits", || dry_run("bare").map_err(|error| error.to_string()));
+    assert_eq!(with_defaults["spec"]["initContainers"][0]["resources"]["limits"]["memory"], "32Mi");
+    let sized = dry_run("sized").expect("accepted with its own limits");
     assert_eq!(sized["spec"]["initContainers"][0]["resources"]["limits"]["memory"], "16Mi");
 }

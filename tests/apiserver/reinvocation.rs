@@ -1,5 +1,5 @@
-//! The second round of one admission: the API server calls `IfNeeded` webhooks again after somebody
-//! changed the pod, and the second answer must not add anything twice, whoever gives it.
+//! Tests reinvocation: the API server calls `IfNeeded` webhooks again after another webhook has changed the pod. The second
+//! answer must not add anything twice, even if another replica gives it.
 
 use serde_json::{Value, json};
 
@@ -17,8 +17,8 @@ pub(crate) const SCENARIOS: &[Entry] = &[
     ("template_deleted_before_the_second_round", template_gone_in_the_second_round),
 ];
 
-/// A webhook after ours changes every pod; ours is called again, and the service account's token is
-/// mounted into our container meanwhile.
+/// A webhook after ours changes every pod, so the API server calls ours again. Between the calls, the API server mounts the
+/// token of the service account into the injected container.
 fn another_webhook(scenario: &Scenario<'_>) {
     let webhook = scenario.serve("webhook", &[("fluent-bit.yaml", crate::templates::FLUENT_BIT)]);
     let later = scenario.endpoint(|review| {
@@ -47,11 +47,11 @@ fn another_webhook(scenario: &Scenario<'_>) {
     assert_eq!(names(&stored, "volumes").iter().filter(|name| **name == "fluent-bit-etc").count(), 1);
     assert_eq!(status_templates(&stored), ["fluent-bit"]);
     assert!(mounts_token(item(&stored, "initContainers", "fluent-bit")), "{stored:#}");
-    assert_eq!(webhook.answered("") - ours, 2, "the API server called us in both rounds");
+    assert_eq!(webhook.answered("") - ours, 2, "the API server called our webhook in both rounds");
     assert_eq!(later.received().len() - theirs, 2, "and the other webhook too");
 }
 
-/// During a rollout two of our processes may both be registered, with different catalogs.
+/// During a rollout, two webhooks with different catalogs can be registered.
 fn two_versions_in_one_round(scenario: &Scenario<'_>) {
     let old = scenario.serve("old", &[("fluent-bit.yaml", &fluent_bit_with_image("fluent-bit:old", "old-data"))]);
     let new = scenario.serve("new", &[("fluent-bit.yaml", &fluent_bit_with_image("fluent-bit:new", "new-data"))]);
@@ -61,12 +61,12 @@ fn two_versions_in_one_round(scenario: &Scenario<'_>) {
     injected_once_by_the_old_one(&stored);
 }
 
-/// Between the two rounds of one admission another of our processes answers, whose template is newer.
+/// In the second round, another replica answers. It has a newer template.
 fn another_version_in_the_second_round(scenario: &Scenario<'_>) {
     second_round_is_answered_by(scenario, &[("fluent-bit.yaml", &fluent_bit_with_image("fluent-bit:new", "new-data"))]);
 }
 
-/// The same, and that process knows no such template: a pod that has its sidecar is not refused.
+/// In the second round, another replica answers. It does not have the template. The pod is injected and not denied.
 fn template_gone_in_the_second_round(scenario: &Scenario<'_>) {
     second_round_is_answered_by(scenario, &[("vault-agent.yaml", crate::templates::VAULT_AGENT)]);
 }
@@ -88,13 +88,12 @@ fn client(scenario: &Scenario<'_>, webhook: &crate::support::webhook::Webhook) -
     Cluster::at(scenario.bed.runtime.handle().clone(), &webhook.base_url(), &webhook.authority).expect("a client")
 }
 
-/// What a Service does to a rolling Deployment of ours, made certain: the first round goes to the
-/// first process, a second one to the other.
+/// Simulates a Service during a rollout: the first round goes to the first replica, the second round to the other.
 fn service(scenario: &Scenario<'_>, [first, second]: [Cluster; 2]) -> Endpoint {
     scenario.endpoint(move |review| {
         let again = !names(&review["request"]["object"], "initContainers").is_empty();
         let process = if again { &second } else { &first };
-        process.create("/mutate", review).expect("our process answers 200")
+        process.create("/mutate", review).expect("status 200")
     })
 }
 

@@ -1,4 +1,4 @@
-//! A Helm release of our chart on the real API server, and our real process in the place of its pods, which nobody runs here.
+//! A Helm release of the chart on a real API server. There is no kubelet, so a process of the test replaces the pods.
 
 use std::fs;
 use std::net::UdpSocket;
@@ -8,14 +8,14 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use crate::objects::{names, pod};
-use crate::scenario::{PATIENCE, Scenario};
+use crate::scenario::{Scenario, WEBHOOK_TIMEOUT};
 use crate::support::webhook::Webhook;
 use crate::support::{self, binaries, wait};
 
 const CHART: &str = "sidecar-injector";
 pub(crate) const HOOKS: &str = "/apis/admissionregistration.k8s.io/v1";
 
-/// What the chart calls its objects in a release without overrides: `sidecar-injector.fullname` of its `_helpers.tpl`.
+/// The name of the objects of a release without overrides: `sidecar-injector.fullname` in `_helpers.tpl` of the chart.
 fn full_name(release: &str) -> String {
     let name = if release.contains(CHART) { release.to_owned() } else { format!("{release}-{CHART}") };
     let mut name = name.replace('.', "-");
@@ -23,47 +23,48 @@ fn full_name(release: &str) -> String {
     name.strip_suffix('-').map(str::to_owned).unwrap_or(name)
 }
 
-/// A release in the scenario's namespace, and of the same name: the chart's cluster-scoped objects are named after it.
-/// It serves only pods of a namespace of its own: other scenarios run on this API server too.
+/// A release in the namespace of the scenario. The release has the same name as the namespace, because the names of the
+/// cluster-scoped objects of the chart contain it. The webhook selects only the pods of one other namespace, because
+/// other scenarios use the same API server.
 pub(crate) struct Release<'s> {
     pub(crate) scenario: &'s Scenario<'s>,
-    /// The release's name.
+    /// The name of the release.
     pub(crate) name: &'s str,
-    /// What the chart calls its objects.
+    /// The name of the objects of the chart.
     pub(crate) full_name: String,
-    /// Where pods ask.
+    /// The namespace of the pods that request sidecars.
     pub(crate) apps: String,
     helm: PathBuf,
     values: PathBuf,
 }
 
 impl<'s> Release<'s> {
-    /// Writes the values down; nothing is installed yet.
+    /// Writes the values file. Does not install the release.
     pub(crate) fn prepare(scenario: &'s Scenario<'s>, helm: PathBuf, mut values: Value) -> Self {
         let apps = format!("{}-app", scenario.namespace);
         scenario.create_namespace(&apps);
         values["webhook"]["namespaceSelector"] =
             json!([{"key": "kubernetes.io/metadata.name", "operator": "In", "values": [apps]}]);
-        values["webhook"]["timeoutSeconds"] = PATIENCE.into();
+        values["webhook"]["timeoutSeconds"] = WEBHOOK_TIMEOUT.into();
         let file = scenario.folder.join("values.yaml");
         fs::write(&file, values.to_string()).unwrap();
         let name = &scenario.namespace;
         Self { scenario, name, full_name: full_name(name), apps, helm, values: file }
     }
 
-    /// Runs a command on the release; what it printed.
+    /// Runs a Helm command on the release. Returns its output.
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
         helm(self.scenario, &self.helm, &[arguments, &["--namespace", &self.scenario.namespace]].concat())
     }
 
-    /// `install` or `upgrade`.
+    /// Runs `install` or `upgrade`.
     pub(crate) fn apply(&self, command: &str, more: &[&str]) -> String {
         let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/sidecar-injector");
         let values = self.values.to_str().expect("text");
         self.run(&[&[command, self.name, chart, "-f", values], more].concat())
     }
 
-    /// Our process as the chart's Deployment would run it, with the rights of its service account.
+    /// Starts the webhook with the arguments of the Deployment and the rights of its service account.
     pub(crate) fn start(&self) -> Webhook {
         let scenario = self.scenario;
         let kubeconfig = scenario.folder.join("account.kubeconfig");
@@ -85,10 +86,10 @@ impl<'s> Release<'s> {
         })
     }
 
-    /// Lets the Service lead to the process. Loopback is refused in endpoints.
+    /// Adds the process to the endpoints of the Service. Loopback addresses are not valid in endpoints.
     pub(crate) fn route(&self, webhook: &Webhook) {
         let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
-        // Nothing is sent: it only chooses an address.
+        // This sends no packet. It only selects a local address.
         socket.connect("198.51.100.1:9").expect("an address of this machine");
         let address = socket.local_addr().expect("an address").ip().to_string();
         let slice = json!({
@@ -101,13 +102,13 @@ impl<'s> Release<'s> {
         self.scenario.cluster().create(&path, &slice).expect("route");
     }
 
-    /// What becomes of a pod that asks for `request`.
+    /// Creates a pod that requests `request`, as a dry run. Returns the pod, or the error.
     pub(crate) fn create(&self, name: &str, request: Option<&str>) -> Result<Value, String> {
         let path = format!("/api/v1/namespaces/{}/pods?dryRun=All", self.apps);
-        self.scenario.cluster().create(&path, &pod(name, request)).map_err(|refusal| refusal.to_string())
+        self.scenario.cluster().create(&path, &pod(name, request)).map_err(|error| error.to_string())
     }
 
-    /// Waits until pods that ask get their sidecar.
+    /// Waits until pods that request a sidecar have it.
     pub(crate) fn injected(&self, by: &str) -> Value {
         let (found, took) = wait::until("pods to be injected through the Service", || {
             let found = self.create("asking", Some("fluent-bit"))?;
@@ -117,7 +118,7 @@ impl<'s> Release<'s> {
         found
     }
 
-    /// What the mutating configuration trusts.
+    /// The CA bundles of the mutating webhook configuration.
     pub(crate) fn bundles(&self) -> Vec<String> {
         let path = format!("{HOOKS}/mutatingwebhookconfigurations/{}", self.full_name);
         let found = self.scenario.cluster().get(&path).expect("the configuration");
@@ -125,7 +126,7 @@ impl<'s> Release<'s> {
         webhooks.iter().map(|hook| hook["clientConfig"]["caBundle"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// Runs `doctor` with an administrator's rights: exit code and what it printed.
+    /// Runs `doctor` with the rights of an administrator. Returns the exit code and the output.
     pub(crate) fn doctor(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_sidecar-injector"))
             .args(["doctor", "--webhook-configuration", &self.full_name])
@@ -137,13 +138,13 @@ impl<'s> Release<'s> {
     }
 }
 
-/// Runs Helm as an administrator, with files of its own in the scenario's folder; what it printed.
+/// Runs Helm as an administrator, with its files in the folder of the scenario. Returns the output.
 pub(crate) fn helm(scenario: &Scenario<'_>, binary: &Path, arguments: &[&str]) -> String {
     try_helm(scenario, binary, arguments).unwrap_or_else(|why| panic!("helm {arguments:?}: {why}"))
 }
 
-/// The same where Helm may refuse; why it does. Helm does not write through the scenario's client: before it installs or
-/// upgrades, the scenario claims the cluster-scoped names among what it renders.
+/// Runs Helm in the same way. Returns the output, or the error. Helm does not use the client of the scenario. Before Helm
+/// installs or upgrades, the scenario claims the names of the cluster-scoped objects that Helm renders.
 pub(crate) fn try_helm(scenario: &Scenario<'_>, binary: &Path, arguments: &[&str]) -> Result<String, String> {
     let run =
         |arguments: &[&str]| support::helm::run(binary, &scenario.bed.administrator(), &scenario.folder, arguments);
@@ -153,12 +154,12 @@ pub(crate) fn try_helm(scenario: &Scenario<'_>, binary: &Path, arguments: &[&str
     run(arguments)
 }
 
-/// Helm 4 where nothing is asked of a release; what it printed.
+/// Runs Helm 4 without a release. Returns the output.
 pub(crate) fn helm_4(scenario: &Scenario<'_>, arguments: &[&str]) -> String {
     helm(scenario, &binaries::helm(4).expect("helm"), arguments)
 }
 
-/// A token of a service account of the scenario's namespace.
+/// Creates a token for a service account in the namespace of the scenario.
 pub(crate) fn token(scenario: &Scenario<'_>, account: &str) -> String {
     let path = scenario.path("/api/v1", &format!("serviceaccounts/{account}/token"));
     let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
@@ -166,7 +167,7 @@ pub(crate) fn token(scenario: &Scenario<'_>, account: &str) -> String {
     answer["status"]["token"].as_str().expect("a token").to_owned()
 }
 
-/// The objects of a rendered chart, each with the path that it is created at (see [`path_of`]).
+/// The objects of a rendered chart, each with the path that creates it (see [`path_of`]).
 pub(crate) fn documents(text: &str) -> Vec<(String, Value)> {
     let parse =
         |(lines, text)| sidecar_injector::manifest::template_files::manifest("chart", lines, text).expect("YAML");
@@ -174,7 +175,7 @@ pub(crate) fn documents(text: &str) -> Vec<(String, Value)> {
     objects.filter_map(|object| Some((path_of(&object)?, object))).collect()
 }
 
-/// Where objects of this kind are created, with `{namespace}` where they belong to one.
+/// The path that creates objects of this kind, with `{namespace}` if they are namespaced.
 fn path_of(object: &Value) -> Option<String> {
     let (version, kind) = (object["apiVersion"].as_str()?, object["kind"].as_str()?);
     let group = if version == "v1" { "/api/v1".to_owned() } else { format!("/apis/{version}") };

@@ -1,7 +1,6 @@
-//! Reviews as the API server sends them, byte for byte: the material of the other tests and the demo.
+//! Records reviews of the API server, byte for byte. Other tests and the demo use them.
 //!
-//! With `CAPTURE_REVIEWS=DIR` they are written there; otherwise the scenario proves that recording
-//! still works.
+//! `CAPTURE_REVIEWS=DIR` writes the reviews to a folder. Otherwise the scenario only tests the recording.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -17,24 +16,24 @@ use crate::workloads::manifest;
 
 pub(crate) const SCENARIOS: &[Entry] = &[("capture_reviews", capture)];
 
-/// The managed fields of a pod name who wrote it.
+/// The managed fields of a pod contain the name of the client.
 const AS_KUBECTL: &str = "fieldManager=kubectl-create";
 
-/// Everything a wildcard rule can bring about pods.
+/// Extends the rule to all operations on pods and their subresources.
 fn all_operations(hook: Hook) -> Hook {
     let resources = ["pods", "pods/ephemeralcontainers", "pods/resize"];
     hook.with("rules", json!([{"apiGroups": [""], "apiVersions": ["v1"], "resources": resources, "operations": ["*"], "scope": "Namespaced"}]))
 }
 
 fn capture(scenario: &Scenario<'_>) {
-    // The namespace is part of a review: one that reads well in the files.
+    // The reviews contain the namespace, so it has a realistic name.
     let shop = scenario.elsewhere("shop");
     capture_untouched(&shop);
     shop.cluster().delete(&shop.path("/apis/apps/v1", "deployments/checkout")).expect("delete");
     capture_injected(&shop);
 }
 
-/// What the API server sends before anybody has changed anything.
+/// Records the reviews of pods that no webhook has changed.
 fn capture_untouched(shop: &Scenario<'_>) {
     let endpoint = shop.endpoint(allow);
     shop.register(&[all_operations(Hook::theirs("capture.sidecar.io", &endpoint))]);
@@ -68,8 +67,8 @@ fn capture_untouched(shop: &Scenario<'_>) {
     record(&endpoint, "delete", |request| request["operation"] == "DELETE");
 }
 
-/// The second round of a pod that we have injected: our items with the server's defaults and the
-/// token mount.
+/// Records the second round of an injected pod: the added items have the defaults of the API server and the mount of the
+/// token.
 fn capture_injected(shop: &Scenario<'_>) {
     let webhook = shop.injector();
     let endpoint = shop.endpoint(allow);
@@ -85,7 +84,7 @@ fn capture_injected(shop: &Scenario<'_>) {
 
 fn until_called(shop: &Scenario<'_>, endpoint: &Endpoint) {
     wait::until("the capturing webhook to be called", || {
-        shop.dry_run(&pod("probe", None)).map_err(|refusal| refusal.to_string())?;
+        shop.dry_run(&pod("probe", None)).map_err(|error| error.to_string())?;
         if endpoint.received().is_empty() { Err("not called".to_owned()) } else { Ok(()) }
     });
 }
@@ -94,13 +93,14 @@ fn generate_name(request: &Value) -> &str {
     request["object"]["metadata"]["generateName"].as_str().unwrap_or_default()
 }
 
-/// Waits for the first review that is meant and writes it down if wanted.
-fn record(endpoint: &Endpoint, name: &str, meant: impl Fn(&Value) -> bool) {
-    let is_meant = |body: &Vec<u8>| serde_json::from_slice::<Value>(body).is_ok_and(|review| meant(&review["request"]));
+/// Waits for the first review that `matches` accepts. Writes it to the folder of `CAPTURE_REVIEWS`, if set.
+fn record(endpoint: &Endpoint, name: &str, matches: impl Fn(&Value) -> bool) {
+    let is_match =
+        |body: &Vec<u8>| serde_json::from_slice::<Value>(body).is_ok_and(|review| matches(&review["request"]));
     let (body, _) = wait::until(name, || {
         let received = endpoint.received();
         let count = received.len();
-        received.into_iter().find(is_meant).ok_or_else(|| format!("{count} other reviews"))
+        received.into_iter().find(is_match).ok_or_else(|| format!("{count} other reviews"))
     });
     if let Some(folder) = env::var_os("CAPTURE_REVIEWS").map(PathBuf::from) {
         fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(format!("{name}.json")), body)

@@ -1,5 +1,5 @@
-//! One scenario's own corner of the run: a namespace, a folder, webhook processes, and the webhook
-//! configurations that lead the API server to them.
+//! The environment of one scenario: a namespace, a folder, webhook processes, and the webhook configurations with which
+//! the API server calls them.
 
 use std::cell::RefCell;
 use std::fs;
@@ -12,21 +12,21 @@ use serde_json::{Value, json};
 use crate::bed::Bed;
 use crate::claims::{cluster_scoped, namespace};
 use crate::objects::{names, pod};
-use crate::support::cluster::{Cluster, Refusal};
+use crate::support::cluster::{ApiError, Cluster};
 use crate::support::endpoint::Endpoint;
 use crate::support::wait;
 use crate::support::webhook::{Source, Webhook};
 
-/// Seconds that the API server waits for a webhook: the longest it takes. On a busy machine an answer may take seconds,
-/// so only a webhook that is meant to be too slow gets less.
-pub(crate) const PATIENCE: u32 = 30;
+/// The timeout of webhooks in seconds: the maximum that the API server accepts. On a busy machine, an answer can take
+/// seconds. Only tests of timeouts use a shorter one.
+pub(crate) const WEBHOOK_TIMEOUT: u32 = 30;
 
 const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
 
-/// What a scenario works with.
+/// The environment of one scenario.
 pub(crate) struct Scenario<'a> {
     pub(crate) bed: &'a Bed,
-    /// Under which it claims names.
+    /// The scenario claims cluster-scoped names under this name.
     name: String,
     pub(crate) namespace: String,
     pub(crate) folder: PathBuf,
@@ -35,19 +35,19 @@ pub(crate) struct Scenario<'a> {
 }
 
 impl<'a> Scenario<'a> {
-    /// Makes the namespace, named after the scenario.
+    /// Creates the namespace of the scenario.
     pub(crate) fn new(bed: &'a Bed, name: &str) -> Self {
         Self::in_namespace(bed, name, namespace(name))
     }
 
-    /// The same scenario in another namespace, which is made too.
+    /// Creates another namespace. Returns the environment of the same scenario in it.
     pub(crate) fn elsewhere(&self, namespace: &str) -> Self {
         Self::in_namespace(self.bed, &self.name, namespace.to_owned())
     }
 
     fn in_namespace(bed: &'a Bed, name: &str, namespace: String) -> Self {
         let folder = bed.folder().join(&namespace);
-        fs::create_dir_all(&folder).expect("make the scenario's folder");
+        fs::create_dir_all(&folder).expect("create the folder of the scenario");
         let cluster = claiming(bed, name, &bed.control_plane.cluster);
         let scenario =
             Self { bed, name: name.to_owned(), namespace, folder, cluster, configurations: RefCell::default() };
@@ -61,7 +61,7 @@ impl<'a> Scenario<'a> {
         &self.cluster
     }
 
-    /// Such a client with the rights of another account.
+    /// Returns the same kind of client with the rights of another account.
     pub(crate) fn cluster_as(&self, token: &str) -> Cluster {
         let kubeconfig = self.bed.control_plane.kubeconfig.with_token(token).to_json().to_string();
         let cluster = Cluster::connect(self.bed.runtime.handle().clone(), &kubeconfig).expect("a client");
@@ -76,7 +76,7 @@ impl<'a> Scenario<'a> {
         self.bed.claims.claim(&self.name, resource, name).unwrap_or_else(|why| panic!("{why}"));
     }
 
-    /// Claims the names of all cluster-scoped objects among these. Each comes with the path that it is created at.
+    /// Claims the names of all cluster-scoped objects in `objects`. Each item has the path that creates the object.
     pub(crate) fn claim_all(&self, objects: &[(String, Value)]) {
         for (path, object) in objects {
             if let Some((resource, _)) = cluster_scoped(path) {
@@ -91,29 +91,29 @@ impl<'a> Scenario<'a> {
         self.cluster().create(path, object).expect("create a cluster-scoped object");
     }
 
-    /// Claims the name of another namespace and makes it.
+    /// Claims the name of another namespace and creates the namespace.
     pub(crate) fn create_namespace(&self, name: &str) {
         self.claim("namespaces", name);
         self.cluster().create_namespace(name);
     }
 
-    /// Starts our binary with these template files.
+    /// Starts the webhook with these template files.
     pub(crate) fn serve(&self, name: &str, templates: &[(&str, &str)]) -> Webhook {
         let folder = self.folder.join(format!("{name}-templates"));
-        fs::create_dir_all(&folder).expect("make the template folder");
+        fs::create_dir_all(&folder).expect("create the template folder");
         for (file, text) in templates {
             fs::write(folder.join(file), text).expect("write a template");
         }
         Webhook::start(&Source::Files(folder), &self.folder, name)
     }
 
-    /// An endpoint of the test's own; see [`Endpoint::start`].
+    /// Starts an endpoint inside the test; see [`Endpoint::start`].
     pub(crate) fn endpoint(&self, answer: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Endpoint {
         Endpoint::start(self.bed.runtime.handle(), answer)
     }
 
-    /// Tells the API server to send pods of this namespace to these hooks, in this order. Takes
-    /// effect after a moment: see [`Self::until_injected`].
+    /// Registers these webhooks for the pods of this namespace, in this order. The configuration takes effect after a
+    /// short time: see [`Self::until_injected`].
     pub(crate) fn register(&self, hooks: &[Hook]) {
         let webhooks: Vec<Value> = hooks.iter().map(|hook| hook.in_namespace(&self.namespace)).collect();
         let configuration = json!({
@@ -131,20 +131,21 @@ impl<'a> Scenario<'a> {
         }
     }
 
-    /// Replaces an object, whatever its version is. Another writer may come in between: a webhook writes its bundle into
-    /// its configuration.
+    /// Replaces an object and ignores its resource version. Another client can write the object at the same time: a
+    /// webhook writes its CA bundle into its configuration.
     fn replace(&self, path: &str, mut object: Value) {
         wait::until("the webhook configuration to be replaced", || {
-            let existing = self.cluster().get(path).map_err(|refusal| refusal.to_string())?;
+            let existing = self.cluster().get(path).map_err(|error| error.to_string())?;
             object["metadata"]["resourceVersion"] = existing["metadata"]["resourceVersion"].clone();
             match self.cluster().replace(path, &object) {
-                Err(refusal) if refusal.code == 409 => Err(refusal.to_string()),
+                Err(error) if error.code == 409 => Err(error.to_string()),
                 outcome => Ok(outcome.expect("replace the webhook configuration")),
             }
         });
     }
 
-    /// Starts our binary with `fluent-bit` and `vault-agent` as the only hook, in effect.
+    /// Starts the webhook with the templates `fluent-bit` and `vault-agent`, registers only this webhook, and waits until
+    /// the configuration takes effect.
     pub(crate) fn injector(&self) -> Webhook {
         use crate::templates::{FLUENT_BIT, VAULT_AGENT};
         let webhook = self.serve("webhook", &[("fluent-bit.yaml", FLUENT_BIT), ("vault-agent.yaml", VAULT_AGENT)]);
@@ -153,26 +154,26 @@ impl<'a> Scenario<'a> {
         webhook
     }
 
-    /// Waits until a pod that asks for `fluent-bit` gets it.
+    /// Waits until a pod that requests `fluent-bit` has the sidecar.
     pub(crate) fn until_injected(&self) {
         wait::until("the webhook configuration to take effect", || {
-            let pod = self.dry_run(&pod("probe", Some("fluent-bit"))).map_err(|refusal| refusal.to_string())?;
+            let pod = self.dry_run(&pod("probe", Some("fluent-bit"))).map_err(|error| error.to_string())?;
             if names(&pod, "initContainers").contains(&"fluent-bit") { Ok(()) } else { Err(pod.to_string()) }
         });
     }
 
-    /// The path of a kind of object in this namespace: `/api/v1` and `pods`.
+    /// Returns the path of a resource in this namespace, for example for `/api/v1` and `pods`.
     pub(crate) fn path(&self, api: &str, resource: &str) -> String {
         format!("{api}/namespaces/{}/{resource}", self.namespace)
     }
 
     /// Creates a pod.
-    pub(crate) fn create(&self, pod: &Value) -> Result<Value, Refusal> {
+    pub(crate) fn create(&self, pod: &Value) -> Result<Value, ApiError> {
         self.cluster().create(&self.path("/api/v1", "pods"), pod)
     }
 
-    /// Has the API server do everything but store it.
-    pub(crate) fn dry_run(&self, pod: &Value) -> Result<Value, Refusal> {
+    /// Creates a pod as a dry run.
+    pub(crate) fn dry_run(&self, pod: &Value) -> Result<Value, ApiError> {
         self.cluster().create(&format!("{}?dryRun=All", self.path("/api/v1", "pods")), pod)
     }
 
@@ -185,7 +186,7 @@ impl<'a> Scenario<'a> {
 
 impl Drop for Scenario<'_> {
     fn drop(&mut self) {
-        // Its processes end with it, and a configuration that leads nowhere helps nobody.
+        // The processes of the scenario end, so its webhook configurations are deleted.
         for path in self.configurations.take() {
             let _ = self.cluster().delete(&path);
         }
@@ -195,7 +196,7 @@ impl Drop for Scenario<'_> {
     }
 }
 
-/// A copy of a client that writes only what the scenario has claimed.
+/// Returns a copy of a client that writes only names that the scenario has claimed.
 fn claiming(bed: &Bed, name: &str, cluster: &Cluster) -> Cluster {
     let (claims, name) = (Arc::clone(&bed.claims), name.to_owned());
     cluster.with_rule(move |path, body| claims.check(&name, path, body))
@@ -206,12 +207,12 @@ fn claiming(bed: &Bed, name: &str, cluster: &Cluster) -> Cluster {
 pub(crate) struct Hook(Value);
 
 impl Hook {
-    /// Our webhook as a user would register it.
+    /// Our webhook with the settings of a usual installation.
     pub(crate) fn ours(webhook: &Webhook) -> Self {
         Self::new("inject.sidecar.io", &webhook.url(), &webhook.authority)
     }
 
-    /// Somebody else's.
+    /// The webhook of another system.
     pub(crate) fn theirs(name: &str, endpoint: &Endpoint) -> Self {
         Self::new(name, &endpoint.url(), &endpoint.authority)
     }
@@ -226,18 +227,18 @@ impl Hook {
             "matchPolicy": "Equivalent",
             "reinvocationPolicy": "IfNeeded",
             "sideEffects": "None",
-            "timeoutSeconds": PATIENCE,
+            "timeoutSeconds": WEBHOOK_TIMEOUT,
             "admissionReviewVersions": ["v1"],
         }))
     }
 
-    /// With one field set to something else.
+    /// Replaces one field.
     pub(crate) fn with(mut self, field: &str, value: Value) -> Self {
         self.0[field] = value;
         self
     }
 
-    /// Only for pods of that namespace: scenarios run side by side.
+    /// Limits the webhook to the pods of the namespace, because scenarios run in parallel.
     fn in_namespace(&self, namespace: &str) -> Value {
         let selector = json!({"matchLabels": {"kubernetes.io/metadata.name": namespace}});
         self.clone().with("namespaceSelector", selector).0

@@ -1,6 +1,6 @@
-//! The templates that scenarios serve: text as a user would write it.
+//! The templates of the scenarios.
 
-/// A native sidecar with a volume of its own, and an ordinary init container before it.
+/// A native sidecar with its own volume, and an init container before it.
 pub(crate) const FLUENT_BIT: &str = r#"
 name: fluent-bit
 version: "4.1"
@@ -31,7 +31,7 @@ metadata:
   labels: {logs: shipped}
 "#;
 
-/// Needs nothing that the pod could have: no volume, one container among the pod's own.
+/// A sidecar among the containers of the pod. It has no volume.
 pub(crate) const VAULT_AGENT: &str = r"
 name: vault-agent
 mode: container
@@ -43,8 +43,7 @@ imagePullSecrets:
 - name: registry
 ";
 
-/// A template that adds one native sidecar of the given image and a volume, for scenarios about
-/// versions of one template.
+/// A template that adds a native sidecar with the image and a volume. Scenarios use it for versions of a template.
 pub(crate) fn fluent_bit_with_image(image: &str, volume: &str) -> String {
     format!(
         "name: fluent-bit\n\
@@ -57,5 +56,5 @@ pub(crate) fn fluent_bit_with_image(image: &str, volume: &str) -> String {
     )
 }
 
-/// Not a template: a list that is not closed.
+/// An invalid template: the list is not closed.
 pub(crate) const BROKEN: &str = "sidecars: [\n- name: fluent-bit\n";

@@ -1,4 +1,4 @@
-//! Pods that controllers make from their templates: without a name, under a controller's account.
+//! Tests pods that controllers create. These pods have no name yet, and the account is that of a controller.
 
 use serde_json::Value;
 
@@ -27,10 +27,11 @@ fn deployment(scenario: &Scenario<'_>) {
     assert_eq!(names(&pod, "initContainers"), ["fluent-bit-config", "fluent-bit"]);
     assert_eq!(names(&pod, "containers"), ["app", "nginx"]);
     assert_eq!(status_templates(&pod), ["fluent-bit"]);
-    assert!(mounts_token(item(&pod, "initContainers", "fluent-bit")), "the token mount came in the second round");
+    assert!(mounts_token(item(&pod, "initContainers", "fluent-bit")), "the second round has the mount of the token");
 
-    let deployment = scenario.cluster().get(&scenario.path("/apis/apps/v1", "deployments/checkout")).expect("there");
-    assert!(names(&deployment["spec"]["template"], "initContainers").is_empty(), "the template stays the user's");
+    let deployment =
+        scenario.cluster().get(&scenario.path("/apis/apps/v1", "deployments/checkout")).expect("the Deployment");
+    assert!(names(&deployment["spec"]["template"], "initContainers").is_empty(), "the pod template is unchanged");
 }
 
 fn job(scenario: &Scenario<'_>) {
@@ -44,17 +45,17 @@ fn job(scenario: &Scenario<'_>) {
     assert_eq!(pod["spec"]["restartPolicy"], "Never");
 }
 
-/// Waits for the pod that a controller makes.
+/// Waits for the pod that a controller creates.
 fn the_pod(scenario: &Scenario<'_>) -> Value {
-    let (pod, time) = wait::until("a controller to make the pod", || {
-        scenario.stored().into_iter().next().ok_or_else(|| refusals(scenario))
+    let (pod, time) = wait::until("a controller to create the pod", || {
+        scenario.stored().into_iter().next().ok_or_else(|| event_messages(scenario))
     });
-    eprintln!("{}: the controller's pod was there after {} ms", scenario.namespace, time.as_millis());
+    eprintln!("{}: the controller created the pod after {} ms", scenario.namespace, time.as_millis());
     pod
 }
 
-/// Why there is no pod: controllers say so in events.
-fn refusals(scenario: &Scenario<'_>) -> String {
+/// The messages of all Events. Controllers report there why they cannot create a pod.
+fn event_messages(scenario: &Scenario<'_>) -> String {
     let events = scenario.cluster().get(&scenario.path("/api/v1", "events")).unwrap_or_default();
     let events = events["items"].as_array().cloned().unwrap_or_default();
     let messages: Vec<&str> = events.iter().filter_map(|event| event["message"].as_str()).collect();

@@ -143,7 +143,7 @@ impl Bed {
     fn try_pod(&self) -> Result<bool, String> {
         let pod = json!({"metadata": {"generateName": "x-", "annotations": {"sidecar.io/inject": "logger"}}, "spec": pod_spec("sleep 1")});
         let created = self.cluster.create(&format!("/api/v1/namespaces/{APPS}/pods?dryRun=All"), &pod);
-        let created = created.map_err(|refusal| refusal.to_string())?;
+        let created = created.map_err(|error| error.to_string())?;
         Ok(created["spec"]["initContainers"][0]["name"] == "logger")
     }
 
@@ -158,7 +158,7 @@ impl Bed {
     /// Waits until every replica runs the newest revision and no other replicas are left.
     fn rolled_out(&self) {
         wait::until("the rollout to end", || {
-            let found = self.cluster.get(DEPLOYMENT).map_err(|refusal| refusal.to_string())?;
+            let found = self.cluster.get(DEPLOYMENT).map_err(|error| error.to_string())?;
             let (status, wanted) = (&found["status"], &found["spec"]["replicas"]);
             let current = status["observedGeneration"] == found["metadata"]["generation"];
             let all = ["replicas", "updatedReplicas", "readyReplicas"].iter().all(|count| status[*count] == *wanted);
@@ -194,7 +194,7 @@ impl Bed {
         println!("Deployment available after {took:?}");
         wait::until("the sidecar to read what the application writes", || {
             let path = format!("/api/v1/namespaces/{APPS}/pods/{name}/log?container=logger");
-            let log = self.cluster.text(&path).map_err(|refusal| refusal.to_string())?;
+            let log = self.cluster.text(&path).map_err(|error| error.to_string())?;
             if log.contains("hello from the app") { Ok(()) } else { Err(log) }
         });
         self.cluster.delete(&format!("/apis/apps/v1/namespaces/{APPS}/deployments/web")).unwrap();
@@ -226,7 +226,7 @@ impl Bed {
             }
         }
         wait::until("cert-manager's kinds", || {
-            self.cluster.get("/apis/cert-manager.io/v1/certificates").map_err(|refusal| refusal.to_string())
+            self.cluster.get("/apis/cert-manager.io/v1/certificates").map_err(|error| error.to_string())
         });
         let log = self.folder.path().join("cert-manager.log");
         let _controllers = Process::spawn(&binary, &log, |command| {
@@ -291,10 +291,10 @@ impl Bed {
             String::from_utf8_lossy(&bytes).trim().to_owned()
         };
         wait::until("the authority to be trusted", || {
-            let found = self.cluster.get(&secret).map_err(|refusal| refusal.to_string())?;
+            let found = self.cluster.get(&secret).map_err(|error| error.to_string())?;
             let authority = text(&found["data"]["ca.crt"]);
             let path = format!("{HOOKS}/mutatingwebhookconfigurations/{NAME}");
-            let hooks = self.cluster.get(&path).map_err(|refusal| refusal.to_string())?;
+            let hooks = self.cluster.get(&path).map_err(|error| error.to_string())?;
             let bundle = text(&hooks["webhooks"][0]["clientConfig"]["caBundle"]);
             if !authority.is_empty() && bundle.contains(&authority) {
                 Ok(authority)

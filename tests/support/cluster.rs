@@ -27,12 +27,12 @@ pub(crate) struct Cluster {
 
 /// An answer of the API server other than success.
 #[derive(Debug, Clone)]
-pub(crate) struct Refusal {
+pub(crate) struct ApiError {
     pub(crate) code: u16,
     pub(crate) message: String,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.message)
     }
@@ -71,50 +71,50 @@ impl Cluster {
         Self { rule: Some(Arc::new(rule)), ..self.clone() }
     }
 
-    pub(crate) fn get(&self, path: &str) -> Result<Value, Refusal> {
+    pub(crate) fn get(&self, path: &str) -> Result<Value, ApiError> {
         self.send("GET", path, "application/json", &Value::Null)
     }
 
-    pub(crate) fn create(&self, path: &str, object: &Value) -> Result<Value, Refusal> {
+    pub(crate) fn create(&self, path: &str, object: &Value) -> Result<Value, ApiError> {
         self.write("POST", path, "application/json", object)
     }
 
-    pub(crate) fn replace(&self, path: &str, object: &Value) -> Result<Value, Refusal> {
+    pub(crate) fn replace(&self, path: &str, object: &Value) -> Result<Value, ApiError> {
         self.write("PUT", path, "application/json", object)
     }
 
     /// A strategic merge patch, as kubectl sends by default.
-    pub(crate) fn patch(&self, path: &str, change: &Value) -> Result<Value, Refusal> {
+    pub(crate) fn patch(&self, path: &str, change: &Value) -> Result<Value, ApiError> {
         self.write("PATCH", path, "application/strategic-merge-patch+json", change)
     }
 
-    pub(crate) fn delete(&self, path: &str) -> Result<Value, Refusal> {
+    pub(crate) fn delete(&self, path: &str) -> Result<Value, ApiError> {
         self.write("DELETE", path, "application/json", &Value::Null)
     }
 
     /// What a path answers as plain text, such as a log.
-    pub(crate) fn text(&self, path: &str) -> Result<String, Refusal> {
-        let refused = |message: String| Refusal { code: 0, message };
+    pub(crate) fn text(&self, path: &str) -> Result<String, ApiError> {
+        let refused = |message: String| ApiError { code: 0, message };
         let request = Request::get(path).body(Vec::new()).map_err(|error| refused(error.to_string()))?;
         self.runtime.block_on(self.client.request_text(request)).map_err(|error| refused(error.to_string()))
     }
 
     /// Creates an object; the warnings that come with the answer.
-    pub(crate) fn warnings(&self, path: &str, object: &Value) -> Result<Vec<String>, Refusal> {
+    pub(crate) fn warnings(&self, path: &str, object: &Value) -> Result<Vec<String>, ApiError> {
         self.check("POST", path, object);
-        let refused = |message: String| Refusal { code: 0, message };
+        let refused = |message: String| ApiError { code: 0, message };
         let request =
             Request::post(path).header("content-type", "application/json").body(object.to_string().into_bytes());
         let request = request.map_err(|error| refused(error.to_string()))?.map(kube::client::Body::from);
         let answer = self.runtime.block_on(self.client.send(request)).map_err(|error| refused(error.to_string()))?;
         if !answer.status().is_success() {
-            return Err(Refusal { code: answer.status().as_u16(), message: path.to_owned() });
+            return Err(ApiError { code: answer.status().as_u16(), message: path.to_owned() });
         }
         let warnings = answer.headers().get_all("warning").iter();
         Ok(warnings.filter_map(|value| Some(value.to_str().ok()?.to_owned())).collect())
     }
 
-    fn write(&self, method: &str, path: &str, content_type: &str, body: &Value) -> Result<Value, Refusal> {
+    fn write(&self, method: &str, path: &str, content_type: &str, body: &Value) -> Result<Value, ApiError> {
         self.check(method, path, body);
         self.send(method, path, content_type, body)
     }
@@ -124,23 +124,23 @@ impl Cluster {
         assert!(objection.is_none(), "{method} {path}: {}", objection.unwrap_or_default());
     }
 
-    fn send(&self, method: &str, path: &str, content_type: &str, body: &Value) -> Result<Value, Refusal> {
+    fn send(&self, method: &str, path: &str, content_type: &str, body: &Value) -> Result<Value, ApiError> {
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let request = Request::builder().method(method).uri(path).header("content-type", content_type).body(body);
-        let request = request.map_err(|error| Refusal { code: 0, message: error.to_string() })?;
+        let request = request.map_err(|error| ApiError { code: 0, message: error.to_string() })?;
         self.runtime.block_on(self.client.request(request)).map_err(|error| match error {
-            kube::Error::Api(status) => Refusal { code: status.code, message: status.message },
-            other => Refusal { code: 0, message: format!("{method} {path}: {other}") },
+            kube::Error::Api(status) => ApiError { code: status.code, message: status.message },
+            other => ApiError { code: 0, message: format!("{method} {path}: {other}") },
         })
     }
 
     /// Whether the API server says that it is ready.
     pub(crate) fn ready(&self) -> Result<(), String> {
-        self.text("/readyz").map(drop).map_err(|refusal| refusal.to_string())
+        self.text("/readyz").map(drop).map_err(|error| error.to_string())
     }
 
     /// The version it reports, such as `v1.36.3`.
-    pub(crate) fn version(&self) -> Result<String, Refusal> {
+    pub(crate) fn version(&self) -> Result<String, ApiError> {
         Ok(self.get("/version")?["gitVersion"].as_str().unwrap_or("unknown").to_owned())
     }
 

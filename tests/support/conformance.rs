@@ -36,7 +36,7 @@ impl Caller {
         Self { address, authority: authority.to_owned(), idle: Mutex::default() }
     }
 
-    /// Calls in both versions of the review, which must be answered alike; the pod, or the refusal.
+    /// Calls in both versions of the review, which must be answered alike; the pod, or the error.
     pub(crate) fn call(&self, path: &str, review: &Value) -> Result<Admitted, String> {
         let mut old = review.clone();
         old["apiVersion"] = json!("admission.k8s.io/v1beta1");
@@ -131,7 +131,7 @@ fn check(review: &Value, answer: &Value) -> Result<Admitted, String> {
     if response["allowed"] == false {
         let status = &response["status"];
         assert!(status["code"].as_u64().is_some_and(|code| (400..600).contains(&code)), "{status}");
-        assert!(response["patch"].is_null(), "a refusal changes nothing");
+        assert!(response["patch"].is_null(), "a error changes nothing");
         let message = status["message"].as_str().expect("a message, or people read \"without explanation\"");
         return Err(message.to_owned());
     }

@@ -23,7 +23,7 @@ pub(crate) fn table(openapi: &Value, version: &str) -> String {
     }
     let mut text = format!(
         "# The fields of a Pod's spec and their types, from the OpenAPI document of Kubernetes {version}.\n\
-         # Generated: UPDATE_POD_TYPES=1 make e2e writes it anew, and the API-server tests check it.\n"
+         # Generated: UPDATE_POD_TYPES=1 make e2e writes it again, and the API-server tests check it.\n"
     );
     for (name, fields) in types {
         let _ = writeln!(text, "{name}");

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::commands::doctor::api::Api;
 use crate::commands::doctor::check::DoctorCheck;
 use crate::commands::doctor::installation::items;
-use crate::inject::catalog::sources::{Holder, HolderId, of_config_map};
+use crate::inject::catalog::holder::{Holder, HolderId, of_config_map};
 use crate::inject::settings::keys::Keys;
 use crate::inject::template::Template;
 

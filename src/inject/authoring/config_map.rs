@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_template_is_denied_with_its_place() {
+    fn an_invalid_template_is_denied_with_its_position() {
         let answer =
             answer("CREATE", "true", &json!({"a.yaml": "sidecars:\n- name: x\n  imag: i\n", "b.yaml": "sidecar: []"}));
         let message = answer["status"]["message"].as_str().expect("denied");

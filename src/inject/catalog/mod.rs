@@ -1,6 +1,7 @@
 //! The catalog: the immutable set of compiled templates for requests, found by name and version. This module does not
 //! depend on where templates come from; [`sources`] does.
 
+pub mod holder;
 pub mod namespaces;
 pub mod sources;
 mod version;
@@ -60,6 +61,24 @@ pub enum NotFound<'c> {
 impl Catalog {
     /// Creates a catalog of `templates`. Of two templates with the same name and version, the first is used. `broken`
     /// is the error of each broken template, by name.
+    ///
+    /// ```
+    /// use sidecar_injector::inject::catalog::Catalog;
+    /// use sidecar_injector::inject::diagnostic::Source;
+    /// use sidecar_injector::inject::settings::keys::Keys;
+    /// use sidecar_injector::inject::template::Template;
+    /// use sidecar_injector::inject::template::reference::TemplateRef;
+    ///
+    /// let load = |version: &str| {
+    ///     let text = format!("version: '{version}'\nsidecars: [{{name: logs, image: 'logs:{version}'}}]");
+    ///     Template::load(&Source::new("logs.yaml", &text), "logs", &Keys::default()).unwrap().template.into()
+    /// };
+    /// let catalog = Catalog::new([load("1.9"), load("1.10")], Default::default());
+    /// // A request without a version gets the highest one.
+    /// let template = catalog.get(TemplateRef { name: "logs", version: None }).unwrap();
+    /// assert_eq!(template.display(), "logs@1.10");
+    /// assert!(catalog.get(TemplateRef { name: "logs", version: Some("2") }).is_err());
+    /// ```
     #[must_use]
     pub fn new(templates: impl IntoIterator<Item = Arc<Template>>, broken: BTreeMap<String, String>) -> Self {
         let mut by_name: HashMap<String, Versions> = HashMap::new();

@@ -1,155 +1,79 @@
-//! The writing side of the catalog: documents as they arrive from files or ConfigMaps, with the last
-//! good version of each. One broken document never disturbs the others. Pure: whoever watches calls
-//! [`Sources::set`] and publishes what [`Sources::catalog`] gives.
+//! The sources of the catalog: the loaded documents of all files and ConfigMaps, with the last valid template of each. An
+//! invalid document does not affect the others. The module does not read files or watch the cluster: its callers set the
+//! content of holders with [`Sources::set`], and publish the result of [`Sources::catalog`].
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::inject::catalog::Catalog;
-use crate::inject::diagnostic::{Diagnostic, Source, shown};
+use crate::inject::catalog::holder::{FoundDocuments, Holder, HolderId, SourceError, TemplateText};
+use crate::inject::diagnostic::{Diagnostic, shown};
 use crate::inject::settings::keys::Keys;
 use crate::inject::template::Template;
 use crate::inject::template::pod_security::Profile;
 
-/// The identity of a place that holds documents.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum HolderId {
-    /// A file, by its path.
-    File(String),
-    /// A ConfigMap.
-    ConfigMap {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
-}
-
-impl fmt::Display for HolderId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => f.write_str(path),
-            Self::ConfigMap { namespace, name } => write!(f, "ConfigMap {namespace}/{name}"),
-        }
-    }
-}
-
-/// A place that holds documents: a file, or one ConfigMap.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Holder {
-    /// Creation time of the ConfigMap, RFC 3339 (which sorts by time); empty for files. Of two equal
-    /// templates, the one in the older ConfigMap serves.
-    pub created: String,
-    /// Its identity.
-    pub id: HolderId,
-}
-
-impl Holder {
-    /// The holder for a file.
-    #[must_use]
-    pub fn file(path: &Path) -> Self {
-        Self { created: String::new(), id: HolderId::File(path.display().to_string()) }
-    }
-}
-
-/// An error in a holder or in one of its documents.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceError {
-    /// The holder.
-    pub holder: HolderId,
-    /// The error.
-    pub diagnostic: Diagnostic,
-}
-
-impl fmt::Display for SourceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.diagnostic.fmt(f)
-    }
-}
-
-/// One template document of a holder.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TemplateText {
-    /// Tells it from the others of its holder: its key in the ConfigMap.
-    pub key: String,
-    /// What people call it, see [`Source::origin`].
-    pub origin: String,
-    /// The template's name if the document has none.
-    pub default_name: String,
-    /// The document.
-    pub text: String,
-    /// See [`Source::lines_before`].
-    pub lines_before: usize,
-    /// See [`Source::columns_before`].
-    pub columns_before: usize,
-}
-
-impl TemplateText {
-    /// The document as it is read, with its place.
-    #[must_use]
-    pub fn source(&self) -> Source<'_> {
-        let Self { origin, text, lines_before, columns_before, .. } = self;
-        Source { origin, text, lines_before: *lines_before, columns_before: *columns_before }
-    }
-}
-
+/// A document with the result of loading it.
 #[derive(Debug)]
 struct TemplateDocument {
     text: TemplateText,
     current: Result<Arc<Template>, Vec<Diagnostic>>,
     warnings: Vec<Diagnostic>,
+    /// The last template that this document, or an earlier text of it, defined.
     last_good: Option<Arc<Template>>,
 }
 
-/// All documents, by holder and key.
+/// The documents of one holder.
+#[derive(Debug, Default)]
+struct HeldDocuments {
+    /// See [`Holder::created`].
+    created: String,
+    /// The documents by key.
+    documents: BTreeMap<String, TemplateDocument>,
+    /// Errors and warnings of the holder itself.
+    errors: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
+}
+
+/// The shared values of one holder.
+#[derive(Debug)]
+struct HeldValues {
+    /// See [`Holder::created`].
+    created: String,
+    values: BTreeMap<String, String>,
+}
+
+/// All documents and shared values, by holder.
 #[derive(Debug, Default)]
 pub struct Sources {
-    holders: BTreeMap<Holder, BTreeMap<String, TemplateDocument>>,
-    /// Problems of a holder beside those of its documents: errors, then warnings.
-    remarks: BTreeMap<Holder, (Vec<Diagnostic>, Vec<Diagnostic>)>,
-    /// Names of the documents that were found broken since the last catalog.
+    holders: BTreeMap<HolderId, HeldDocuments>,
+    values: BTreeMap<HolderId, HeldValues>,
+    /// Names of the documents that were invalid when they were set, since the last call of [`Self::take_failed`].
     failed: Vec<String>,
-    values: BTreeMap<Holder, BTreeMap<String, String>>,
     rules: SourceRules,
     keys: Keys,
 }
 
-/// What the templates of a source must obey beyond being templates.
+/// The rules for the templates of a source, besides those for all templates.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SourceRules {
-    /// Namespaces are not watched: no template may depend on more of one than its name.
+    /// Namespaces are not watched, so templates can only depend on the names of namespaces.
     pub without_namespaces: bool,
-    /// They come from the pods' own namespaces, whose owners are not trusted with policies.
+    /// The templates are in the pods' own namespaces, whose users must not set policies.
     pub of_namespace: bool,
-    /// What evaluated templates may do.
+    /// The Pod Security level that applies to evaluated templates.
     pub profile: Profile,
 }
 
-/// What was found in a holder.
-#[derive(Debug, Default)]
-pub struct FoundDocuments {
-    /// Its documents.
-    pub texts: Vec<TemplateText>,
-    /// Problems of the holder itself.
-    pub errors: Vec<Diagnostic>,
-    /// What is not read in it.
-    pub warnings: Vec<Diagnostic>,
-    /// Whether something could not be read, so that documents may be there that were not found.
-    pub incomplete: bool,
-}
-
-/// What stands in the catalog and what does not.
+/// A catalog, with the errors and warnings of its sources.
 #[derive(Debug)]
 pub struct Published {
     /// The catalog to serve.
     pub catalog: Catalog,
     /// Every error: broken documents, duplicates, unreadable holders.
     pub errors: Vec<SourceError>,
-    /// What is probably not meant.
+    /// Probable mistakes.
     pub warnings: Vec<Diagnostic>,
-    /// Name of each template that is in use or should be -> whether its newest text is.
+    /// The name of each template -> true if its current text is valid.
     pub valid: BTreeMap<String, bool>,
 }
 
@@ -166,16 +90,20 @@ impl Sources {
         &self.keys
     }
 
-    /// Replaces the shared values of `holder`; `None` removes it.
+    /// Replaces the shared values of `holder`; `None` removes them.
     pub fn set_values(&mut self, holder: &Holder, values: Option<BTreeMap<String, String>>) {
-        self.values.retain(|known, _| known.id != holder.id);
-        self.values.extend(values.map(|values| (holder.clone(), values)));
+        match values {
+            Some(values) => {
+                let created = holder.created.clone();
+                self.values.insert(holder.id.clone(), HeldValues { created, values });
+            }
+            None => drop(self.values.remove(&holder.id)),
+        }
     }
 
     /// Replaces all documents of `holder`. Documents whose text did not change are kept as they are.
     pub fn set(&mut self, holder: &Holder, found: FoundDocuments) {
-        // A ConfigMap that was deleted and made anew is the same holder with another age.
-        let mut before = self.take(&holder.id);
+        let mut before = self.holders.remove(&holder.id).unwrap_or_default().documents;
         let mut documents = BTreeMap::new();
         for text in found.texts {
             let key = text.key.clone();
@@ -190,77 +118,71 @@ impl Sources {
             };
             documents.insert(key, document);
         }
-        // A file that was cut while it was written has lost its documents only for a moment.
+        // A file that is read while it is written can be incomplete for a moment. Its earlier documents are kept.
         let cut = holder.created.is_empty() && documents.values().all(|document| document.current.is_err());
         if found.incomplete || cut {
             documents.extend(before);
         }
-        self.holders.insert(holder.clone(), documents);
-        if !(found.errors.is_empty() && found.warnings.is_empty()) {
-            self.remarks.insert(holder.clone(), (found.errors, found.warnings));
-        }
+        let (created, errors, warnings) = (holder.created.clone(), found.errors, found.warnings);
+        self.holders.insert(holder.id.clone(), HeldDocuments { created, documents, errors, warnings });
     }
 
-    /// How many holders there are beside one, and how many bytes of text in them.
+    /// The number of holders other than `id`, and the size of their documents in bytes.
     #[must_use]
     pub fn others(&self, id: &HolderId) -> (usize, usize) {
-        let others = || self.holders.iter().filter(|(holder, _)| holder.id != *id);
-        let bytes = others().flat_map(|(_, documents)| documents.values()).map(|document| document.text.text.len());
+        let others = || self.holders.iter().filter(|(other, _)| *other != id);
+        let bytes = others().flat_map(|(_, held)| held.documents.values()).map(|document| document.text.text.len());
         (others().count(), bytes.sum())
     }
 
     /// All holders of documents.
     pub fn holders(&self) -> impl Iterator<Item = &HolderId> {
-        self.holders.keys().map(|holder| &holder.id)
+        self.holders.keys()
     }
 
     /// All holders of shared values.
     pub fn value_holders(&self) -> impl Iterator<Item = &HolderId> {
-        self.values.keys().map(|holder| &holder.id)
+        self.values.keys()
     }
 
-    /// The names of documents that were found broken since the last call, one for each time.
+    /// The names of documents that were invalid when they were set, since the last call. A name can occur several times.
     pub fn take_failed(&mut self) -> Vec<String> {
         std::mem::take(&mut self.failed)
     }
 
-    /// Removes a holder and what it held.
+    /// Removes a holder with its documents.
     pub fn remove(&mut self, id: &HolderId) {
-        self.take(id);
+        self.holders.remove(id);
     }
 
-    /// Removes every holder for which `stays` returns false.
+    /// Removes every holder of documents for which `stays` returns false.
     pub fn retain(&mut self, stays: impl Fn(&HolderId) -> bool) {
-        self.holders.retain(|holder, _| stays(&holder.id));
-        self.remarks.retain(|holder, _| stays(&holder.id));
+        self.holders.retain(|id, _| stays(id));
     }
 
-    fn take(&mut self, id: &HolderId) -> BTreeMap<String, TemplateDocument> {
-        self.remarks.retain(|holder, _| holder.id != *id);
-        let known = self.holders.keys().find(|holder| holder.id == *id).cloned();
-        known.and_then(|holder| self.holders.remove(&holder)).unwrap_or_default()
-    }
-
-    /// The catalog of all documents. Good ones first, oldest holder first; then the last good versions
-    /// of broken ones, where nothing better has the name.
+    /// The catalog of all documents. Of equal templates, the one in the oldest holder serves. For an invalid document, the
+    /// last valid template serves, unless another document defines it.
     #[must_use]
     pub fn catalog(&self) -> Published {
-        let error = |holder: &Holder, diagnostic| SourceError { holder: holder.id.clone(), diagnostic };
+        let error = |holder: &HolderId, diagnostic| SourceError { holder: holder.clone(), diagnostic };
         let (mut errors, mut warnings) = (Vec::new(), Vec::new());
-        for (holder, (of_holder, warnings_of_holder)) in &self.remarks {
-            errors.extend(of_holder.iter().map(|diagnostic| error(holder, diagnostic.clone())));
-            warnings.extend(warnings_of_holder.iter().cloned());
+        let holders = by_age(&self.holders, |held| &held.created);
+        for (holder, held) in &holders {
+            errors.extend(held.errors.iter().map(|diagnostic| error(holder, diagnostic.clone())));
+            warnings.extend(held.warnings.iter().cloned());
         }
+        let documents =
+            || holders.iter().flat_map(|&(holder, held)| held.documents.values().map(move |each| (holder, each)));
         let (mut served, mut broken) = (Vec::new(), BTreeMap::new());
         let mut valid = BTreeMap::new();
         let mut origin_of: BTreeMap<(String, Option<String>), String> = BTreeMap::new();
-        for (holder, document) in self.documents() {
+        for (holder, document) in documents() {
             warnings.extend(document.warnings.iter().cloned());
             let Ok(template) = &document.current else { continue };
             let identity = (template.name.clone(), template.version.clone());
             let origin = document.text.origin.clone();
             if let Some(first) = origin_of.get(&identity) {
-                let message = format!("{} is defined by {first} already, which serves", template.display());
+                let message = format!("{} is already defined by {first}, which serves", template.display());
                 errors.push(error(holder, Diagnostic::of_document(&origin, message)));
                 continue;
             }
@@ -268,7 +190,7 @@ impl Sources {
             valid.insert(template.name.clone(), true);
             served.push(Arc::clone(template));
         }
-        for (holder, document) in self.documents() {
+        for (holder, document) in documents() {
             let Err(diagnostics) = &document.current else { continue };
             errors.extend(diagnostics.iter().map(|diagnostic| error(holder, diagnostic.clone())));
             let name = document.name();
@@ -285,23 +207,19 @@ impl Sources {
         Published { catalog, errors, warnings, valid }
     }
 
-    fn documents(&self) -> impl Iterator<Item = (&Holder, &TemplateDocument)> {
-        self.holders.iter().flat_map(|(holder, documents)| documents.values().map(move |document| (holder, document)))
-    }
-
     /// The shared values. Of equal keys, the one in the older ConfigMap serves.
     fn merged_values(&self, errors: &mut Vec<SourceError>) -> BTreeMap<String, String> {
         let mut merged: BTreeMap<String, String> = BTreeMap::new();
         let mut holder_of: BTreeMap<&str, &HolderId> = BTreeMap::new();
-        for (holder, values) in &self.values {
-            for (key, value) in values {
+        for (holder, held) in by_age(&self.values, |held| &held.created) {
+            for (key, value) in &held.values {
                 if let Some(first) = holder_of.get(key.as_str()) {
-                    let message = format!("the value {} is defined by {first} already, which serves", shown(key, 80));
-                    let diagnostic = Diagnostic::of_document(&holder.id.to_string(), message);
-                    errors.push(SourceError { holder: holder.id.clone(), diagnostic });
+                    let message = format!("the value {} is already defined by {first}, which serves", shown(key, 80));
+                    let diagnostic = Diagnostic::of_document(&holder.to_string(), message);
+                    errors.push(SourceError { holder: holder.clone(), diagnostic });
                     continue;
                 }
-                holder_of.insert(key, &holder.id);
+                holder_of.insert(key, holder);
                 merged.insert(key.clone(), value.clone());
             }
         }
@@ -309,8 +227,15 @@ impl Sources {
     }
 }
 
+/// The holders from the oldest to the newest. Holders of the same age are sorted by id.
+fn by_age<T>(holders: &BTreeMap<HolderId, T>, created: impl Fn(&T) -> &str) -> Vec<(&HolderId, &T)> {
+    let mut sorted: Vec<_> = holders.iter().collect();
+    sorted.sort_by(|(_, one), (_, other)| created(one).cmp(created(other)));
+    sorted
+}
+
 impl SourceRules {
-    /// What of a sound template its source does not allow.
+    /// The errors, if the source must not define this valid template.
     #[must_use]
     pub fn broken_by(self, template: &Template, origin: &str) -> Vec<Diagnostic> {
         let mut broken = Vec::new();
@@ -324,10 +249,10 @@ impl SourceRules {
         let policies = template.required || template.auto_inject.is_some() || !template.allowed_namespaces.is_empty();
         if self.of_namespace && policies {
             let message = "required, autoInject and allowedNamespaces are for central templates only";
-            refuse(message, "remove them, or have the template installed centrally");
+            refuse(message, "remove them, or install the template centrally");
         }
         if self.of_namespace && template.sets_service_account() {
-            refuse("a namespace's template cannot set pod.serviceAccountName", "remove it");
+            refuse("a template of a namespace cannot set pod.serviceAccountName", "remove it");
         }
         if self.profile != Profile::Privileged {
             broken.extend(template.sensitive.iter().cloned());
@@ -358,39 +283,12 @@ impl TemplateDocument {
     }
 }
 
-pub(crate) fn not_read(key: &str) -> String {
-    format!("key {} does not end in .yaml or .yml and is not read", shown(key, 80))
-}
-
-/// The template documents of a ConfigMap from the API server: `data` and the name of its holder.
-#[must_use]
-pub fn of_config_map(holder: &Holder, data: impl IntoIterator<Item = (String, String)>) -> FoundDocuments {
-    let mut found = FoundDocuments::default();
-    for (key, text) in data {
-        let origin = format!("{} key {key}", holder.id);
-        if let Some(name) = template_name(&key) {
-            let default_name = name.to_owned();
-            found.texts.push(TemplateText { key, origin, default_name, text, lines_before: 0, columns_before: 0 });
-        } else {
-            found.warnings.push(Diagnostic::of_document(&holder.id.to_string(), not_read(&key)).warning());
-        }
-    }
-    if found.texts.is_empty() && found.warnings.is_empty() {
-        found.warnings.push(Diagnostic::of_document(&holder.id.to_string(), "it holds no template").warning());
-    }
-    found
-}
-
-/// The default name of the template in a file or ConfigMap key: its name without the ending `.yaml` or `.yml`. `None` for a
-/// name with another ending, which holds no template.
-#[must_use]
-pub fn template_name(key: &str) -> Option<&str> {
-    key.strip_suffix(".yaml").or_else(|| key.strip_suffix(".yml"))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::inject::catalog::holder::of_config_map;
     use crate::inject::template::reference::TemplateRef;
 
     fn config_map(name: &str) -> HolderId {
@@ -440,7 +338,7 @@ mod tests {
         assert_eq!(image(&sources, "a").as_deref(), Some("i:9"));
         sources.remove(&config_map("two"));
         assert_eq!(image(&sources, "a").as_deref(), Some("i:1"));
-        // Mended, then gone.
+        // Fixed, then deleted.
         sources.set(&one, found(vec![text("a", "i:3")]));
         assert_eq!(image(&sources, "a").as_deref(), Some("i:3"));
         assert_eq!(image(&sources, "b"), None);
@@ -497,17 +395,6 @@ mod tests {
         sources.set(&holder("z-older", "2026"), found(vec![text("a", "i:1")]));
         assert_eq!(image(&sources, "a").as_deref(), Some("i:1"));
         let errors = sources.catalog().errors;
-        assert_eq!(errors[0].diagnostic.one_line(), "key a.yaml: a is defined by key a.yaml already, which serves");
-    }
-
-    #[test]
-    fn a_template_is_named_after_its_key_without_one_ending() {
-        let keys = ["a.yaml", "a.yml", "a.yaml.yml", "a.yaml.yaml", "a", "a.json", ".yaml"];
-        let names = [Some("a"), Some("a"), Some("a.yaml"), Some("a.yaml"), None, None, Some("")];
-        assert_eq!(keys.map(template_name), names);
-        let data = keys.map(|key| (key.to_owned(), String::new()));
-        let found = of_config_map(&holder("one", "2026"), data);
-        let found: Vec<&str> = found.texts.iter().map(|text| text.default_name.as_str()).collect();
-        assert_eq!(found, ["a", "a", "a.yaml", "a.yaml", ""]);
+        assert_eq!(errors[0].diagnostic.one_line(), "key a.yaml: a is already defined by key a.yaml, which serves");
     }
 }

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_and_warnings_are_cut_but_keep_their_reason() {
+    fn messages_and_warnings_are_truncated_but_keep_their_reason() {
         let long = "ä".repeat(2_000);
         let decision = Decision::denied(Reason::Conflict, &long);
         assert!(decision.message.len() <= MAX_MESSAGE);

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_is_named_and_nothing_else() {
+    fn reads_only_the_named_paths() {
         let paths: BTreeSet<Vec<String>> =
             [vec!["metadata", "labels"], vec!["spec", "a", "b"], vec!["spec", "none"], vec!["spec", "list", "x"]]
                 .map(|path| path.into_iter().map(str::to_owned).collect())

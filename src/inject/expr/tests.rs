@@ -31,7 +31,7 @@ fn evaluate(text: &str) -> Result<Json, String> {
 }
 
 #[test]
-fn a_whole_expression_keeps_its_type_and_text_around_makes_a_string() {
+fn a_single_expression_keeps_its_type_and_surrounding_text_makes_a_string() {
     for (text, expected) in [
         ("plain", json!("plain")),
         ("$${HOME}", json!("${HOME}")),
@@ -67,7 +67,7 @@ fn a_whole_expression_keeps_its_type_and_text_around_makes_a_string() {
 }
 
 #[test]
-fn failures_say_which_expression_and_what_to_do() {
+fn errors_name_the_expression_and_the_remedy() {
     for (text, why) in [
         ("${object.spec.hostNetwork}", "there is no \"hostNetwork\"; if it can be missing, use label"),
         ("x${params.tags}", "it is null"),
@@ -83,7 +83,7 @@ fn failures_say_which_expression_and_what_to_do() {
 }
 
 #[test]
-fn what_can_be_wrong_is_found_when_the_template_is_loaded() {
+fn errors_are_found_when_the_template_is_loaded() {
     for (source, message, help) in [
         ("HOME", "`HOME` is not a variable here", "for a literal write $${HOME}"),
         ("objekt.spec", "`objekt` is not a variable here", "did you mean \"object\"?"),
@@ -127,7 +127,7 @@ fn what_can_be_wrong_is_found_when_the_template_is_loaded() {
 }
 
 #[test]
-fn what_is_read_is_known() {
+fn the_paths_that_an_expression_reads_are_known() {
     let reads =
         compiled("object.spec.containers[0].name + params.logDir + object.metadata.labels['a.b'] + label('x', '')")
             .expect("sound")
@@ -139,7 +139,7 @@ fn what_is_read_is_known() {
 
 /// Runs on a thread with the stack size of tokio's workers, which none of these expressions may overflow.
 #[test]
-fn hostile_expressions_are_refused_before_they_hurt() {
+fn hostile_expressions_are_rejected_before_they_do_harm() {
     let hostile = [
         "1".to_owned() + &"+1".repeat(1_000),
         "(".repeat(1_000) + "1" + &")".repeat(1_000),
@@ -192,7 +192,7 @@ fn hostile_expressions_are_refused_before_they_hurt() {
 }
 
 #[test]
-fn texts_cannot_be_multiplied_without_bound() {
+fn the_size_of_texts_is_limited() {
     let long = "x".repeat(1_000);
     let object =
         json!({"metadata": {}, "spec": {"containers": vec![json!({"name": long}); 300], "args": vec!["x"; 2_000]}});

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn json_comes_back_as_it_was() {
+    fn json_is_the_same_after_a_round_trip() {
         let json = serde_json::json!({"a.b/c": [1, -1, 1.5, true, null, "x"], "b": {"c": {}}, "u": u64::MAX});
         assert_eq!(to_json(&to_cel(&json)).expect("JSON"), json);
     }
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_json_form_is_said() {
+    fn values_without_a_json_form_are_errors() {
         assert_eq!(evaluate("duration('5m')").unwrap_err(), "the result is a duration, which has no JSON form");
         assert_eq!(evaluate("b'x'").unwrap_err(), "the result is a bytes, which has no JSON form");
         assert!(evaluate("1.0 / 0.0").unwrap_err().contains("finite"));

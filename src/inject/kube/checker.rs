@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn sound_fields_become_json_in_order() {
+    fn valid_fields_become_json_in_order() {
         let (json, errors, warnings) = check(
             "name: a\nresources: {requests: {cpu: 0.5, memory: 64Mi, x.y/z: 1e3}}\nports: [{containerPort: 0644}]\nargs: [\"1\"]\ncommand:\n",
         );
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_types_are_errors_with_the_way_out() {
+    fn wrong_types_are_errors_with_a_remedy() {
         for (text, error) in [
             (
                 "env: [{name: A, value: 8080}]",
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_pass_with_a_warning() {
+    fn unknown_fields_are_accepted_with_a_warning() {
         let (json, errors, warnings) = check("imagePulPolicy: Always\nnewInKubernetes2: {a: [1, {b: \"${x}\"}]}\n");
         assert_eq!(json["newInKubernetes2"].to_string(), r#"{"a":[1,{"b":"${x}"}]}"#);
         assert!(errors.is_empty());

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_means_the_same_is_equal() {
+    fn equivalent_values_are_equal() {
         let memory = |divisor: &str| json!({"name": "M", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": divisor}}});
         for (one, other) in [
             (json!({"name": "A"}), json!({"name": "A", "value": ""})),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn fills_what_is_absent_and_keeps_the_rest() {
+    fn fills_absent_fields_and_keeps_the_others() {
         let pod = json!({"metadata": {}, "spec": {"restartPolicy": "Never", "dnsPolicy": null, "containers": [{"image": "a/b:1"}, {"image": "c"}]}});
         let filled = fill(pod, "shop", &["data".to_owned()]);
         assert_eq!(filled["metadata"]["namespace"], "shop");

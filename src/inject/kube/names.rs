@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_spelt_as_kubernetes_spells_them() {
+    fn names_follow_the_rules_of_kubernetes() {
         for good in ["a", "a-1", "0"] {
             assert!(is_label(good) && is_subdomain(good), "{good}");
         }

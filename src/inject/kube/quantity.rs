@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantities_have_values() {
+    fn quantities_are_parsed() {
         for (text, value) in [
             ("1", 1_000_000_000),
             ("0.5", 500_000_000),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_have_values() {
+    fn durations_are_parsed() {
         for (text, value) in [
             ("0", 0),
             ("5ms", 5_000_000),

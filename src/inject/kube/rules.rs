@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_api_server_rejects_is_found() {
+    fn values_that_the_api_server_rejects_are_reported() {
         for (value, part) in [
             (json!({"imagePullPolicy": "Sometimes"}), "IfNotPresent"),
             (json!({"livenessProbe": {"exec": {}, "httpGet": {}}}), "more than one action"),
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_yet_passes() {
+    fn values_that_are_not_known_yet_are_accepted() {
         let unknown = || match expr::compile("${1}", &Vocabulary::default()) {
             Ok(Compiled::Interpolated(text)) => Value::Interpolated(std::sync::Arc::new(text)),
             _ => unreachable!("an expression"),

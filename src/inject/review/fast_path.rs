@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn decides_from_the_front_alone() {
+    fn decides_from_the_beginning_of_a_review() {
         let whole = review(r#"{"name":"a","labels":{"x":"y"},"annotations":{"b":"c"},"managedFields":[{}]}"#);
         let settings = Settings::default();
         let found = not_requested(whole.as_bytes(), &settings).expect("decided");
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_undecided_what_may_matter() {
+    fn does_not_decide_reviews_that_may_need_the_whole_body() {
         assert!(!decides(&review(r#"{"annotations":{"sidecar.io/inject":"x"}}"#)));
         assert!(!decides(&review(r#"{"annotations":{"sidecar.io/inj\u0065ct":"x"}}"#)));
         assert!(!decides(&review(r#"{"annotations":{"kubernetes.io/config.mirror":"x"}}"#)));
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_that_can_ask_matters() {
+    fn every_annotation_that_can_request_a_template_is_checked() {
         let mut settings = Settings::default();
         settings.request_annotations.push("other.io/inject".into());
         let pod = review(r#"{"annotations":{"other.io/inject":"x"}}"#);

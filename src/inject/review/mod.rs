@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_that_are_no_review() {
+    fn bodies_that_are_not_reviews_are_rejected() {
         let parse = |body: &str| Request::parse(body.as_bytes()).expect_err("not a review");
         assert!(matches!(parse(""), ReviewError::NotJson(_)));
         assert!(matches!(parse("hello"), ReviewError::NotJson(_)));
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_is_no_review_where_it_is_read_and_skipped_where_not() {
+    fn deep_nesting_is_rejected_only_in_fields_that_are_read() {
         let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
         let inside = REVIEW.replace("\"dryRun\"", &format!("\"options\":{deep},\"dryRun\""));
         assert!(Request::parse(inside.as_bytes()).is_ok());
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_is_no_pod_is_told_apart_from_a_body_that_is_no_review() {
+    fn an_invalid_pod_does_not_make_the_review_invalid() {
         let request = REVIEW.replace(r#"{"containers":[]}"#, "7");
         let request = Request::parse(request.as_bytes()).expect("a review");
         assert!(request.pod.expect("an object").spec.is_err());

@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said() {
+    fn missing_fields_are_reported() {
         let pod = Pod::parse("{}");
         assert_eq!(pod.metadata.expect_err("none"), "the pod has no metadata");
         assert_eq!(pod.spec.expect_err("none"), "the pod has no spec");

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_key_stands_under_the_prefix() {
+    fn every_key_has_the_prefix() {
         let keys = Keys::with_prefix("inject.example.com").expect("a prefix");
         assert_eq!(keys.request, "inject.example.com/inject");
         assert_eq!(keys.parameter("a", "b"), "a.inject.example.com/b");
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_prefix_is_refused() {
+    fn invalid_prefixes_are_rejected() {
         for bad in ["", "Sidecar.io", "a/b", "a..b", "k8s.io", "x.kubernetes.io", &"a.".repeat(100), &"a".repeat(184)] {
             assert!(Keys::with_prefix(bad).is_err(), "{bad}");
         }

@@ -228,6 +228,19 @@ impl Template {
     ///
     /// # Errors
     /// Every error in the document, each with its place. A document with an error is not used.
+    ///
+    /// ```
+    /// use sidecar_injector::inject::diagnostic::Source;
+    /// use sidecar_injector::inject::settings::keys::Keys;
+    /// use sidecar_injector::inject::template::Template;
+    ///
+    /// let load = |text| Template::load(&Source::new("logs.yaml", text), "logs", &Keys::default());
+    /// let loaded = load("sidecars: [{name: logs, image: 'logs:1'}]").unwrap();
+    /// assert_eq!(loaded.template.name, "logs");
+    ///
+    /// let errors = load("sidecars:\n- name: logs\n").unwrap_err();
+    /// assert_eq!(errors[0].one_line(), "logs.yaml:2:3: sidecars[0] (\"logs\") has no image");
+    /// ```
     pub fn load(source: &Source<'_>, default_name: &str, keys: &Keys) -> Result<Loaded, Vec<Diagnostic>> {
         let document = yaml::parse(source).map_err(|error| vec![error])?;
         let Reading { checker, mut template, .. } = Reading::of(&document, default_name, keys);

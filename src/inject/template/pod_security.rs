@@ -224,7 +224,7 @@ mod tests {
         seccompProfile: {type: RuntimeDefault}, capabilities: {drop: [ALL]}}";
 
     #[test]
-    fn baseline_refuses_what_escalates() {
+    fn baseline_rejects_privilege_escalation() {
         for (text, why) in [
             (sidecar("{privileged: true}", ""), "the container a is privileged"),
             (sidecar("{capabilities: {add: [SYS_ADMIN]}}", ""), "adds the capability SYS_ADMIN"),
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn restricted_demands_hardening() {
+    fn restricted_requires_hardening() {
         assert_eq!(of(&sidecar(HARD, ""), Profile::Restricted, &Json::Null), None);
         for (leave_out, why) in [
             ("allowPrivilegeEscalation: false, ", "allowPrivilegeEscalation"),

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_selector_is_said() {
+    fn invalid_selectors_are_reported() {
         for text in [
             "a: b",
             "[]",

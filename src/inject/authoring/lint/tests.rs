@@ -24,7 +24,7 @@ fn rules_of(text: &str) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_sound_template_has_no_findings() {
+fn a_valid_template_has_no_findings() {
     assert_eq!(findings(SOUND), []);
 }
 
@@ -42,7 +42,7 @@ fn the_level_of_pod_security_is_chosen() {
 }
 
 #[test]
-fn rules_are_silenced_with_a_reason_only() {
+fn rules_are_silenced_only_with_a_reason() {
     let without = SOUND.replace("i:1", "i");
     assert_eq!(rules_of(&format!("lint: {{image-tag: pinned by the mirror}}{without}")), [""; 0]);
     assert_eq!(rules_of(&format!("lint: {{image-tag: ''}}{without}")), ["invalid", "image-tag"]);

@@ -26,7 +26,7 @@ sidecars: [{name: logs, image: 'i:1', args: ['${params.level}', '${json(params.l
 ";
 
 #[test]
-fn each_rule_finds_what_its_cases_say() {
+fn each_rule_has_the_expected_findings() {
     let mut wrong = Vec::new();
     for rule in RULES {
         for (text, expected) in rule.cases {
