@@ -87,7 +87,7 @@ fn no_output_if_any_pod_is_denied_and_every_problem_is_reported() {
     assert_eq!((output.code, output.stdout.as_str()), (Some(1), ""));
     let lines: Vec<&str> = output.stderr.lines().collect();
     assert_eq!(lines.len(), 2, "{}", output.stderr);
-    assert!(lines[0].starts_with("error: stdin: pod/a: sidecar.io/inject asks for \"helpre\""), "{}", lines[0]);
+    assert!(lines[0].starts_with("error: stdin: pod/a: sidecar.io/inject requests \"helpre\""), "{}", lines[0]);
     assert!(lines[0].contains("Did you mean \"helper\"?") && lines[0].ends_with("[UnknownTemplate]"), "{}", lines[0]);
     assert!(lines[1].ends_with("[InvalidRequest]"), "{}", lines[1]);
 }
@@ -214,7 +214,7 @@ fn lint_shows_findings_with_their_rule_and_fails_on_errors() {
     assert_eq!(output.code, Some(1));
     for part in [
         "helper.sidecar.io/sise is \"large\": the template has no such parameter",
-        "helpr.sidecar.io/size is for a template that is not asked for; did you mean helper?",
+        "helpr.sidecar.io/size is for a template that is not requested; did you mean helper?",
     ] {
         assert!(output.stdout.contains(part), "{}", output.stdout);
     }

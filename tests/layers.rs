@@ -1,5 +1,5 @@
 //! The order of the modules. A module imports only modules of later rows of the tables in `src/lib.rs` (the crate) and
-//! `docs/architecture.md` (the core), and no file imports itself through other files. The core does not name what is
+//! `docs/architecture.md` (the core), and no file imports itself through other files. The core does not use what is
 //! outside it: no clock, no environment, no async runtime, no Kubernetes client, no files.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]

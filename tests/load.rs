@@ -123,7 +123,7 @@ fn a_burst_of_new_connections_is_answered() {
     thread::scope(|scope| {
         for _ in 0..500 {
             scope.spawn(|| {
-                // The webhook ends a handshake that takes 10 s, which 500 at once do on a busy machine.
+                // The webhook ends a handshake after 10 s. With 500 clients, this can happen on a busy machine.
                 wait::until("an answer", || {
                     tries.fetch_add(1, Ordering::Relaxed);
                     let client = TlsClient::connect(bench.webhook.listen(), &bench.webhook.authority);

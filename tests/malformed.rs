@@ -119,14 +119,17 @@ fn cases() -> Vec<(String, Vec<u8>)> {
     }
     let annotation = |value: &str| text.replace("\"sidecar.io/inject\":\"a\"", value).into_bytes();
     let more: [(&str, Vec<u8>); 14] = [
-        ("twice the same key, the last counts", annotation("\"sidecar.io/inject\":\"a\",\"sidecar.io/inject\":\"b\"")),
-        ("an escaped key", annotation("\"sidecar.io\\/inject\":\"a\"")),
-        ("a surrogate alone", annotation("\"sidecar.io/inject\":\"\\ud800\"")),
-        ("a NUL", annotation("\"sidecar.io/inject\":\"a\\u0000\"")),
-        ("a control character unescaped", annotation("\"sidecar.io/inject\":\"a\n\"")),
-        ("no UTF-8", [text.as_bytes(), b"\xff"].concat()),
         (
-            "no UTF-8 inside",
+            "a duplicate key, the last one applies",
+            annotation("\"sidecar.io/inject\":\"a\",\"sidecar.io/inject\":\"b\""),
+        ),
+        ("an escaped key", annotation("\"sidecar.io\\/inject\":\"a\"")),
+        ("a lone surrogate", annotation("\"sidecar.io/inject\":\"\\ud800\"")),
+        ("a NUL", annotation("\"sidecar.io/inject\":\"a\\u0000\"")),
+        ("an unescaped control character", annotation("\"sidecar.io/inject\":\"a\n\"")),
+        ("invalid UTF-8 at the end", [text.as_bytes(), b"\xff"].concat()),
+        (
+            "invalid UTF-8 in a string",
             annotation("\"sidecar.io/inject\":\"a\",\"x\":\"\u{fffd}\"")
                 .iter()
                 .map(|b| if *b == 0xef { 0xff } else { *b })
@@ -137,14 +140,14 @@ fn cases() -> Vec<(String, Vec<u8>)> {
         ("a comment", [b"/* */", text.as_bytes()].concat()),
         ("a trailing comma", [&text.as_bytes()[..text.len() - 1], b",}"].concat()),
         (
-            "deep nesting in what is not read",
+            "deep nesting in a field that is not read",
             text.replace("\"image\":\"w\"", &format!("\"image\":{}1{}", "[".repeat(500), "]".repeat(500))).into_bytes(),
         ),
         (
-            "deep nesting in what is read",
+            "deep nesting in a field that is read",
             text.replace("\"env\":[", &format!("\"env\":{}", "[".repeat(500))).into_bytes(),
         ),
-        ("a number too large", text.replace("\"containerPort\":80", "\"containerPort\":1e999").into_bytes()),
+        ("a number that is too large", text.replace("\"containerPort\":80", "\"containerPort\":1e999").into_bytes()),
     ];
     cases.extend(more.map(|(name, body)| (name.to_owned(), body)));
     cases

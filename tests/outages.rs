@@ -106,7 +106,7 @@ fn the_last_catalog_serves_while_the_api_server_is_down() {
     println!("{spent} ticks in {took:?} without an API server");
     // On a busy machine both the time and a busy loop's share of it grow.
     assert!(u128::from(spent) * 10 < took.as_millis() / 2, "no busy loop: {spent} ticks in {took:?}");
-    bench.stub.set_unseen("fluent-bit", &template("2"));
+    bench.stub.set_without_event("fluent-bit", &template("2"));
     bench.stub.up();
     bench.serves("2");
     bench.readiness("ok\n");
@@ -121,7 +121,7 @@ fn the_last_catalog_serves_while_the_api_server_is_down() {
 fn expired_and_broken_watches_are_restarted() {
     let bench = Bench::start(stub());
     bench.serves("1");
-    bench.stub.set_unseen("fluent-bit", &template("2"));
+    bench.stub.set_without_event("fluent-bit", &template("2"));
     bench.stub.expire();
     bench.serves("2");
     bench.stub.reset();
@@ -135,7 +135,7 @@ fn expired_and_broken_watches_are_restarted() {
 #[test]
 fn a_slow_list_delays_readiness_and_nothing_else() {
     let stub = stub();
-    stub.list_takes(Duration::from_secs(2));
+    stub.list_delay(Duration::from_secs(2));
     let started = Instant::now();
     let bench = Bench::start(stub);
     println!("ready after {:?}", started.elapsed());

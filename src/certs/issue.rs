@@ -77,7 +77,7 @@ pub fn self_signed(hosts: &[String], now: OffsetDateTime) -> Result<(Certificate
 }
 
 /// Returns the next step for `state` at the time `now`. `trusted` has the `caBundle` (PEM) of every webhook in the
-/// configurations. `state` is `None` if the Secret holds none.
+/// configurations. `state` is `None` if the Secret contains none.
 ///
 /// An authority is renewed in three steps, so that clients trust it before it signs: add it as `next`, publish the
 /// bundle, sign with it.
@@ -307,39 +307,39 @@ mod tests {
 
     #[test]
     fn a_state_that_cannot_be_continued_is_replaced() {
-        let (sound, other) = (fresh(), fresh());
+        let (valid, other) = (fresh(), fresh());
         let pair = |pair: &CertificatePair| pair.clone();
         let cases: [(&str, CertificateState); 7] = [
-            ("a foreign authority", CertificateState { authority: pair(&other.authority), ..sound.clone() }),
-            ("a foreign leaf", CertificateState { leaf: pair(&other.leaf), ..sound.clone() }),
+            ("a foreign authority", CertificateState { authority: pair(&other.authority), ..valid.clone() }),
+            ("a foreign leaf", CertificateState { leaf: pair(&other.leaf), ..valid.clone() }),
             (
                 "a leaf without its key",
-                CertificateState { leaf: CertificatePair { key: String::new(), ..pair(&sound.leaf) }, ..sound.clone() },
+                CertificateState { leaf: CertificatePair { key: String::new(), ..pair(&valid.leaf) }, ..valid.clone() },
             ),
             (
                 "another key",
                 CertificateState {
-                    leaf: CertificatePair { key: other.leaf.key.clone(), ..pair(&sound.leaf) },
-                    ..sound.clone()
+                    leaf: CertificatePair { key: other.leaf.key.clone(), ..pair(&valid.leaf) },
+                    ..valid.clone()
                 },
             ),
             (
                 "invalid PEM",
                 CertificateState {
-                    authority: CertificatePair { certificate: "x".to_owned(), ..pair(&sound.authority) },
-                    ..sound.clone()
+                    authority: CertificatePair { certificate: "x".to_owned(), ..pair(&valid.authority) },
+                    ..valid.clone()
                 },
             ),
             (
                 "an incomplete next authority",
                 CertificateState {
                     next: Some(CertificatePair { key: "x".to_owned(), ..pair(&other.authority) }),
-                    ..sound.clone()
+                    ..valid.clone()
                 },
             ),
             (
                 "invalid PEM as the previous authority",
-                CertificateState { previous: Some("x".to_owned()), ..sound.clone() },
+                CertificateState { previous: Some("x".to_owned()), ..valid.clone() },
             ),
         ];
         for (what, state) in cases {
@@ -347,11 +347,11 @@ mod tests {
             assert!(new.is_usable(&policy(), at(0)) && new != state, "{what}");
         }
         // Expired while no replica ran, or issued by a clock that was ahead.
-        assert!(matches!(next(&sound, 31), RotationStep::Write(_)));
-        assert!(matches!(next(&sound, -1), RotationStep::Write(_)));
+        assert!(matches!(next(&valid, 31), RotationStep::Write(_)));
+        assert!(matches!(next(&valid, -1), RotationStep::Write(_)));
         // The hosts of the policy have changed.
         let renamed = CertificatePolicy { hosts: vec!["other.tools.svc".to_owned()], ..policy() };
-        let new = written(step(Some(&sound), &[sound.bundle()], &renamed, at(0)).expect("a step"));
+        let new = written(step(Some(&valid), &[valid.bundle()], &renamed, at(0)).expect("a step"));
         assert!(x509::has_hosts(&new.leaf.certificate, &renamed.hosts));
         let wrong = CertificatePolicy { hosts: vec!["ä".to_owned()], ..policy() };
         assert!(step(None, &[], &wrong, at(0)).is_err());

@@ -22,7 +22,7 @@ pub(super) struct SecretStore {
 /// The Secret as it was read. Writing needs it, to detect changes in between.
 pub(super) struct StoredSecret {
     secret: Option<Secret>,
-    /// The state in the Secret; `None` if it holds none.
+    /// The state in the Secret; `None` if it contains none.
     pub(super) state: Option<CertificateState>,
 }
 

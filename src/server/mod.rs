@@ -1,8 +1,8 @@
 //! The HTTPS server of the webhook: receives admission reviews, and answers them within limits.
 //!
 //! This folder owns the routes, the limits for requests and bodies, the TLS accept loop and the admin port. Decisions
-//! are made by the [`Engine`]; each request uses one snapshot of the catalog and takes no lock. It does not know how the
-//! catalog is kept current or where certificates come from.
+//! are made by the [`Engine`]; each request uses one snapshot of the catalog and takes no lock. It does not know how
+//! the catalog is kept current or where certificates come from.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};

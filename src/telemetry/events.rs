@@ -142,7 +142,8 @@ fn note(answer: &Answer<'_>) -> Option<EventNote> {
     Some(EventNote { regarding, reason, text })
 }
 
-/// Sends the queued events. Each becomes a separate Event object: events with different texts are not repetitions of one.
+/// Sends the queued events. Each becomes a separate Event object: events with different texts are not repetitions of
+/// one.
 async fn send_all(client: Client, mut notes: mpsc::Receiver<EventNote>, count: impl Fn(&'static str)) {
     let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "sidecar-injector".to_owned());
     while let Some(note) = notes.recv().await {

@@ -119,8 +119,8 @@ fn trace(scenario: &Scenario<'_>) {
     assert!(names(&stored, "initContainers").contains(&"fluent-bit"));
 }
 
-/// The API server accepts requests of at most 3 MiB. The pod is a dry run, because etcd does not store an object of this
-/// size.
+/// The API server accepts requests of at most 3 MiB. The pod is a dry run, because etcd does not store an object of
+/// this size.
 fn huge_pod(scenario: &Scenario<'_>) {
     const SIZE: usize = 29 * 1024 * 1024 / 10;
     let _webhook = scenario.injector();

@@ -48,8 +48,8 @@ fn config_maps(scenario: &Scenario<'_>) {
     write("logs", "fluent-bit.yaml", &template("fluent-bit:2"));
     report("changed", wait::until("the changed template", || image(scenario, "fluent-bit", "fluent-bit:2")).1);
 
-    // An invalid change has no effect on pods. The watch receives all changes in order. When a later template serves, the
-    // webhook has read the invalid one.
+    // An invalid change has no effect on pods. The watch receives all changes in order. When a later template serves,
+    // the webhook has read the invalid one.
     write("logs", "fluent-bit.yaml", BROKEN);
     write("later", "later.yaml", &template("later:1"));
     report(
@@ -122,8 +122,8 @@ fn report(what: &str, delay: Duration) {
     eprintln!("template {what}: took effect after {:.1} ms", delay.as_secs_f64() * 1000.0);
 }
 
-/// Returns a kubeconfig of an account that can only read the `ConfigMap`s of this namespace. A test fails if the webhook
-/// needs other permissions.
+/// Returns a kubeconfig of an account that can only read the `ConfigMap`s of this namespace. A test fails if the
+/// webhook needs other permissions.
 pub(crate) fn least_privilege(scenario: &Scenario<'_>) -> std::path::PathBuf {
     let rbac = "/apis/rbac.authorization.k8s.io/v1";
     let create = |path: &str, object: &Value| scenario.cluster().create(path, object).expect("create");

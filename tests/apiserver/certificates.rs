@@ -42,8 +42,8 @@ fn start(scenario: &Scenario<'_>, kubeconfig: &Path, name: &str) -> Webhook {
     })
 }
 
-/// The lifetime of certificates. A certificate is renewed after two thirds of its lifetime. Within the last third, every
-/// process must start to use the new certificate, even on a busy machine.
+/// The lifetime of certificates. A certificate is renewed after two thirds of its lifetime. Within the last third,
+/// every process must start to use the new certificate, even on a busy machine.
 const LIFETIME: Duration = Duration::from_secs(30);
 
 /// Starts three processes that share a Secret. The API server calls all of them for every pod.

@@ -132,9 +132,9 @@ fn render(scenario: &Scenario<'_>, release: &str, name: &str, more: &[&str]) -> 
     helm_4(scenario, &[&first[..], more].concat())
 }
 
-/// Checks that the API server accepts every object, with strict field validation. Returns the number of objects. Kinds of
-/// cert-manager and Prometheus are left out, because they are not installed. A dry run of a name that exists fails, so
-/// the scenario claims the names first.
+/// Checks that the API server accepts every object, with strict field validation. Returns the number of objects. Kinds
+/// of cert-manager and Prometheus are left out, because they are not installed. A dry run of a name that exists fails,
+/// so the scenario claims the names first.
 fn is_accepted(scenario: &Scenario<'_>, name: &str, rendered: &str) -> usize {
     let others = ["cert-manager.io", "monitoring.coreos.com"];
     let mut known = documents(rendered);
@@ -211,8 +211,8 @@ fn files_are_templates(scenario: &Scenario<'_>) {
     assert_eq!(data, [one, json!({"two.yaml": "of the value, {{ as it is }}\n"})]);
 }
 
-/// `manifests/` is current, and the API server accepts all of its objects. Their names are fixed, so no other scenario may
-/// create them.
+/// `manifests/` is current, and the API server accepts all of its objects. Their names are fixed, so no other scenario
+/// may create them.
 fn manifests(scenario: &Scenario<'_>) {
     let render = |name: &str| render(scenario, "sidecar-injector", name, &["--no-hooks"]);
     for name in ["base", "cert-manager", "policy", "ha"] {
@@ -284,7 +284,8 @@ fn values(scenario: &Scenario<'_>) {
     }
 }
 
-/// Checks that the API server accepts the objects, except those with a CA bundle: the bundle in the example is not valid.
+/// Checks that the API server accepts the objects, except those with a CA bundle: the bundle in the example is not
+/// valid.
 fn is_accepted_without_bundles(scenario: &Scenario<'_>, rendered: &str) {
     let others: Vec<&str> = rendered.split("\n---\n").filter(|text| !text.contains("caBundle:")).collect();
     assert!(is_accepted(scenario, "existing-secret", &others.join("\n---\n")) >= 8);

@@ -53,10 +53,10 @@ fn events(scenario: &Scenario<'_>) {
         assert_eq!(found.len(), 1, "{kind} {name}: {events:#?}");
         found[0].clone()
     };
-    let error = of("ReplicaSet", "web-5d8");
-    assert_eq!((&error["reason"], &error["type"]), (&json!("UnknownTemplate"), &json!("Warning")), "{error}");
-    assert!(error["note"].as_str().unwrap().contains("asks for \"absent\""), "{error}");
-    assert!(error["series"].is_null(), "one event only: {error}");
+    let denial = of("ReplicaSet", "web-5d8");
+    assert_eq!((&denial["reason"], &denial["type"]), (&json!("UnknownTemplate"), &json!("Warning")), "{denial}");
+    assert!(denial["note"].as_str().unwrap().contains("requests \"absent\""), "{denial}");
+    assert!(denial["series"].is_null(), "one event only: {denial}");
     let skipped = of("Pod", "alone");
     assert_eq!(skipped["reason"], "Conflict", "{skipped}");
     assert!(skipped["note"].as_str().unwrap().starts_with("picky left out: "), "{skipped}");

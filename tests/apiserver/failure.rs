@@ -1,5 +1,5 @@
-//! Tests failures of the webhook, of the connection to it, and of templates. The failurePolicy of the webhook applies only
-//! to calls that fail.
+//! Tests failures of the webhook, of the connection to it, and of templates. The failurePolicy of the webhook applies
+//! only to calls that fail.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -64,7 +64,7 @@ fn failed_calls(scenario: &Scenario<'_>) {
     let requesting = pod("requesting", Some("fluent-bit"));
     for (what, hook, part) in [
         ("a closed port", ours(&refusing_url), "connection refused"),
-        ("no answer in time", Hook::theirs("inject.sidecar.io", &sleeper).with("timeoutSeconds", json!(1)), "deadline"),
+        ("no answer in time", Hook::other("inject.sidecar.io", &sleeper).with("timeoutSeconds", json!(1)), "deadline"),
         ("an invalid answer", ours(&webhook.at("/nothing")), "could not find the requested resource"),
     ] {
         let matches = |outcome: &Outcome| outcome.as_ref().is_err_and(|error| error.message.contains(part));
@@ -99,8 +99,8 @@ fn decisions(scenario: &Scenario<'_>) {
     }
 }
 
-/// A problem that does not deny the pod is reported in its status, in the log and in the metrics. The test does not check
-/// the warning.
+/// A problem that does not deny the pod is reported in its status, in the log and in the metrics. The test does not
+/// check the warning.
 fn skipped(scenario: &Scenario<'_>) {
     let fails = "onProblem: Skip\nsidecars: [{name: fails, image: \"${object.spec.nothing}\"}]\n";
     let webhook =

@@ -127,8 +127,8 @@ fn decide(pod: &Value, template: &PodTemplate, catalog: &Catalog) -> Decision {
     Engine::new(catalog, &Settings::default(), EntryPoint::default()).decide(&request, &Embedding::default())
 }
 
-/// Removes the differences between two creations of the same pod. Also removes the differences between the command and the
-/// webhook: members that the API server sets by default, and the order of its token volume and tolerations.
+/// Removes the differences between two creations of the same pod. Also removes the differences between the command and
+/// the webhook: members that the API server sets by default, and the order of its token volume and tolerations.
 fn comparable(mut pod: Value) -> Value {
     let metadata = pod["metadata"].as_object_mut().expect("metadata");
     metadata.retain(|key, _| matches!(key.as_str(), "labels" | "annotations"));

@@ -1,5 +1,5 @@
-//! Tests reinvocation: the API server calls `IfNeeded` webhooks again after another webhook has changed the pod. The second
-//! answer must not add anything twice, even if another replica gives it.
+//! Tests reinvocation: the API server calls `IfNeeded` webhooks again after another webhook has changed the pod. The
+//! second answer must not add anything twice, even if another replica gives it.
 
 use serde_json::{Value, json};
 
@@ -17,8 +17,8 @@ pub(crate) const SCENARIOS: &[Entry] = &[
     ("template_deleted_before_the_second_round", template_gone_in_the_second_round),
 ];
 
-/// A webhook after ours changes every pod, so the API server calls ours again. Between the calls, the API server mounts the
-/// token of the service account into the injected container.
+/// A webhook after ours changes every pod, so the API server calls ours again. Between the calls, the API server mounts
+/// the token of the service account into the injected container.
 fn another_webhook(scenario: &Scenario<'_>) {
     let webhook = scenario.serve("webhook", &[("fluent-bit.yaml", crate::templates::FLUENT_BIT)]);
     let later = scenario.endpoint(|review| {
@@ -37,18 +37,18 @@ fn another_webhook(scenario: &Scenario<'_>) {
             ]),
         )
     });
-    scenario.register(&[Hook::ours(&webhook), Hook::theirs("proxy.example.com", &later)]);
+    scenario.register(&[Hook::ours(&webhook), Hook::other("proxy.example.com", &later)]);
     scenario.until_injected();
 
-    let (ours, theirs) = (webhook.answered(""), later.received().len());
+    let (our_calls, other_calls) = (webhook.answered(""), later.received().len());
     let stored = scenario.create(&pod("both", Some("fluent-bit"))).expect("admitted");
     assert_eq!(names(&stored, "initContainers"), ["proxy-init", "fluent-bit-config", "fluent-bit"]);
     assert_eq!(names(&stored, "containers"), ["proxy", "app"]);
     assert_eq!(names(&stored, "volumes").iter().filter(|name| **name == "fluent-bit-etc").count(), 1);
     assert_eq!(status_templates(&stored), ["fluent-bit"]);
     assert!(mounts_token(item(&stored, "initContainers", "fluent-bit")), "{stored:#}");
-    assert_eq!(webhook.answered("") - ours, 2, "the API server called our webhook in both rounds");
-    assert_eq!(later.received().len() - theirs, 2, "and the other webhook too");
+    assert_eq!(webhook.answered("") - our_calls, 2, "the API server called our webhook in both rounds");
+    assert_eq!(later.received().len() - other_calls, 2, "and the other webhook too");
 }
 
 /// During a rollout, two webhooks with different catalogs can be registered.
@@ -75,7 +75,7 @@ fn second_round_is_answered_by(scenario: &Scenario<'_>, templates: &[(&str, &str
     let old = scenario.serve("old", &[("fluent-bit.yaml", &fluent_bit_with_image("fluent-bit:old", "old-data"))]);
     let new = scenario.serve("new", templates);
     let service = service(scenario, [&old, &new].map(|webhook| client(scenario, webhook)));
-    scenario.register(&[Hook::theirs("inject.sidecar.io", &service)]);
+    scenario.register(&[Hook::other("inject.sidecar.io", &service)]);
     scenario.until_injected();
 
     let before = (old.answered(""), new.answered(""));

@@ -143,8 +143,8 @@ pub(crate) fn helm(scenario: &Scenario<'_>, binary: &Path, arguments: &[&str]) -
     try_helm(scenario, binary, arguments).unwrap_or_else(|why| panic!("helm {arguments:?}: {why}"))
 }
 
-/// Runs Helm in the same way. Returns the output, or the error. Helm does not use the client of the scenario. Before Helm
-/// installs or upgrades, the scenario claims the names of the cluster-scoped objects that Helm renders.
+/// Runs Helm in the same way. Returns the output, or the error. Helm does not use the client of the scenario. Before
+/// Helm installs or upgrades, the scenario claims the names of the cluster-scoped objects that Helm renders.
 pub(crate) fn try_helm(scenario: &Scenario<'_>, binary: &Path, arguments: &[&str]) -> Result<String, String> {
     let run =
         |arguments: &[&str]| support::helm::run(binary, &scenario.bed.administrator(), &scenario.folder, arguments);

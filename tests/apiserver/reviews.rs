@@ -36,7 +36,7 @@ fn capture(scenario: &Scenario<'_>) {
 /// Records the reviews of pods that no webhook has changed.
 fn capture_untouched(shop: &Scenario<'_>) {
     let endpoint = shop.endpoint(allow);
-    shop.register(&[all_operations(Hook::theirs("capture.sidecar.io", &endpoint))]);
+    shop.register(&[all_operations(Hook::other("capture.sidecar.io", &endpoint))]);
     until_called(shop, &endpoint);
 
     let create = |path: &str, text: &str| shop.cluster().create(path, &manifest(text)).expect("create");
@@ -67,12 +67,12 @@ fn capture_untouched(shop: &Scenario<'_>) {
     record(&endpoint, "delete", |request| request["operation"] == "DELETE");
 }
 
-/// Records the second round of an injected pod: the added items have the defaults of the API server and the mount of the
-/// token.
+/// Records the second round of an injected pod: the added items have the defaults of the API server and the mount of
+/// the token.
 fn capture_injected(shop: &Scenario<'_>) {
     let webhook = shop.injector();
     let endpoint = shop.endpoint(allow);
-    shop.register(&[Hook::ours(&webhook), Hook::theirs("capture.sidecar.io", &endpoint)]);
+    shop.register(&[Hook::ours(&webhook), Hook::other("capture.sidecar.io", &endpoint)]);
     until_called(shop, &endpoint);
     let deployment = manifest(include_str!("../reviews/manifests/deployment.yaml"));
     shop.cluster().create(&shop.path("/apis/apps/v1", "deployments"), &deployment).expect("create");

@@ -144,8 +144,8 @@ impl<'a> Scenario<'a> {
         });
     }
 
-    /// Starts the webhook with the templates `fluent-bit` and `vault-agent`, registers only this webhook, and waits until
-    /// the configuration takes effect.
+    /// Starts the webhook with the templates `fluent-bit` and `vault-agent`, registers only this webhook, and waits
+    /// until the configuration takes effect.
     pub(crate) fn injector(&self) -> Webhook {
         use crate::templates::{FLUENT_BIT, VAULT_AGENT};
         let webhook = self.serve("webhook", &[("fluent-bit.yaml", FLUENT_BIT), ("vault-agent.yaml", VAULT_AGENT)]);
@@ -213,7 +213,7 @@ impl Hook {
     }
 
     /// The webhook of another system.
-    pub(crate) fn theirs(name: &str, endpoint: &Endpoint) -> Self {
+    pub(crate) fn other(name: &str, endpoint: &Endpoint) -> Self {
         Self::new(name, &endpoint.url(), &endpoint.authority)
     }
 

@@ -8,8 +8,8 @@ use crate::Bed;
 
 /// The number of pods, and the number of those without a sidecar.
 #[derive(Debug)]
-pub(crate) struct Told {
-    pub(crate) asked: usize,
+pub(crate) struct PodCounts {
+    pub(crate) created: usize,
     /// Pods that were denied, or were created without their sidecar.
     pub(crate) missed: usize,
 }
@@ -24,8 +24,8 @@ impl Drop for End<'_> {
 }
 
 /// Creates pods from two seconds before `what` is called until five seconds after it returns.
-pub(crate) fn during(bed: &Bed, name: &str, what: impl FnOnce(&Bed)) -> Told {
-    let (ended, asked, missed) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+pub(crate) fn during(bed: &Bed, name: &str, what: impl FnOnce(&Bed)) -> PodCounts {
+    let (ended, created, missed) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     let slowest = thread::scope(|scope| {
         let worker = || {
             let mut slowest = Duration::ZERO;
@@ -33,7 +33,7 @@ pub(crate) fn during(bed: &Bed, name: &str, what: impl FnOnce(&Bed)) -> Told {
                 let start = Instant::now();
                 let outcome = bed.try_pod();
                 slowest = slowest.max(start.elapsed());
-                asked.fetch_add(1, Ordering::Relaxed);
+                created.fetch_add(1, Ordering::Relaxed);
                 if outcome != Ok(true) {
                     missed.fetch_add(1, Ordering::Relaxed);
                     println!("missed: {outcome:?}");
@@ -50,7 +50,7 @@ pub(crate) fn during(bed: &Bed, name: &str, what: impl FnOnce(&Bed)) -> Told {
         drop(end);
         workers.into_iter().filter_map(|worker| worker.join().ok()).max()
     });
-    let told = Told { asked: asked.into_inner(), missed: missed.into_inner() };
-    println!("{name}: {} pods, {} missed, the slowest took {slowest:?}", told.asked, told.missed);
-    told
+    let counts = PodCounts { created: created.into_inner(), missed: missed.into_inner() };
+    println!("{name}: {} pods, {} missed, the slowest took {slowest:?}", counts.created, counts.missed);
+    counts
 }

@@ -41,7 +41,7 @@ struct Bed {
 }
 
 #[test]
-fn a_life_on_a_node() {
+fn the_image_works_on_a_node() {
     let bed = Bed::new();
     bed.cluster.create_namespace(APPS);
     bed.helm(&["install", NAME, "charts/sidecar-injector", "--create-namespace", "--wait", "--timeout=10m"]);
@@ -51,17 +51,17 @@ fn a_life_on_a_node() {
     bed.deployment_runs_with_its_sidecar();
     bed.job_completes();
 
-    let told = load::during(&bed, "a rolling restart", |bed| {
+    let counts = load::during(&bed, "a rolling restart", |bed| {
         bed.cluster
             .patch(DEPLOYMENT, &json!({"spec": {"template": {"metadata": {"annotations": {"restarted": "1"}}}}}))
             .unwrap();
         bed.rolled_out();
     });
-    assert_eq!(told.missed, 0, "{told:?}");
-    let told = load::during(&bed, "an upgrade with other values", |bed| {
+    assert_eq!(counts.missed, 0, "{counts:?}");
+    let counts = load::during(&bed, "an upgrade with other values", |bed| {
         bed.upgrade(&["--set", "settings.logLevel=debug,replicaCount=3,policy.enabled=true"]);
     });
-    assert_eq!(told.missed, 0, "{told:?}");
+    assert_eq!(counts.missed, 0, "{counts:?}");
     bed.helm(&["rollback", NAME, "1", "--wait", "--timeout=10m"]);
     bed.injected("rolled back");
 
@@ -115,8 +115,8 @@ impl Bed {
     fn helm_without_values(&self, arguments: &[&str]) {
         println!("helm {}", arguments.join(" "));
         let arguments = [arguments, &["--namespace", NAME]].concat();
-        let ran = support::helm::run(&self.helm, &self.kubeconfig, self.folder.path(), &arguments);
-        ran.unwrap_or_else(|why| panic!("helm {arguments:?}: {why}"));
+        let outcome = support::helm::run(&self.helm, &self.kubeconfig, self.folder.path(), &arguments);
+        outcome.unwrap_or_else(|why| panic!("helm {arguments:?}: {why}"));
     }
 
     fn upgrade(&self, more: &[&str]) {
@@ -130,11 +130,11 @@ impl Bed {
             .env("KUBECONFIG", &self.kubeconfig)
             .output()
             .expect("run doctor");
-        let told = String::from_utf8_lossy(&doctor.stdout).into_owned() + &String::from_utf8_lossy(&doctor.stderr);
-        println!("{told}");
-        let wrong = told.lines().find(|line| !line.starts_with("ok ") && !line.is_empty());
+        let output = String::from_utf8_lossy(&doctor.stdout).into_owned() + &String::from_utf8_lossy(&doctor.stderr);
+        println!("{output}");
+        let wrong = output.lines().find(|line| !line.starts_with("ok ") && !line.is_empty());
         assert!(
-            doctor.status.success() && wrong.is_none() && told.contains("has the permissions that its flags need"),
+            doctor.status.success() && wrong.is_none() && output.contains("has the permissions that its flags need"),
             "{wrong:?}"
         );
     }
@@ -233,9 +233,9 @@ impl Bed {
             command.env("KUBECONFIG", &self.kubeconfig);
         })
         .expect("start cert-manager");
-        let told =
+        let counts =
             load::during(self, "the change to cert-manager", |bed| bed.upgrade(&["--set", "tls.mode=cert-manager"]));
-        println!("missed while the authority changed: {} of {}", told.missed, told.asked);
+        println!("missed while the authority changed: {} of {}", counts.missed, counts.created);
         self.rolled_out();
         let first = self.trusted();
         self.injected("cert-manager");

@@ -1,15 +1,15 @@
-//! Where kube-apiserver, etcd and kube-controller-manager come from.
+//! Finds kube-apiserver, etcd and kube-controller-manager.
 //!
-//! First the folder `KUBEBUILDER_ASSETS` (as envtest sets it up), then PATH, then a build of our own
-//! from Go modules in the user's cache folder. `KUBERNETES_VERSION` asks for one version: PATH, whose
-//! version nobody chose, is then left out. Nothing is ever skipped silently.
+//! Searches the folder `KUBEBUILDER_ASSETS` (as envtest creates it), then PATH. Otherwise builds them from Go modules
+//! in the cache folder of the user. If `KUBERNETES_VERSION` is set, PATH is not searched. If a binary is missing, the
+//! tests fail.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::{env, fs};
 
-/// The version that is built when nobody says otherwise.
+/// The version that is built by default.
 const DEFAULT_VERSION: &str = include_str!("../control-plane/VERSION");
 
 /// The binaries of one control plane.
@@ -21,13 +21,13 @@ pub(crate) struct Binaries {
 }
 
 impl Binaries {
-    /// Finds them, or builds what is missing (minutes, the first time; progress goes to stderr).
+    /// Finds the binaries. Builds missing ones, which takes minutes the first time. Prints the progress on stderr.
     pub(crate) fn find() -> Result<Self, String> {
         let api_server = installed("kube-apiserver");
         let etcd = installed("etcd");
         let controller_manager = installed("kube-controller-manager");
-        // A controller manager must not be newer than its API server, so what is built follows an
-        // installed API server.
+        // A controller manager must not be newer than its API server, so the version of an installed API server is
+        // built.
         let version = match &api_server {
             Some(path) => version_of(path)?,
             None => wanted_version().unwrap_or_else(|| DEFAULT_VERSION.trim().to_owned()),
@@ -40,13 +40,13 @@ impl Binaries {
     }
 }
 
-/// The version the user asked for.
+/// The version that the user requested.
 fn wanted_version() -> Option<String> {
     let version = env::var("KUBERNETES_VERSION").ok()?;
     Some(version.trim().trim_start_matches('v').to_owned()).filter(|version| !version.is_empty())
 }
 
-/// The binary as the user has it.
+/// Returns the path of an installed binary.
 fn installed(name: &str) -> Option<PathBuf> {
     let assets = env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
     let path = env::var_os("PATH").filter(|_| wanted_version().is_none()).unwrap_or_default();
@@ -56,17 +56,18 @@ fn installed(name: &str) -> Option<PathBuf> {
 
 /// `1.36.3` from `Kubernetes v1.36.3`, without a distributor's suffix.
 fn version_of(api_server: &Path) -> Result<String, String> {
-    let complain = |why: String| format!("{} --version: {why}", api_server.display());
-    let output = Command::new(api_server).arg("--version").output().map_err(|error| complain(error.to_string()))?;
+    let error_message = |why: String| format!("{} --version: {why}", api_server.display());
+    let output =
+        Command::new(api_server).arg("--version").output().map_err(|error| error_message(error.to_string()))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let version = text.trim().rsplit(" v").next().and_then(|version| version.split(['-', '+']).next());
     version
         .filter(|version| version.starts_with("1."))
         .map(ToOwned::to_owned)
-        .ok_or_else(|| complain(format!("unexpected answer {text:?}")))
+        .ok_or_else(|| error_message(format!("unexpected answer {text:?}")))
 }
 
-/// The installed binary, or the one in our cache, built now if need be.
+/// Returns the installed binary, or the one in the cache folder. Builds it if necessary.
 fn or_built(installed: Option<PathBuf>, name: &str, version: &str) -> Result<PathBuf, String> {
     if let Some(path) = installed {
         return Ok(path);
@@ -78,7 +79,7 @@ fn or_built(installed: Option<PathBuf>, name: &str, version: &str) -> Result<Pat
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control-plane/build.sh");
     let mut build = Command::new(&script);
-    // All three of a version belong together, unless the API server is somebody else's.
+    // The script builds all three binaries, unless the API server is installed.
     build.arg(&folder).arg(version);
     if name == "kube-controller-manager" || name == "etcd" {
         build.arg(name);
@@ -86,7 +87,7 @@ fn or_built(installed: Option<PathBuf>, name: &str, version: &str) -> Result<Pat
     match build.status() {
         Ok(status) if status.success() && binary.is_file() => Ok(binary),
         outcome => Err(format!(
-            "no {name}: not in KUBEBUILDER_ASSETS, not on PATH, and building it did not work ({outcome:?}).\n\
+            "no {name}: not in KUBEBUILDER_ASSETS, not on PATH, and building it failed ({outcome:?}).\n\
              Run: {} {} {version}",
             script.display(),
             folder.display()
@@ -94,13 +95,14 @@ fn or_built(installed: Option<PathBuf>, name: &str, version: &str) -> Result<Pat
     }
 }
 
-/// Helm's versions, where they are not installed.
+/// The versions of Helm that are built.
 const HELM: [(u32, &str); 2] = [(4, "4.3.1"), (3, "3.22.0")];
 
-/// Held while Helm is built: scenarios that run side by side need it at the same moment.
+/// Locked while Helm is built, because scenarios run in parallel.
 static BUILDING: Mutex<()> = Mutex::new(());
 
-/// Helm 4 or 3: the one on PATH, or one from its Go module in our cache, built now if need be (3 minutes, the first time).
+/// Returns Helm 4 or 3: the one on PATH, or the one in the cache folder. Builds it from its Go module if necessary,
+/// which takes 3 minutes.
 pub(crate) fn helm(major: u32) -> Result<PathBuf, String> {
     let wanted = |path: &PathBuf| {
         let output = Command::new(path).args(["version", "--short"]).output();
@@ -110,7 +112,7 @@ pub(crate) fn helm(major: u32) -> Result<PathBuf, String> {
         return Ok(path);
     }
     let version = HELM.iter().find(|(of, _)| *of == major).map(|(_, version)| *version);
-    let version = version.ok_or_else(|| format!("no helm {major} is known"))?;
+    let version = version.ok_or_else(|| format!("there is no version of helm {major}"))?;
     let folder = cache_folder()?.with_file_name("helm").join(version);
     let binary = folder.join("helm");
     let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,7 +125,7 @@ pub(crate) fn helm(major: u32) -> Result<PathBuf, String> {
     Ok(binary)
 }
 
-/// Builds Helm beside its place and moves it there whole: another run may be waiting for it, or building it too.
+/// Builds Helm in a temporary folder and moves it to its path. Another run may build it at the same time.
 fn build_helm(module: &str, folder: &Path, binary: &Path) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| error.to_string())?;
     let beside = tempfile::Builder::new().prefix("build.").tempdir_in(folder).map_err(|error| error.to_string())?;
@@ -138,25 +140,24 @@ fn build_helm(module: &str, folder: &Path, binary: &Path) -> Result<(), String> 
     }
 }
 
-/// cert-manager's version.
+/// The version of cert-manager.
 const CERT_MANAGER: &str = "1.21.2";
 
-/// The controllers of cert-manager, and a file with its CRDs, from our cache, built now if need be (3 minutes, the first time).
+/// Returns the controllers of cert-manager and a file with its CRDs, from the cache folder. Builds them if necessary,
+/// which takes 3 minutes.
 pub(crate) fn cert_manager() -> Result<(PathBuf, PathBuf), String> {
     let folder = cache_folder()?.with_file_name("cert-manager").join(CERT_MANAGER);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cert-manager/build.sh");
     match Command::new(&script).arg(&folder).arg(CERT_MANAGER).status() {
         Ok(status) if status.success() => Ok((folder.join("cert-manager"), folder.join("crds.yaml"))),
-        outcome => {
-            Err(format!("no cert-manager, and building it did not work ({outcome:?}); run {}", script.display()))
-        }
+        outcome => Err(format!("no cert-manager, and building it failed ({outcome:?}); run {}", script.display())),
     }
 }
 
-/// `~/.cache/sidecar-injector/kubernetes`, or where `XDG_CACHE_HOME` says.
+/// `~/.cache/sidecar-injector/kubernetes`, or the same folder in `XDG_CACHE_HOME`.
 fn cache_folder() -> Result<PathBuf, String> {
     let given = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = given("XDG_CACHE_HOME").or_else(|| given("HOME").map(|home| home.join(".cache")));
-    let cache = cache.ok_or("neither XDG_CACHE_HOME nor HOME is set: nowhere to build a control plane")?;
+    let cache = cache.ok_or("neither XDG_CACHE_HOME nor HOME is set: there is no folder for the binaries")?;
     Ok(cache.join("sidecar-injector/kubernetes"))
 }

@@ -1,7 +1,6 @@
-//! A client of the API server that speaks plain JSON.
+//! A blocking client of the API server that uses plain JSON.
 //!
-//! Pods are `serde_json::Value` from first to last: typed structs would drop exactly the fields whose
-//! survival is to be proved. Calls block, so that scenarios read from top to bottom.
+//! Objects are `serde_json::Value`. Typed structs would drop unknown fields, and tests check that these are kept.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use super::wait;
 /// Checks a write before it is sent: its path and its body (null without one).
 type Rule = Arc<dyn Fn(&str, &Value) -> Result<(), String> + Send + Sync>;
 
-/// An API server and the right to do anything there.
+/// A client of an API server.
 #[derive(Clone)]
 pub(crate) struct Cluster {
     runtime: Handle,
@@ -25,7 +24,7 @@ pub(crate) struct Cluster {
     rule: Option<Rule>,
 }
 
-/// An answer of the API server other than success.
+/// An error that the API server returned. The code is 0 for other errors.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
     pub(crate) code: u16,
@@ -39,7 +38,7 @@ impl fmt::Display for ApiError {
 }
 
 impl Cluster {
-    /// A client with the credentials of a kubeconfig (text, YAML or JSON).
+    /// Creates a client with the credentials of a kubeconfig (YAML or JSON).
     pub(crate) fn connect(runtime: Handle, kubeconfig: &str) -> Result<Self, String> {
         let kubeconfig = Kubeconfig::from_yaml(kubeconfig).map_err(|error| error.to_string())?;
         let options = KubeConfigOptions::default();
@@ -47,10 +46,10 @@ impl Cluster {
         Self::with_config(runtime, config.map_err(|error| error.to_string())?)
     }
 
-    /// A client for an address whose certificate the given authority (PEM) has signed.
+    /// Creates a client for an address. The authority (PEM) must have signed its certificate.
     pub(crate) fn at(runtime: Handle, address: &str, authority: &str) -> Result<Self, String> {
         use rustls::pki_types::{CertificateDer, pem::PemObject};
-        let mut config = Config::new(address.parse().map_err(|_| format!("not an address: {address}"))?);
+        let mut config = Config::new(address.parse().map_err(|_| format!("invalid address: {address}"))?);
         let authorities = CertificateDer::pem_slice_iter(authority.as_bytes());
         let authorities: Result<Vec<_>, _> = authorities.map(|der| der.map(|der| der.to_vec())).collect();
         config.root_cert = Some(authorities.map_err(|error| error.to_string())?);
@@ -58,7 +57,7 @@ impl Cluster {
     }
 
     fn with_config(runtime: Handle, mut config: Config) -> Result<Self, String> {
-        // What a scenario sees is the first answer, not the outcome of retries.
+        // Without retries, a scenario gets the first answer.
         config.default_retry = false;
         let inside = runtime.enter();
         let client = Client::try_from(config).map_err(|error| error.to_string())?;
@@ -66,7 +65,8 @@ impl Cluster {
         Ok(Self { runtime, client, rule: None })
     }
 
-    /// A copy whose writes must obey `rule`. A write that does not is a mistake in the test: it panics and is not sent.
+    /// Returns a copy that checks writes with `rule`. A write that breaks the rule is an error in the test: it panics
+    /// and is not sent.
     pub(crate) fn with_rule(&self, rule: impl Fn(&str, &Value) -> Result<(), String> + Send + Sync + 'static) -> Self {
         Self { rule: Some(Arc::new(rule)), ..self.clone() }
     }
@@ -83,7 +83,7 @@ impl Cluster {
         self.write("PUT", path, "application/json", object)
     }
 
-    /// A strategic merge patch, as kubectl sends by default.
+    /// Sends a strategic merge patch, which is the default of kubectl.
     pub(crate) fn patch(&self, path: &str, change: &Value) -> Result<Value, ApiError> {
         self.write("PATCH", path, "application/strategic-merge-patch+json", change)
     }
@@ -92,21 +92,21 @@ impl Cluster {
         self.write("DELETE", path, "application/json", &Value::Null)
     }
 
-    /// What a path answers as plain text, such as a log.
+    /// Gets a path as plain text, for example a log.
     pub(crate) fn text(&self, path: &str) -> Result<String, ApiError> {
-        let refused = |message: String| ApiError { code: 0, message };
-        let request = Request::get(path).body(Vec::new()).map_err(|error| refused(error.to_string()))?;
-        self.runtime.block_on(self.client.request_text(request)).map_err(|error| refused(error.to_string()))
+        let failure = |message: String| ApiError { code: 0, message };
+        let request = Request::get(path).body(Vec::new()).map_err(|error| failure(error.to_string()))?;
+        self.runtime.block_on(self.client.request_text(request)).map_err(|error| failure(error.to_string()))
     }
 
-    /// Creates an object; the warnings that come with the answer.
+    /// Creates an object. Returns the warnings of the answer.
     pub(crate) fn warnings(&self, path: &str, object: &Value) -> Result<Vec<String>, ApiError> {
         self.check("POST", path, object);
-        let refused = |message: String| ApiError { code: 0, message };
+        let failure = |message: String| ApiError { code: 0, message };
         let request =
             Request::post(path).header("content-type", "application/json").body(object.to_string().into_bytes());
-        let request = request.map_err(|error| refused(error.to_string()))?.map(kube::client::Body::from);
-        let answer = self.runtime.block_on(self.client.send(request)).map_err(|error| refused(error.to_string()))?;
+        let request = request.map_err(|error| failure(error.to_string()))?.map(kube::client::Body::from);
+        let answer = self.runtime.block_on(self.client.send(request)).map_err(|error| failure(error.to_string()))?;
         if !answer.status().is_success() {
             return Err(ApiError { code: answer.status().as_u16(), message: path.to_owned() });
         }
@@ -120,8 +120,8 @@ impl Cluster {
     }
 
     fn check(&self, method: &str, path: &str, body: &Value) {
-        let objection = self.rule.as_ref().and_then(|rule| rule(path, body).err());
-        assert!(objection.is_none(), "{method} {path}: {}", objection.unwrap_or_default());
+        let violation = self.rule.as_ref().and_then(|rule| rule(path, body).err());
+        assert!(violation.is_none(), "{method} {path}: {}", violation.unwrap_or_default());
     }
 
     fn send(&self, method: &str, path: &str, content_type: &str, body: &Value) -> Result<Value, ApiError> {
@@ -134,17 +134,17 @@ impl Cluster {
         })
     }
 
-    /// Whether the API server says that it is ready.
+    /// Checks that the API server is ready.
     pub(crate) fn ready(&self) -> Result<(), String> {
         self.text("/readyz").map(drop).map_err(|error| error.to_string())
     }
 
-    /// The version it reports, such as `v1.36.3`.
+    /// The version of the API server, such as `v1.36.3`.
     pub(crate) fn version(&self) -> Result<String, ApiError> {
         Ok(self.get("/version")?["gitVersion"].as_str().unwrap_or("unknown").to_owned())
     }
 
-    /// Makes a namespace that pods can be created in: its default service account is there.
+    /// Creates a namespace and waits for its default service account, which pods need.
     pub(crate) fn create_namespace(&self, name: &str) {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         self.create("/api/v1/namespaces", &namespace).expect("create a namespace");

@@ -1,6 +1,6 @@
-//! A caller that behaves as the API server does and takes answers as strictly: one kept connection after the other, the
-//! checks of `admission/plugin/webhook/request/admissionreview.go`, RFC 6902, the typed pod, and a second round on what
-//! defaulting and the service account's token make of it.
+//! A client that calls a webhook in the same way as the API server. It keeps connections, and does the checks of
+//! `admission/plugin/webhook/request/admissionreview.go`. It applies patches according to RFC 6902 and decodes the
+//! typed pod. It starts a second round on the pod with defaults and the token of the service account.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -22,12 +22,12 @@ pub(crate) struct Caller {
     idle: Mutex<Vec<TlsClient>>,
 }
 
-/// What the API server makes of an answer.
+/// An admitted pod.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     /// The pod after the patch.
     pub(crate) pod: Value,
-    /// Whether there was one.
+    /// True if the answer has a patch.
     pub(crate) patched: bool,
 }
 
@@ -36,23 +36,24 @@ impl Caller {
         Self { address, authority: authority.to_owned(), idle: Mutex::default() }
     }
 
-    /// Calls in both versions of the review, which must be answered alike; the pod, or the error.
+    /// Calls the webhook with both versions of the review. Both answers must be the same. Returns the pod, or the
+    /// message of the denial.
     pub(crate) fn call(&self, path: &str, review: &Value) -> Result<Admitted, String> {
         let mut old = review.clone();
         old["apiVersion"] = json!("admission.k8s.io/v1beta1");
         let answers = [review, &old].map(|review| self.post(path, review));
-        assert_eq!(answers[0]["response"], answers[1]["response"], "both versions are answered alike");
+        assert_eq!(answers[0]["response"], answers[1]["response"], "both versions get the same answer");
         let admitted = check(review, &answers[0])?;
         self.second_round(path, review, &admitted);
         Ok(admitted)
     }
 
-    /// The API server defaults what was added, mounts the token, and asks again.
+    /// Calls the webhook again with the pod, the defaults of the API server and the mount of the token.
     fn second_round(&self, path: &str, review: &Value, admitted: &Admitted) {
         if !admitted.patched {
             return;
         }
-        // Typed as the API server's: what does not decode there is a 500 whatever the failurePolicy.
+        // If the API server cannot decode the pod, it returns a 500, whatever the failurePolicy is.
         let typed: Result<Pod, _> = serde_json::from_value(admitted.pod.clone());
         let was_typed = serde_json::from_value::<Pod>(review["request"]["object"].clone()).is_ok();
         assert!(typed.is_ok() || !was_typed, "{typed:?}: {}", admitted.pod);
@@ -65,11 +66,11 @@ impl Caller {
                 let pod = &again["request"]["object"];
                 assert!(!second.patched, "a second round adds something: {answer}\nto {pod}");
             }
-            Err(denial) => panic!("the second round refuses what the first admitted: {denial}"),
+            Err(denial) => panic!("the second round denies a pod that the first round admitted: {denial}"),
         }
     }
 
-    /// Posts over a kept connection, or a new one; the answer as it came.
+    /// Sends a review over a kept connection or a new one. Returns the answer.
     pub(crate) fn post(&self, path: &str, review: &Value) -> Value {
         let mut client = self.take();
         let answer = client.call(path, &review.to_string()).expect("an answer");
@@ -80,17 +81,17 @@ impl Caller {
             self.keep(client);
         }
         let answer: Value = serde_json::from_str(&answer.body).expect("JSON");
-        strict(review, &answer);
+        check_strictly(review, &answer);
         answer
     }
 
-    /// Takes a kept connection, or makes one.
+    /// Takes a kept connection, or creates one.
     pub(crate) fn take(&self) -> TlsClient {
         let kept = self.idle.lock().expect("unpoisoned").pop();
         kept.unwrap_or_else(|| TlsClient::connect(self.address, &self.authority).expect("connect"))
     }
 
-    /// Keeps a connection, unless there are enough.
+    /// Keeps a connection, up to the maximum number.
     pub(crate) fn keep(&self, client: TlsClient) {
         let mut idle = self.idle.lock().expect("unpoisoned");
         if idle.len() < IDLE {
@@ -98,14 +99,14 @@ impl Caller {
         }
     }
 
-    /// How many connections are kept.
+    /// The number of kept connections.
     pub(crate) fn kept(&self) -> usize {
         self.idle.lock().expect("unpoisoned").len()
     }
 }
 
-/// What makes an answer invalid to the API server, or is cut by it.
-fn strict(review: &Value, answer: &Value) {
+/// Checks that the answer is valid for the API server, and that it would not truncate any part of it.
+fn check_strictly(review: &Value, answer: &Value) {
     let response = &answer["response"];
     assert_eq!(answer["apiVersion"], review["apiVersion"]);
     assert_eq!(answer["kind"], "AdmissionReview");
@@ -125,27 +126,29 @@ fn strict(review: &Value, answer: &Value) {
     }
 }
 
-/// Applies the answer as the API server does.
+/// Applies the answer in the same way as the API server.
 fn check(review: &Value, answer: &Value) -> Result<Admitted, String> {
     let response = &answer["response"];
     if response["allowed"] == false {
         let status = &response["status"];
         assert!(status["code"].as_u64().is_some_and(|code| (400..600).contains(&code)), "{status}");
-        assert!(response["patch"].is_null(), "a error changes nothing");
-        let message = status["message"].as_str().expect("a message, or people read \"without explanation\"");
+        assert!(response["patch"].is_null(), "a denial has no patch");
+        let message = status["message"]
+            .as_str()
+            .expect("a message, because the API server shows \"without explanation\" without one");
         return Err(message.to_owned());
     }
-    assert!(response["status"].is_null(), "it is ignored where the pod is allowed");
+    assert!(response["status"].is_null(), "an allowed pod has no status");
     let mut pod = review["request"]["object"].clone();
     let Some(patch) = response["patch"].as_str() else { return Ok(Admitted { pod, patched: false }) };
     let patch = STANDARD.decode(patch).expect("base64");
     let patch: json_patch::Patch = serde_json::from_slice(&patch).expect("a patch");
-    assert!(!patch.0.is_empty(), "an empty patch is an error there");
+    assert!(!patch.0.is_empty(), "an empty patch is an error in the API server");
     json_patch::patch(&mut pod, &patch).expect("a patch that does not apply is a 500 whatever the failurePolicy");
     Ok(Admitted { pod, patched: true })
 }
 
-/// What defaulting and the service account's plugin add to containers.
+/// Adds the defaults of the API server and the token of the service account to the containers.
 fn defaulted(mut pod: Value) -> Value {
     let token = json!({"name": "kube-api-access-x", "readOnly": true, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"});
     for list in ["containers", "initContainers"] {

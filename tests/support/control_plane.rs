@@ -1,9 +1,8 @@
-//! etcd, kube-apiserver and kube-controller-manager as children of the test, on free ports, with
-//! everything they write in one folder. Dropping the [`ControlPlane`] ends them.
+//! Starts etcd, kube-apiserver and kube-controller-manager as child processes, on free ports. All their files are in
+//! one folder. They end when the [`ControlPlane`] is dropped.
 //!
-//! There is no kubelet and no scheduler: pods are admitted, defaulted, validated and stored, and stay
-//! pending. The controller manager makes default service accounts and turns Deployments and Jobs
-//! into pods.
+//! There is no kubelet and no scheduler: pods are admitted and stored, and stay pending. The controller manager creates
+//! default service accounts, and the pods of Deployments and Jobs.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -22,10 +21,10 @@ use super::credentials::{Credentials, random_token};
 use super::process::{Process, free_port};
 use super::{http, wait};
 
-/// How often a server is started on another port when its port was taken meanwhile.
+/// The number of attempts to start a server. Another process can take its port before it starts.
 const ATTEMPTS: usize = 5;
 
-/// A running control plane. Fields are in the order in which they must end.
+/// A running control plane. The order of the fields is the order in which they must be dropped.
 pub(crate) struct ControlPlane {
     _controller_manager: Process,
     _api_server: Process,
@@ -35,7 +34,7 @@ pub(crate) struct ControlPlane {
     pub(crate) kubeconfig: Kubeconfig,
 }
 
-/// How to reach the API server, and as whom.
+/// The address of the API server and the credentials of a user.
 #[derive(Debug, Clone)]
 pub(crate) struct Kubeconfig {
     server: String,
@@ -44,12 +43,12 @@ pub(crate) struct Kubeconfig {
 }
 
 impl Kubeconfig {
-    /// The same server with somebody else's token.
+    /// The same server with another token.
     pub(crate) fn with_token(&self, token: &str) -> Self {
         Self { token: token.to_owned(), ..self.clone() }
     }
 
-    /// As a document that kubectl and client libraries read.
+    /// Returns a document that kubectl and client libraries can read.
     pub(crate) fn to_json(&self) -> Value {
         json!({
             "apiVersion": "v1",
@@ -81,7 +80,7 @@ impl ControlPlane {
     }
 }
 
-/// What proves who is who: files in the folder, and the administrator's token.
+/// The keys, certificates and tokens: files in the folder, and the token of the administrator.
 struct Identity {
     authority: PathBuf,
     certificate: PathBuf,
@@ -126,7 +125,7 @@ fn start_etcd(binary: &Path, folder: &Path) -> Result<(Process, String), String>
                 .arg(folder.join(format!("etcd-{attempt}")))
                 .args(["--listen-client-urls", &address, "--advertise-client-urls", &address])
                 .args(["--listen-peer-urls", &format!("http://127.0.0.1:{peer_port}")])
-                // Nothing here outlives the run, so nothing needs to be safe on disk.
+                // The data is not needed after the run, so it need not be safe on disk.
                 .args(["--unsafe-no-fsync", "--log-level", "warn"]);
         })?;
         let health = SocketAddr::from(([127, 0, 0, 1], port));
@@ -153,7 +152,7 @@ fn start_api_server(
         let process = spawn(binary, folder, "kube-apiserver", |command| {
             command
                 .args(["--bind-address=127.0.0.1", "--authorization-mode=RBAC", "--endpoint-reconciler-type=none"])
-                // Services lead to their endpoints without kube-proxy.
+                // Services need no kube-proxy.
                 .arg("--enable-aggregator-routing=true")
                 .args([
                     "--service-cluster-ip-range=10.0.0.0/24",
@@ -192,7 +191,7 @@ fn start_controller_manager(
             .arg(format!("--kubeconfig={}", kubeconfig.display()))
             .arg(format!("--service-account-private-key-file={}", identity.service_account_key.display()))
             .arg(format!("--cert-dir={}", folder.display()))
-            // Each controller under its own account, as in a real cluster, and no port of its own.
+            // Each controller uses its own account, as in a real cluster. There is no serving port.
             .args(["--use-service-account-credentials=true", "--leader-elect=false", "--secure-port=0"]);
     })
 }
@@ -201,7 +200,7 @@ fn spawn(binary: &Path, folder: &Path, name: &str, configure: impl FnOnce(&mut C
     Process::spawn(binary, &folder.join(format!("{name}.log")), configure).map_err(|error| error.to_string())
 }
 
-/// Waits until a server is ready. `None` if it ended because its port was taken.
+/// Waits until a server is ready. Returns `None` if it ended because its port was in use.
 fn started(
     mut process: Process,
     name: &str,

@@ -1,30 +1,29 @@
-//! Keys and certificates for tests, made in memory for each run: nothing secret is in the repository
-//! and nothing expires.
+//! Keys and certificates for tests. Each run generates them, so the repository contains no secrets.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 
 /// A certificate and the authority that signed it.
 #[derive(Debug)]
 pub(crate) struct Credentials {
-    /// PEM of the authority: what goes into a `caBundle` or a kubeconfig.
+    /// The authority (PEM), for a `caBundle` or a kubeconfig.
     pub(crate) authority: String,
-    /// PEM of the serving certificate.
+    /// The serving certificate (PEM).
     pub(crate) certificate: String,
     /// The serving key.
     pub(crate) key: KeyPair,
 }
 
 impl Credentials {
-    /// Makes an authority and has it sign a certificate for loopback.
+    /// Creates an authority and a certificate for loopback.
     pub(crate) fn for_loopback() -> Result<Self, rcgen::Error> {
         Self::for_names(&["127.0.0.1", "localhost"])
     }
 
-    /// The same for other names and addresses.
+    /// Creates an authority and a certificate for other names and addresses.
     pub(crate) fn for_names(names: &[&str]) -> Result<Self, rcgen::Error> {
         let mut authority = CertificateParams::new(Vec::<String>::new())?;
-        // A name of its own: with rcgen's default for both, OpenSSL takes the other certificate for
-        // a self-signed one.
+        // The authority needs another name than the certificate. Otherwise OpenSSL treats the certificate as
+        // self-signed.
         authority.distinguished_name.push(DnType::CommonName, "sidecar-injector test authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -36,8 +35,7 @@ impl Credentials {
     }
 }
 
-/// A token nobody else knows: two runs on one machine must not take each other's API server for
-/// their own.
+/// Creates a random token. With it, a run cannot use the API server of another run by mistake.
 pub(crate) fn random_token() -> Result<String, rcgen::Error> {
     use std::fmt::Write;
     let mut token = String::new();

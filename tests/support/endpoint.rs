@@ -1,5 +1,5 @@
-//! Somebody else's webhook: a small TLS server inside the test that answers admission reviews with a
-//! closure and keeps every body it received, byte for byte.
+//! A webhook of another system: a small TLS server inside the test. A closure answers the reviews. The server keeps the
+//! bodies of all requests, byte for byte.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -19,10 +19,10 @@ use tokio_rustls::TlsAcceptor;
 
 use super::credentials::Credentials;
 
-/// A running endpoint; it stops listening when dropped.
+/// A running endpoint. It stops when it is dropped.
 pub(crate) struct Endpoint {
     address: SocketAddr,
-    /// PEM for the `caBundle`.
+    /// The authority (PEM) for the `caBundle`.
     pub(crate) authority: String,
     received: Received,
     task: JoinHandle<()>,
@@ -32,10 +32,9 @@ type Received = Arc<Mutex<Vec<Vec<u8>>>>;
 type Answer = Arc<dyn Fn(&Value) -> Value + Send + Sync>;
 
 impl Endpoint {
-    /// Listens on a free loopback port. `answer` turns a review into the answering review; it may
-    /// block.
+    /// Listens on a free loopback port. `answer` returns the answer to a review. It may block.
     pub(crate) fn start(runtime: &Handle, answer: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Self {
-        let credentials = Credentials::for_loopback().expect("make a certificate");
+        let credentials = Credentials::for_loopback().expect("create a certificate");
         let acceptor = TlsAcceptor::from(Arc::new(server_config(&credentials)));
         let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).expect("bind a loopback port");
         let address = listener.local_addr().expect("a bound socket has an address");
@@ -44,12 +43,12 @@ impl Endpoint {
         Self { address, authority: credentials.authority, received, task }
     }
 
-    /// Where the API server finds it.
+    /// The URL for webhook configurations.
     pub(crate) fn url(&self) -> String {
         format!("https://{}/", self.address)
     }
 
-    /// The bodies received so far, in order of arrival.
+    /// The bodies that were received so far, in order.
     pub(crate) fn received(&self) -> Vec<Vec<u8>> {
         self.received.lock().expect("no panic while recording").clone()
     }
@@ -61,12 +60,12 @@ impl Drop for Endpoint {
     }
 }
 
-/// The answer that lets a pod through as it is.
+/// The answer that admits a pod without changes.
 pub(crate) fn allow(review: &Value) -> Value {
     answer(review, json!({"allowed": true}))
 }
 
-/// The answer that changes the pod by a JSON Patch.
+/// The answer that changes the pod with a JSON Patch.
 pub(crate) fn change(review: &Value, operations: &Value) -> Value {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let patch = STANDARD.encode(operations.to_string());
@@ -95,7 +94,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, answer: Answer, re
     }
 }
 
-/// One connection. Errors end it: the API server reports them to the scenario that cares.
+/// Serves one connection until it ends or an error occurs. The API server reports errors.
 async fn serve(stream: TcpStream, acceptor: TlsAcceptor, answer: Answer, received: Received) {
     let Ok(stream) = acceptor.accept(stream).await else { return };
     let service = service_fn(move |request| respond(request, Arc::clone(&answer), Arc::clone(&received)));

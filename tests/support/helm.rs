@@ -1,9 +1,9 @@
-//! Runs Helm on our chart, with files of its own and one cluster's kubeconfig.
+//! Runs Helm with its own files and the kubeconfig of a cluster.
 
 use std::path::Path;
 use std::process::Command;
 
-/// What it printed, or why it refused. `home` is a folder for its files; charts are found from the project's folder.
+/// Runs Helm in the folder of the project. Returns its output, or the error. `home` is a folder for its files.
 pub(crate) fn run(binary: &Path, kubeconfig: &Path, home: &Path, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(binary)
         .args(arguments)

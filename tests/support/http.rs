@@ -1,16 +1,16 @@
-//! Plain HTTP for health and metrics pages on loopback: two dozen lines instead of a client.
+//! A minimal HTTP client for the health and metrics pages on loopback.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::wait;
 
-/// Status code and body of `GET path`.
+/// Gets a path. Returns the status code and the body.
 pub(crate) fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
     send(address, "GET", path, "")
 }
 
-/// Status code and body of a request.
+/// Sends a request. Returns the status code and the body.
 pub(crate) fn send(address: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, wait::BOUND)?;
     stream.set_read_timeout(Some(wait::BOUND))?;

@@ -1,8 +1,7 @@
-//! What tests need around the product: a real control plane, a client for it, our own binary as a
-//! child process, and small TLS endpoints that stand in for other people's webhooks.
+//! The environment of the tests: a real control plane and a client for it, the binary as a child process, and TLS
+//! endpoints that simulate the webhooks of other systems.
 //!
-//! Everything here owns its processes and folders and removes them when dropped; nothing knows what
-//! a test wants to prove.
+//! All types stop their processes and delete their folders when they are dropped. No module depends on a test.
 
 pub(crate) mod binaries;
 pub(crate) mod cluster;

@@ -1,4 +1,4 @@
-//! Makes the table of Pod field types (`src/inject/kube/pod_types.txt`) from the OpenAPI document that an
+//! Creates the table of Pod field types (`src/inject/kube/pod_types.txt`) from the OpenAPI document that an
 //! API server publishes at `/openapi/v3/api/v1`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// The table's text: one type after the other, each with its fields and their types, sorted.
+/// The text of the table: the types with their fields and the types of these, sorted.
 pub(crate) fn table(openapi: &Value, version: &str) -> String {
     let schemas = &openapi["components"]["schemas"];
     let mut types: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
@@ -34,7 +34,7 @@ pub(crate) fn table(openapi: &Value, version: &str) -> String {
     text
 }
 
-/// The table's word for a schema, and the full name of the type it refers to, if any.
+/// The name of a schema in the table, and the full name of the type that it refers to, if any.
 fn kind(schema: &Value, schemas: &Value) -> (String, Option<String>) {
     let reference = schema["$ref"].as_str().or_else(|| schema["allOf"][0]["$ref"].as_str());
     if let Some(name) = reference.and_then(|path| path.rsplit('/').next()) {

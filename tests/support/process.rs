@@ -1,5 +1,5 @@
-//! A child process that cannot be left behind: its output goes to a log file, it is killed by its
-//! own pid when dropped, and by the kernel when the test process itself is killed.
+//! A child process. Its output goes to a log file. It is killed when it is dropped. The kernel kills it if the test
+//! process is killed.
 
 use std::fs::{self, File};
 use std::io;
@@ -18,8 +18,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `program`; `configure` adds arguments and environment. Both output streams are
-    /// appended to `log`.
+    /// Starts `program`. `configure` adds arguments and environment variables. Stdout and stderr are appended to `log`.
     pub(crate) fn spawn(program: &Path, log: &Path, configure: impl FnOnce(&mut Command)) -> io::Result<Self> {
         let output = File::options().create(true).append(true).open(log)?;
         let mut command = supervised(program);
@@ -31,28 +30,28 @@ impl Process {
         Ok(Self { child, log: log.to_owned() })
     }
 
-    /// How it ended, if it has.
+    /// The exit status, if the process has ended.
     pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Asks it to end, as the kubelet does.
+    /// Sends SIGTERM, as kubelet does.
     pub(crate) fn terminate(&self) {
         let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         assert!(status.is_ok_and(|status| status.success()), "send SIGTERM");
     }
 
-    /// Its number.
+    /// The process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// All it has printed so far.
+    /// The output so far.
     pub(crate) fn output(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// The end of its log, for error messages.
+    /// The end of the log, for error messages.
     pub(crate) fn last_lines(&self) -> String {
         let output = self.output();
         let lines: Vec<&str> = output.lines().collect();
@@ -62,15 +61,15 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Errors mean that it has ended already.
+        // An error means that the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A command that the kernel kills when the thread that started it ends, where `setpriv` exists
-/// (Linux). Without it a test run that is itself killed leaves its children behind; an ordinary end,
-/// also a failing one, never does.
+/// Creates a command that the kernel kills when the thread that started it ends. This needs `setpriv` (Linux). Without
+/// `setpriv`, child processes continue if the test process is killed. They still end if it ends normally or a test
+/// fails.
 fn supervised(program: &Path) -> Command {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     let death_signal = ["--pdeathsig", "KILL"];
@@ -86,30 +85,29 @@ fn supervised(program: &Path) -> Command {
     command
 }
 
-/// A loopback port that was free a moment ago. Another process may take it before it is used, so
-/// the caller must be ready to try another one.
+/// Returns a free loopback port. Another process can take it before it is used, so the caller must be able to try
+/// another one.
 pub(crate) fn free_port() -> io::Result<u16> {
     Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-/// A loopback address that refuses connections. It is bound and nothing listens, so no other process gets the port
-/// while this lives.
+/// A loopback address that refuses connections. The port is bound without a listener, so no other process can use it.
 #[derive(Debug)]
 pub(crate) struct RefusingAddress {
     socket: TcpSocket,
 }
 
 impl RefusingAddress {
-    /// Holds this address, or a free port for port 0.
+    /// Binds the address; for port 0, a free port.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
-        // Connections that a listener had there count for a minute after its end.
+        // Closed connections of an earlier listener keep the port in use for a minute.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         Ok(Self { socket })
     }
 
-    /// Listens there. Needs a runtime around it.
+    /// Starts to listen. Must be called in a tokio runtime.
     pub(crate) fn listen(self) -> io::Result<TcpListener> {
         self.socket.listen(1024)
     }

@@ -1,5 +1,5 @@
-//! A stand-in for the API server's ConfigMaps: lists in pages and watches, as client-go sees them, and every way in which
-//! those end. Plain HTTP on loopback.
+//! A stub for the ConfigMaps of the API server: paged lists and watches, and their errors. It uses plain HTTP on
+//! loopback.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use tokio::sync::broadcast;
 use super::process::RefusingAddress;
 use super::wait;
 
-/// The stub; it answers while it is up.
+/// The stub. It answers while it is up.
 pub(crate) struct Stub {
     store: Arc<Store>,
     address: SocketAddr,
@@ -31,8 +31,8 @@ pub(crate) struct Stub {
 
 struct Store {
     objects: Mutex<Objects>,
-    events: broadcast::Sender<Said>,
-    list_takes: Mutex<Duration>,
+    events: broadcast::Sender<Message>,
+    list_delay: Mutex<Duration>,
 }
 
 #[derive(Default)]
@@ -42,9 +42,9 @@ struct Objects {
     lists: usize,
 }
 
-/// What watches are told.
+/// A message to all watches.
 #[derive(Clone)]
-enum Said {
+enum Message {
     Event(Value),
     /// The connection breaks.
     Reset,
@@ -55,7 +55,7 @@ impl Stub {
         let store = Store {
             objects: Mutex::default(),
             events: broadcast::channel(100_000).0,
-            list_takes: Mutex::new(Duration::ZERO),
+            list_delay: Mutex::new(Duration::ZERO),
         };
         let down = RefusingAddress::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bind");
         let address = down.address().expect("an address");
@@ -64,7 +64,7 @@ impl Stub {
         stub
     }
 
-    /// Answers again, at the same address.
+    /// Starts to answer, at the same address as before.
     pub(crate) fn up(&mut self) {
         let Some(down) = self.down.take() else { return };
         let runtime = Runtime::new().expect("a runtime");
@@ -78,7 +78,7 @@ impl Stub {
         self.runtime = Some(runtime);
     }
 
-    /// Breaks every connection and listens no more. When it returns, connections are refused.
+    /// Closes all connections and stops listening. Afterwards, connections are refused.
     pub(crate) fn down(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_timeout(wait::BOUND);
@@ -86,7 +86,7 @@ impl Stub {
         }
     }
 
-    /// A kubeconfig that leads here.
+    /// A kubeconfig for the stub.
     pub(crate) fn kubeconfig(&self) -> String {
         json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "stub",
@@ -101,32 +101,32 @@ impl Stub {
     pub(crate) fn set(&self, name: &str, template: &str) {
         let mut objects = self.store.objects.lock().expect("unpoisoned");
         let event = objects.set(name, template);
-        // Nobody may be watching.
-        let _ = self.store.events.send(Said::Event(event));
+        // There may be no watch.
+        let _ = self.store.events.send(Message::Event(event));
     }
 
-    /// Changes one without telling the watches: they missed it.
-    pub(crate) fn set_unseen(&self, name: &str, template: &str) {
+    /// Changes a ConfigMap without an event.
+    pub(crate) fn set_without_event(&self, name: &str, template: &str) {
         self.store.objects.lock().expect("unpoisoned").set(name, template);
     }
 
-    /// Tells all watches that their version is too old.
+    /// Sends the error "resource version too old" to all watches.
     pub(crate) fn expire(&self) {
         let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": "too old resource version", "reason": "Expired", "code": 410});
-        let _ = self.store.events.send(Said::Event(json!({"type": "ERROR", "object": status})));
+        let _ = self.store.events.send(Message::Event(json!({"type": "ERROR", "object": status})));
     }
 
-    /// Breaks the watches.
+    /// Closes the connections of all watches.
     pub(crate) fn reset(&self) {
-        let _ = self.store.events.send(Said::Reset);
+        let _ = self.store.events.send(Message::Reset);
     }
 
-    /// How long each page of a list takes from now on.
-    pub(crate) fn list_takes(&self, time: Duration) {
-        *self.store.list_takes.lock().expect("unpoisoned") = time;
+    /// Sets the delay of each page of a list.
+    pub(crate) fn list_delay(&self, time: Duration) {
+        *self.store.list_delay.lock().expect("unpoisoned") = time;
     }
 
-    /// How many pages of templates have been listed.
+    /// The number of pages of templates that were listed.
     pub(crate) fn lists(&self) -> usize {
         self.store.objects.lock().expect("unpoisoned").lists
     }
@@ -156,7 +156,7 @@ async fn config_maps(State(store): State<Arc<Store>>, uri: Uri) -> Response {
         let since = query.get("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
         return watch(&store, is_template, since);
     }
-    let takes = *store.list_takes.lock().expect("unpoisoned");
+    let takes = *store.list_delay.lock().expect("unpoisoned");
     tokio::time::sleep(takes).await;
     let mut objects = store.objects.lock().expect("unpoisoned");
     objects.lists += usize::from(is_template);
@@ -180,7 +180,7 @@ async fn config_maps(State(store): State<Arc<Store>>, uri: Uri) -> Response {
 }
 
 fn watch(store: &Store, is_template: bool, since: u64) -> Response {
-    // What happened since then comes first.
+    // Changes since that version are sent first.
     let (missed, events) = {
         let objects = store.objects.lock().expect("unpoisoned");
         let newer = objects.by_name.values().filter(|object| {
@@ -195,8 +195,8 @@ fn watch(store: &Store, is_template: bool, since: u64) -> Response {
     };
     let stream = futures_util::stream::unfold(events, |mut events| async move {
         match events.recv().await {
-            Ok(Said::Event(event)) => Some((Ok::<_, std::io::Error>(Bytes::from(format!("{event}\n"))), events)),
-            Ok(Said::Reset) | Err(_) => Some((Err(std::io::ErrorKind::ConnectionReset.into()), events)),
+            Ok(Message::Event(event)) => Some((Ok::<_, std::io::Error>(Bytes::from(format!("{event}\n"))), events)),
+            Ok(Message::Reset) | Err(_) => Some((Err(std::io::ErrorKind::ConnectionReset.into()), events)),
         }
     });
     let stream = futures_util::stream::iter(missed).chain(stream);

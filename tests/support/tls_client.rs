@@ -1,4 +1,4 @@
-//! A blocking HTTPS/1.1 client over one connection, so that a test decides when which bytes go out.
+//! A blocking HTTP/1.1 client over one TLS connection. Tests can send parts of a request.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,27 +8,27 @@ use std::time::Duration;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-/// As long as any wait of a test (`wait::BOUND`). This file uses no other part of `support`: the demo has it too.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// Same as `wait::BOUND`. This file must not use other parts of `support`, because the demo includes it.
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// One connection to our webhook.
 pub(crate) struct TlsClient {
     stream: StreamOwned<ClientConnection, TcpStream>,
 }
 
-/// What came back.
+/// The answer to a request.
 #[derive(Debug)]
 pub(crate) struct Answer {
     /// Status code.
     pub(crate) status: u16,
-    /// Header lines, in small letters.
+    /// The header lines in lower case.
     pub(crate) headers: String,
     /// The body.
     pub(crate) body: String,
 }
 
 impl TlsClient {
-    /// Connects and finishes the handshake, trusting `authority` (PEM) alone.
+    /// Connects and completes the handshake. Trusts only `authority` (PEM).
     pub(crate) fn connect(address: SocketAddr, authority: &str) -> std::io::Result<Self> {
         let mut roots = RootCertStore::empty();
         let authority = CertificateDer::from_pem_slice(authority.as_bytes()).expect("PEM");
@@ -40,28 +40,29 @@ impl TlsClient {
             .with_no_client_auth();
         let name = ServerName::try_from("127.0.0.1").expect("an address");
         let connection = ClientConnection::new(Arc::new(config), name).expect("a client");
-        let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+        let socket = TcpStream::connect_timeout(&address, TIMEOUT)?;
         socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
         let mut stream = StreamOwned::new(connection, socket);
         stream.conn.complete_io(&mut stream.sock)?;
         Ok(Self { stream })
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes without changes.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes)?;
         self.stream.flush()
     }
 
-    /// The head of a review of `length` bytes. The caller waits for a minute: longer than a busy machine takes.
+    /// The head of a request with a review of `length` bytes. The timeout is one minute, which is enough on a busy
+    /// machine.
     pub(crate) fn head(length: usize) -> String {
         format!(
             "POST /mutate?timeout=60s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
         )
     }
 
-    /// Posts a review to a path as the API server does.
+    /// Sends a review to a path with the same headers as the API server.
     pub(crate) fn call(&mut self, path: &str, review: &str) -> std::io::Result<Answer> {
         let head = format!(
             "POST {path}?timeout=60s HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: kube-apiserver-admission\r\nContent-Length: {}\r\nAccept: application/json, */*\r\nContent-Type: application/json\r\nAccept-Encoding: gzip\r\n\r\n",
@@ -70,13 +71,13 @@ impl TlsClient {
         self.exchange(&head, review)
     }
 
-    /// Posts a review and reads the answer.
+    /// Sends a review and reads the answer.
     pub(crate) fn post(&mut self, review: &str) -> std::io::Result<Answer> {
         self.exchange(&Self::head(review.len()), review)
     }
 
-    /// Sends head and body together. Between two writes a busy machine can pause the client, and the webhook would take
-    /// it for a slow one.
+    /// Sends the head and the body together. A busy machine can pause the client between two writes, and the webhook
+    /// would treat it as a slow client.
     fn exchange(&mut self, head: &str, body: &str) -> std::io::Result<Answer> {
         self.send([head, body].concat().as_bytes())?;
         self.answer()
@@ -86,7 +87,7 @@ impl TlsClient {
     pub(crate) fn answer(&mut self) -> std::io::Result<Answer> {
         let mut bytes = Vec::new();
         loop {
-            if let Some(answer) = whole(&bytes) {
+            if let Some(answer) = complete_answer(&bytes) {
                 return Ok(answer);
             }
             let mut part = [0; 4096];
@@ -98,7 +99,7 @@ impl TlsClient {
     }
 }
 
-fn whole(bytes: &[u8]) -> Option<Answer> {
+fn complete_answer(bytes: &[u8]) -> Option<Answer> {
     let text = String::from_utf8_lossy(bytes);
     let (head, body) = text.split_once("\r\n\r\n")?;
     let headers = head.to_lowercase();

@@ -1,5 +1,5 @@
-//! Our own binary as a child process: `sidecar-injector serve` on free ports with a certificate of
-//! its own making, reached by what it writes to its `--write-addresses` file.
+//! Runs `sidecar-injector serve` as a child process on free ports. Its addresses are in the file of
+//! `--write-addresses`.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -11,27 +11,27 @@ use serde_json::Value;
 use super::process::Process;
 use super::{http, wait};
 
-/// A ready webhook; killed when dropped.
+/// A ready webhook. It is killed when it is dropped.
 pub(crate) struct Webhook {
     process: Process,
     listen: SocketAddr,
     admin: SocketAddr,
-    /// PEM for the `caBundle`.
+    /// The authority (PEM) for the `caBundle`.
     pub(crate) authority: String,
 }
 
-/// Where its templates come from.
+/// The source of the templates.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// `--templates`: a folder or file.
+    /// `--templates`: a folder or a file.
     Files(PathBuf),
-    /// `--namespace`: labelled `ConfigMap`s there.
+    /// `--namespace`: the labelled `ConfigMap`s in the namespace.
     Cluster { kubeconfig: PathBuf, namespace: String },
 }
 
 impl Webhook {
-    /// Starts it with its files (log, certificate, addresses) in `folder`, under `name`, and waits
-    /// until it is ready.
+    /// Starts the webhook and waits until it is ready. Its files (log, certificate, addresses) are in `folder`, and
+    /// their names start with `name`.
     pub(crate) fn start(source: &Source, folder: &Path, name: &str) -> Self {
         Self::start_self_signed(folder, name, |command| {
             command.args(["--shutdown-delay", "0"]);
@@ -44,8 +44,8 @@ impl Webhook {
         })
     }
 
-    /// The same with the arguments and environment that `configure` sets, beside ports, log and a certificate for the
-    /// loopback address.
+    /// Starts the webhook with a certificate for the loopback address, and with the arguments and environment variables
+    /// of `configure`.
     pub(crate) fn start_self_signed(folder: &Path, name: &str, configure: impl FnOnce(&mut Command)) -> Self {
         let authority = folder.join(format!("{name}.ca.crt"));
         let mut webhook = Self::start_with(folder, name, |command| {
@@ -56,21 +56,21 @@ impl Webhook {
         webhook
     }
 
-    /// Starts it with the arguments and environment that `configure` sets, beside ports and log, and
-    /// waits until it is ready. Its certificate is the caller's business.
+    /// Starts the webhook with the arguments and environment variables of `configure`, and waits until it is ready. The
+    /// caller sets the certificate.
     pub(crate) fn start_with(folder: &Path, name: &str, configure: impl FnOnce(&mut Command)) -> Self {
         Self::start_on("127.0.0.1:0", folder, name, configure)
     }
 
-    /// The same on an address of the caller's choice.
+    /// Starts the webhook on another address.
     pub(crate) fn start_on(listen: &str, folder: &Path, name: &str, configure: impl FnOnce(&mut Command)) -> Self {
         let addresses = folder.join(format!("{name}.addresses.json"));
-        // An earlier process of this name has left its own.
+        // An earlier process with this name may have written the file.
         let _ = fs::remove_file(&addresses);
         let log = folder.join(format!("{name}.log"));
         let mut process = Process::spawn(Path::new(env!("CARGO_BIN_EXE_sidecar-injector")), &log, |command| {
             clean_environment(command);
-            // On a busy machine a request may take long. A test about deadlines gives the flag.
+            // On a busy machine, a request can take long. Tests of deadlines set the flag.
             command.env("SIDECAR_INJECTOR_REQUEST_TIMEOUT", "60");
             command.arg("serve").args(["--listen", listen, "--admin-listen", "127.0.0.1:0"]);
             command.arg("--write-addresses").arg(&addresses);
@@ -87,12 +87,12 @@ impl Webhook {
         Self { process, listen, admin, authority: String::new() }
     }
 
-    /// The address of its TLS port.
+    /// The address of the TLS port.
     pub(crate) fn listen(&self) -> SocketAddr {
         self.listen
     }
 
-    /// The number of its process.
+    /// The process id.
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
     }
@@ -102,48 +102,48 @@ impl Webhook {
         self.process.terminate();
     }
 
-    /// Waits until it has ended; how.
+    /// Waits until the process has ended. Returns the exit status.
     pub(crate) fn ended(&mut self) -> std::process::ExitStatus {
         wait::until("the webhook to end", || self.process.exited().ok_or_else(|| "still running".to_owned())).0
     }
 
-    /// Status of its readiness page, or none where nobody listens any more.
+    /// The status and the text of the readiness page; `None` if the port is closed.
     pub(crate) fn readiness(&self) -> Option<(u16, String)> {
         http::get(self.admin, "/readyz").ok()
     }
 
-    /// The base address of its TLS port.
+    /// The base URL of the TLS port.
     pub(crate) fn base_url(&self) -> String {
         format!("https://{}", self.listen)
     }
 
-    /// Another of its paths.
+    /// The URL of a path.
     pub(crate) fn at(&self, path: &str) -> String {
         format!("{}{path}", self.base_url())
     }
 
-    /// Where the API server posts reviews.
+    /// The URL for reviews.
     pub(crate) fn url(&self) -> String {
         format!("{}/mutate", self.base_url())
     }
 
-    /// All it has logged.
+    /// The log so far.
     pub(crate) fn log(&self) -> String {
         self.process.output()
     }
 
-    /// Status and text of its metrics page.
+    /// The status and the text of the metrics page.
     pub(crate) fn metrics(&self) -> (u16, String) {
         http::get(self.admin, "/metrics").expect("read /metrics")
     }
 
-    /// Sets the level of its log; status and text of the answer.
+    /// Sets the log level. Returns the status and the text of the answer.
     pub(crate) fn set_log_level(&self, level: &str) -> (u16, String) {
         http::send(self.admin, "PUT", "/log-level", level).expect("an answer")
     }
 
-    /// How many reviews it has answered, of those whose metric line contains `labels`
-    /// (`reason="NotRequested"`, or nothing for all).
+    /// The number of answered reviews whose metric line contains `labels`, for example `reason="NotRequested"`. An
+    /// empty string counts all.
     pub(crate) fn answered(&self, labels: &str) -> u64 {
         let (_, page) = self.metrics();
         let lines = page.lines().filter(|line| line.starts_with("sidecar_injector_admission_requests_total"));
@@ -152,7 +152,7 @@ impl Webhook {
     }
 }
 
-/// The addresses once they are known and `/readyz` says yes.
+/// Returns the addresses if they are known and `/readyz` returns 200.
 fn ready(addresses: &Path) -> Result<(SocketAddr, SocketAddr), String> {
     let text = fs::read_to_string(addresses).map_err(|error| format!("{}: {error}", addresses.display()))?;
     let document: Value = serde_json::from_str(&text).map_err(|error| format!("{text:?}: {error}"))?;
@@ -167,11 +167,11 @@ fn ready(addresses: &Path) -> Result<(SocketAddr, SocketAddr), String> {
     }
 }
 
-/// Settings of whoever runs the tests must not reach the binary under test.
+/// Removes the variables of the user from the environment of the webhook.
 fn clean_environment(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
-        let theirs = name.to_string_lossy();
-        if theirs.starts_with("SIDECAR_INJECTOR_") || theirs == "KUBECONFIG" || theirs == "RUST_LOG" {
+        let variable = name.to_string_lossy();
+        if variable.starts_with("SIDECAR_INJECTOR_") || variable == "KUBECONFIG" || variable == "RUST_LOG" {
             command.env_remove(&name);
         }
     }

@@ -34,7 +34,7 @@ pub(in crate::commands) struct SettingsArgs {
     /// Annotation of another system that also counts as a request (repeatable)
     #[arg(long, value_name = "KEY", env = "SIDECAR_INJECTOR_REQUEST_ANNOTATION", value_delimiter = ',')]
     request_annotation: Vec<String>,
-    /// What to do when a pod asks for an unknown template
+    /// What to do when a pod requests an unknown template
     #[arg(long, value_enum, default_value_t = UnknownTemplateArg::Deny, env = "SIDECAR_INJECTOR_UNKNOWN_TEMPLATE")]
     unknown_template: UnknownTemplateArg,
     /// Container of another injector, which globs of appContainers do not match (repeatable)

@@ -38,7 +38,7 @@ pub(super) async fn check(api: &Api, replica: &Replica, configurations: &[&Value
 /// Compares a certificate chain (PEM) with the bundles (PEM) that must trust it. `name` is that of its Secret.
 fn compare(chain: &[u8], bundles: &[Vec<u8>], host: &str, now: OffsetDateTime, name: &str) -> DoctorCheck {
     if chain.is_empty() {
-        return DoctorCheck::failed("served", format!("Secret {name} holds no certificate")).remedy(
+        return DoctorCheck::failed("served", format!("Secret {name} contains no certificate")).remedy(
             "self-managed: see the log of the webhook; other modes: check the component that writes the Secret",
         );
     }

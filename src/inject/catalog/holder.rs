@@ -127,8 +127,8 @@ pub fn of_config_map(holder: &Holder, data: impl IntoIterator<Item = (String, St
     found
 }
 
-/// The default name of the template in a file or ConfigMap key: its name without the extension `.yaml` or `.yml`. `None`
-/// for a name with another extension, which contains no template.
+/// The default name of the template in a file or ConfigMap key: its name without the extension `.yaml` or `.yml`.
+/// `None` for a name with another extension, which contains no template.
 #[must_use]
 pub fn template_name(key: &str) -> Option<&str> {
     key.strip_suffix(".yaml").or_else(|| key.strip_suffix(".yml"))

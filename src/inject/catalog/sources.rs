@@ -288,7 +288,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::inject::catalog::holder::of_config_map;
     use crate::inject::template::reference::TemplateRef;
 
     fn config_map(name: &str) -> HolderId {

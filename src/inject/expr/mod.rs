@@ -29,7 +29,7 @@ const MAX_PREFIXES: usize = 64;
 /// Stack size for parsing, in bytes: twice what the worst expressions within the limits need in an unoptimized build.
 const PARSER_STACK: usize = 64 * 1024 * 1024;
 
-/// The names that expressions can use, beside the pod.
+/// The names that expressions can use, besides the pod.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Vocabulary<'n> {
     /// The names of the declared parameters, each with true if it is a map.

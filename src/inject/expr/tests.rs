@@ -130,7 +130,7 @@ fn errors_are_found_when_the_template_is_loaded() {
 fn the_paths_that_an_expression_reads_are_known() {
     let reads =
         compiled("object.spec.containers[0].name + params.logDir + object.metadata.labels['a.b'] + label('x', '')")
-            .expect("sound")
+            .expect("a valid expression")
             .reads;
     let paths: Vec<String> = reads.object.iter().map(|path| path.join("/")).collect();
     assert_eq!(paths, ["metadata/labels", "metadata/labels/a.b", "spec/containers"]);
@@ -221,9 +221,9 @@ fn variables_are_evaluated_when_they_are_read() {
     let names = ["a".to_owned(), "broken".to_owned()];
     let names = Vocabulary { variables: &names, ..NAMES };
     let variables = vec![
-        ("a".to_owned(), Expression::compile("params.logDir + '/a'", &NAMES).expect("sound")),
-        ("broken".to_owned(), Expression::compile("object.spec.none", &NAMES).expect("sound")),
-        ("b".to_owned(), Expression::compile("variables.a + '/b'", &names).expect("sound")),
+        ("a".to_owned(), Expression::compile("params.logDir + '/a'", &NAMES).expect("a valid expression")),
+        ("broken".to_owned(), Expression::compile("object.spec.none", &NAMES).expect("a valid expression")),
+        ("b".to_owned(), Expression::compile("variables.a + '/b'", &names).expect("a valid expression")),
     ];
     let roots = Roots {
         object: &json!({"spec": {}}),
@@ -235,7 +235,7 @@ fn variables_are_evaluated_when_they_are_read() {
     let names = ["a".to_owned(), "broken".to_owned(), "b".to_owned()];
     let names = Vocabulary { variables: &names, ..NAMES };
     let scope = Scope::new(&roots, &variables);
-    let value = |source: &str| scope.evaluate(&Expression::compile(source, &names).expect("sound"));
+    let value = |source: &str| scope.evaluate(&Expression::compile(source, &names).expect("a valid expression"));
     assert_eq!(value("variables.b"), Ok(json!("/log/a/b")));
     assert!(value("variables.broken").unwrap_err().contains("there is no \"none\""));
     assert_eq!(value("true || variables.b == ''"), Ok(json!(true)));

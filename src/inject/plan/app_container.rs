@@ -1,5 +1,5 @@
-//! One of the pod's own containers: the lists that it has, and what templates have added to it. The module does not select
-//! containers and does not decide about conflicts.
+//! One of the pod's own containers: the lists that it has, and what templates have added to it. The module does not
+//! select containers and does not decide about conflicts.
 
 use serde_json::{Value as Json, json};
 
@@ -90,8 +90,8 @@ impl<'r> AppContainer<'r> {
 
     pub(super) fn has(&self, what: &str, name: &str) -> String {
         let template = self.added_by.iter().find(|(added, _)| *added == name).map(|(_, template)| *template);
-        let owner = template.map_or("of its own".to_owned(), |template| format!("from the template {template}"));
-        format!("the container \"{}\" has {what} {} {owner}", shown(self.name, 63), shown(name, 120))
+        let owner = template.map_or(String::new(), |template| format!(" from the template {template}"));
+        format!("the container \"{}\" already has {what} {}{owner}", shown(self.name, 63), shown(name, 120))
     }
 
     /// The variable with this name: an added one, or the container's last one.

@@ -1,5 +1,5 @@
-//! The contents of a plan: the additions to a pod, and for each placed template the parts that are its own. The module does
-//! not know how templates are placed.
+//! The contents of a plan: the additions to a pod, and for each placed template the parts that are its own. The module
+//! does not know how templates are placed.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

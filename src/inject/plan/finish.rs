@@ -24,7 +24,8 @@ impl<'r> Plan<'r> {
     }
 
     /// Lists the added `emptyDir` volumes in [`SAFE_TO_EVICT`]. The cluster autoscaler does not evict a pod with local
-    /// volumes that are not listed there (autoscaler FAQ; since 1.27). The added ones hold no data of the application.
+    /// volumes that are not listed there (autoscaler FAQ; since 1.27). The added ones contain no data of the
+    /// application.
     fn let_evict(&mut self, pod: &PodContext<'r>) {
         let ours: Vec<&str> = self
             .volumes

@@ -96,7 +96,7 @@ impl<'r> Fit<'r> {
         let mut others = earlier.chain(before);
         others
             .any(|port| port.taken(on_host) == Some(number) && wanted.clashes(&port.protocol, &port.ip))
-            .then(|| (format!("it takes port {number}/{} of the node twice", wanted.protocol), "Change the template"))
+            .then(|| (format!("it uses port {number}/{} of the node twice", wanted.protocol), "Change the template"))
     }
 
     /// Removes the volumes that only mounts need which are left out.
@@ -130,10 +130,10 @@ const REQUEST_ONE: &str = "Request only one of them, or change a template";
 impl Plan<'_> {
     fn taken_name(&self, item: &Item, pod: &PodContext<'_>) -> Taken {
         let name = &item.name;
-        let lists = [("container", &pod.spec.containers), ("init container", &pod.spec.init_containers)];
+        let lists = [("a container", &pod.spec.containers), ("an init container", &pod.spec.init_containers)];
         let own = lists.iter().find(|(_, list)| list.iter().flatten().any(|c| c.name.as_str() == *name));
         if let Some((kind, _)) = own {
-            let what = format!("it adds a container \"{name}\", but the pod has its own {kind} of that name");
+            let what = format!("it adds a container \"{name}\", but the pod already has {kind} with that name");
             return Some((what, "Rename the pod's container, or change the template"));
         }
         let other = self.placed_with(|placed| containers(placed).any(|other| other.name == *name))?;
@@ -143,7 +143,7 @@ impl Plan<'_> {
     fn taken_volume(&self, item: &Item, pod: &PodContext<'_>) -> Taken {
         let name = &item.name;
         if pod.has_volume(name) {
-            let what = format!("it adds a volume \"{name}\", but the pod has its own of that name");
+            let what = format!("it adds a volume \"{name}\", but the pod already has a volume with that name");
             return Some((what, "Rename the pod's volume, or change the template"));
         }
         let other = self.placed_with(|placed| placed.volumes.iter().any(|other| other.name == *name))?;
@@ -171,9 +171,9 @@ impl Plan<'_> {
     fn taken_port(&self, wanted: &ItemPort, pod: &PodContext<'_>) -> Taken {
         let on_host = pod.spec.host_network == Some(true);
         let number = wanted.taken(on_host)?;
-        let what = || format!("it takes port {number}/{} of the node", wanted.protocol);
+        let what = || format!("it uses port {number}/{} of the node", wanted.protocol);
         if let Some(owner) = owner_of_host_port(pod, wanted, number) {
-            let what = format!("{}, but the pod's container \"{}\" has it", what(), shown(owner, 63));
+            let what = format!("{}, but the pod's container \"{}\" uses it", what(), shown(owner, 63));
             return Some((what, "Change one of the host ports"));
         }
         let clashes = |port: &ItemPort| port.taken(on_host) == Some(number) && wanted.clashes(&port.protocol, &port.ip);

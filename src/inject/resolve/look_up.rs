@@ -38,9 +38,9 @@ fn not_allowed(case: &Case<'_>, wanted: TemplateRef<'_>, template: &Template) ->
     let namespace = case.request.namespace.as_str();
     let serving = case.catalog.get(TemplateRef { name: wanted.name, version: None });
     if !case.catalog.namespaces().matches(&template.allowed_namespaces, namespace) {
-        Some(format!("pods of the namespace {} may not ask for it", shown(namespace, 63)))
+        Some(format!("pods of the namespace {} must not use it", shown(namespace, 63)))
     } else if serving.is_ok_and(|serving| serving.required && serving.version != template.version) {
-        Some("it is required, and no other version of it may be asked for".to_owned())
+        Some("it is required, so no other version of it can be requested".to_owned())
     } else {
         None
     }
@@ -50,7 +50,7 @@ fn not_allowed(case: &Case<'_>, wanted: TemplateRef<'_>, template: &Template) ->
 /// requests it.
 fn unknown(catalog: &View<'_>, key: &str, choice: &Choice<'_>, unknown: &NotFound<'_>) -> String {
     let wanted = choice.wanted;
-    let who = if choice.by == ChosenBy::Pod { format!("{key} asks for") } else { "the defaults include".to_owned() };
+    let who = if choice.by == ChosenBy::Pod { format!("{key} requests") } else { "the defaults include".to_owned() };
     let asks = |what: &str| format!("{who} \"{what}\", ");
     match unknown {
         NotFound::Name { broken: Some(why) } => {

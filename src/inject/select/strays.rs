@@ -17,7 +17,7 @@ pub(crate) fn stray_parameters(metadata: &Metadata<'_>, requested: &[TemplateRef
     let message = |(key, template)| {
         let hint = nearest(template, requested.iter().map(|wanted| wanted.name));
         let hint = hint.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
-        format!("{key} is for a template that is not asked for{hint}")
+        format!("{key} is for a template that is not requested{hint}")
     };
     stray.map(message).collect()
 }

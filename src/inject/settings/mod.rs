@@ -1,5 +1,5 @@
 //! The settings of an installation: the keys of annotations and labels, and all other options that decisions depend on,
-//! beside the request and the templates. The module does not know about pods or templates.
+//! besides the request and the templates. The module does not know about pods or templates.
 
 pub mod keys;
 
@@ -79,7 +79,7 @@ pub struct Embedding {
 }
 
 impl Settings {
-    /// The annotations that can hold a request, the injector's own first.
+    /// The annotations that can contain a request, the injector's own first.
     pub(crate) fn request_keys(&self) -> impl Iterator<Item = &str> {
         [&self.keys.request].into_iter().chain(&self.request_annotations).map(String::as_str)
     }

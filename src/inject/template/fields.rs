@@ -161,7 +161,7 @@ pub const FIELDS: &[TemplateField] = &[
     counting(
         "hostNetwork",
         FieldKind::Words(|| words_of(&HOST_NETWORKS)),
-        "Pods on the network of the node. Default: refused if the template declares ports.",
+        "Pods on the network of the node. Default: rejected if the template declares ports.",
         |reading, node| {
             let known = word(&mut reading.checker, node, "hostNetwork", &HOST_NETWORKS);
             reading.template.host_network = known.unwrap_or_default();

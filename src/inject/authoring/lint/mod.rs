@@ -78,7 +78,8 @@ pub fn manifest(pod: &ManifestPod<'_>) -> Vec<Finding> {
     RULES.iter().flat_map(of).collect()
 }
 
-/// The findings of `linter`, without those of the rules that the template silences. Adds errors in the template's `lint`.
+/// The findings of `linter`, without those of the rules that the template silences. Adds errors in the template's
+/// `lint`.
 fn not_silenced(mut linter: Linter<'_>) -> Vec<Finding> {
     let Some(Value::Map(entries)) = linter.node.get("lint").map(|node| &node.value) else { return linter.findings };
     linter.rule = &INVALID;

@@ -27,7 +27,7 @@ pub(super) const RULE: Rule = Rule {
         ),
         (
             "pod: {annotations: {sidecar.io/inject: logs, log.sidecar.io/level: debug}}",
-            &["log.sidecar.io/level is for a template that is not asked for; did you mean logs?"],
+            &["log.sidecar.io/level is for a template that is not requested; did you mean logs?"],
         ),
         (
             "pod: {annotations: {sidecar.io/inject: logs, logs.sidecar.io/level: loud}}",
