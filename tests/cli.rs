@@ -324,7 +324,7 @@ fn why_prints_every_row_and_fails_if_a_pod_is_denied() {
         assert!(output.stdout.contains(part), "{}", output.stdout);
     }
     let output = why(CONFIG_MAP);
-    assert!(output.code == Some(1) && output.stderr.contains("there is no pod"), "{}", output.stderr);
+    assert!(output.code == Some(1) && output.stderr.contains("contains no pods"), "{}", output.stderr);
 }
 
 /// The reason of such a problem is one of the pod, not of a template.
