@@ -35,6 +35,20 @@ fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// The namespace and name of an object. The namespace of a Namespace is empty.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct ObjectKey {
+    namespace: String,
+    name: String,
+}
+
+impl ObjectKey {
+    /// Returns the identity of the ConfigMap with this key.
+    fn holder(&self) -> HolderId {
+        HolderId::ConfigMap { namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+}
+
 /// The sources of the catalog, and what has been reported about them.
 pub(super) struct Publisher {
     webhook: Arc<Webhook>,
@@ -44,8 +58,8 @@ pub(super) struct Publisher {
     namespaces: Namespaces,
     /// The kinds of sources that have not been read completely yet.
     waits_for: BTreeSet<SourceKind>,
-    /// The names in the list that is being read, for each kind.
-    listed: BTreeMap<SourceKind, BTreeSet<String>>,
+    /// The objects in the list that is being read, for each kind.
+    listed: BTreeMap<SourceKind, BTreeSet<ObjectKey>>,
     /// The errors and warnings that have been logged and still apply.
     reported: BTreeSet<String>,
     warned: BTreeSet<String>,
@@ -111,8 +125,8 @@ impl Publisher {
             Change::Values(event) => self.apply_event(SourceKind::Values, event, Self::set_values, Self::remove_values),
             Change::Local(event) => self.apply_event(SourceKind::Local, event, Self::set_local, Self::remove_local),
             Change::Namespaces(event) => {
-                self.apply_event(SourceKind::Namespaces, event, Self::set_namespace, |publisher, name| {
-                    publisher.namespaces.known.remove(name);
+                self.apply_event(SourceKind::Namespaces, event, Self::set_namespace, |publisher, key| {
+                    publisher.namespaces.known.remove(&key.name);
                 })
             }
             Change::Failed(error) => {
@@ -158,22 +172,18 @@ impl Publisher {
         kind: SourceKind,
         event: Event<K>,
         set: fn(&mut Self, K),
-        remove: fn(&mut Self, &str),
+        remove: fn(&mut Self, &ObjectKey),
     ) -> bool {
         match event {
             Event::Init => drop(self.listed.insert(kind, BTreeSet::new())),
             Event::InitApply(object) => {
-                self.listed.entry(kind).or_default().insert(key(
-                    kind,
-                    object.namespace().as_deref(),
-                    &object.name_any(),
-                ));
+                self.listed.entry(kind).or_default().insert(key(&object));
                 set(self, object);
             }
             Event::InitDone => {
                 // An object that is missing in the new list was deleted while the watch was interrupted.
                 let listed = self.listed.remove(&kind).unwrap_or_default();
-                for gone in self.known(kind).into_iter().filter(|name| !listed.contains(name)) {
+                for gone in self.known(kind).into_iter().filter(|key| !listed.contains(key)) {
                     remove(self, &gone);
                 }
                 self.waits_for.remove(&kind);
@@ -184,17 +194,19 @@ impl Publisher {
                 return true;
             }
             Event::Delete(object) => {
-                remove(self, &key(kind, object.namespace().as_deref(), &object.name_any()));
+                remove(self, &key(&object));
                 return true;
             }
         }
         false
     }
 
-    /// Returns the keys of the objects of a kind, as in [`key`].
-    fn known(&self, kind: SourceKind) -> Vec<String> {
+    /// Returns the keys of the objects of a kind.
+    fn known(&self, kind: SourceKind) -> Vec<ObjectKey> {
         let key_of = |id: &HolderId| match id {
-            HolderId::ConfigMap { namespace, name } => Some(key(kind, Some(namespace), name)),
+            HolderId::ConfigMap { namespace, name } => {
+                Some(ObjectKey { namespace: namespace.clone(), name: name.clone() })
+            }
             HolderId::File(_) => None,
         };
         match kind {
@@ -202,13 +214,11 @@ impl Publisher {
             SourceKind::Values => self.sources.value_holders().filter_map(key_of).collect(),
             SourceKind::Local => self.local.values().flat_map(Sources::holders).filter_map(key_of).collect(),
             SourceKind::Files => Vec::new(),
-            SourceKind::Namespaces => self.namespaces.known.keys().cloned().collect(),
+            SourceKind::Namespaces => {
+                let key_of = |name: &String| ObjectKey { namespace: String::new(), name: name.clone() };
+                self.namespaces.known.keys().map(key_of).collect()
+            }
         }
-    }
-
-    /// Returns the identity of a central ConfigMap.
-    fn central(&self, name: &str) -> HolderId {
-        HolderId::ConfigMap { namespace: self.namespace.clone(), name: name.to_owned() }
     }
 
     fn set_templates(&mut self, object: ConfigMap) {
@@ -217,8 +227,8 @@ impl Publisher {
         self.sources.set(&holder, of_config_map(&holder, object.data.unwrap_or_default()));
     }
 
-    fn remove_templates(&mut self, name: &str) {
-        let id = self.central(name);
+    fn remove_templates(&mut self, key: &ObjectKey) {
+        let id = key.holder();
         self.references.remove(&id);
         self.sources.remove(&id);
     }
@@ -228,8 +238,8 @@ impl Publisher {
         self.sources.set_values(&holder, Some(object.data.unwrap_or_default()));
     }
 
-    fn remove_values(&mut self, name: &str) {
-        let holder = Holder { created: String::new(), id: self.central(name) };
+    fn remove_values(&mut self, key: &ObjectKey) {
+        let holder = Holder { created: String::new(), id: key.holder() };
         self.sources.set_values(&holder, None);
     }
 
@@ -258,14 +268,13 @@ impl Publisher {
         self.publish_local(&namespace);
     }
 
-    fn remove_local(&mut self, key: &str) {
-        let Some((namespace, name)) = key.split_once('/') else { return };
-        let id = HolderId::ConfigMap { namespace: namespace.to_owned(), name: name.to_owned() };
+    fn remove_local(&mut self, key: &ObjectKey) {
+        let id = key.holder();
         self.references.remove(&id);
-        if let Some(sources) = self.local.get_mut(namespace) {
+        if let Some(sources) = self.local.get_mut(&key.namespace) {
             sources.remove(&id);
         }
-        self.publish_local(namespace);
+        self.publish_local(&key.namespace);
     }
 
     fn publish_local(&mut self, namespace: &str) {
@@ -342,10 +351,7 @@ fn holder(object: &ConfigMap) -> Holder {
     Holder { created, id: HolderId::ConfigMap { namespace, name: object.name_any() } }
 }
 
-/// Returns the key of an object among those of its kind: `NAMESPACE/NAME` for [`SourceKind::Local`], else the name.
-fn key(kind: SourceKind, namespace: Option<&str>, name: &str) -> String {
-    match (kind, namespace) {
-        (SourceKind::Local, Some(namespace)) => format!("{namespace}/{name}"),
-        _ => name.to_owned(),
-    }
+/// Returns the key of an object.
+fn key<K: Resource>(object: &K) -> ObjectKey {
+    ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }

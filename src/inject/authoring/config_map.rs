@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::inject::authoring::lint::{self, LintLimits};
+use crate::inject::catalog::holder::{not_read, template_name};
 use crate::inject::catalog::sources::SourceRules;
 use crate::inject::decision::reason::Reason;
 use crate::inject::decision::{Decision, Verdict};
@@ -51,8 +52,7 @@ fn decide(request: &Request<'_>, keys: &Keys, rules: SourceRules) -> Decision {
     let (mut errors, mut decision) = (Vec::new(), Decision::unchanged(Reason::ValidTemplate));
     for (key, text) in object["data"].as_object().into_iter().flatten() {
         let (Some(name), Some(text)) = (template_name(key), text.as_str()) else {
-            let warning = format!("{} does not end in .yaml or .yml and is not read", shown(key, 80));
-            decision.warnings.push(warning);
+            decision.warnings.push(not_read(key));
             continue;
         };
         let origin = format!("key {key}");
@@ -79,11 +79,6 @@ fn decide(request: &Request<'_>, keys: &Keys, rules: SourceRules) -> Decision {
     }
     message.push_str(" [InvalidTemplate]");
     Decision { verdict: Verdict::Denied, message, ..Decision::unchanged(Reason::InvalidTemplate) }
-}
-
-/// The default name of the template under `key`; `None` if the key does not contain a template.
-fn template_name(key: &str) -> Option<&str> {
-    key.strip_suffix(".yaml").or_else(|| key.strip_suffix(".yml"))
 }
 
 #[cfg(test)]

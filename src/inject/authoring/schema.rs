@@ -1,5 +1,6 @@
-//! The JSON Schema (draft 2020-12) of a template, generated from the tables of fields that loading uses. Editors use it
-//! for completion and validation. Loading checks more: expressions, names, and fields that depend on each other.
+//! The JSON Schema (draft 2020-12) of a template, generated from the tables of fields and words that loading uses. The
+//! keys of nested maps and the patterns of names are written here. Editors use the schema for completion and validation.
+//! Loading checks more: expressions, names, and fields that depend on each other.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +8,11 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::inject::authoring::lint::RULES;
 use crate::inject::kube::types::fields_of;
+use crate::inject::template::body::app_containers::SELECT_IN;
 use crate::inject::template::body::pod_fields::POD_FIELDS;
-use crate::inject::template::fields::{FIELDS, FieldKind, TemplateField, conflict_words};
-use crate::inject::template::words::OnConflict;
+use crate::inject::template::fields::{FIELDS, FieldKind, TemplateField, conflict_words, words_of};
+use crate::inject::template::parameter::SCALARS;
+use crate::inject::template::words::{OnConflict, POSITIONS};
 
 /// Returns the JSON Schema of a template, with definitions of the Pod types that it uses.
 #[must_use]
@@ -141,7 +144,7 @@ fn app_containers() -> Json {
         "properties": {
             "select": {
                 "type": "object", "additionalProperties": false,
-                "properties": {"in": {"enum": ["containers", "initContainers", "all"]}, "names": globs, "except": globs},
+                "properties": {"in": {"enum": words_of(&SELECT_IN)}, "names": globs, "except": globs},
             },
             "if": {"type": ["string", "boolean"]},
             "env": of("EnvVar"), "envFrom": of("EnvFromSource"),
@@ -171,12 +174,12 @@ fn selector() -> Json {
 
 fn position() -> Json {
     let anchor = |key: &str| json!({"type": "object", "required": [key], "additionalProperties": false, "properties": {key: {"type": "string"}}});
-    json!({"anyOf": [{"enum": ["first", "last"]}, anchor("before"), anchor("after")]})
+    json!({"anyOf": [{"enum": words_of(&POSITIONS)}, anchor("before"), anchor("after")]})
 }
 
 fn parameter() -> Json {
-    let scalars = ["string", "integer", "number", "boolean", "quantity", "duration"];
-    let kinds: Vec<&str> = scalars.into_iter().chain(["list", "map"]).collect();
+    let scalars = words_of(&SCALARS);
+    let kinds: Vec<&str> = scalars.iter().copied().chain(["list", "map"]).collect();
     json!({
         "type": "object", "required": ["type"], "additionalProperties": false,
         "properties": {

@@ -119,7 +119,8 @@ impl Sources {
             documents.insert(key, document);
         }
         // A file that is read while it is written can be incomplete for a moment. Its earlier documents are kept.
-        let cut = holder.created.is_empty() && documents.values().all(|document| document.current.is_err());
+        let cut =
+            matches!(holder.id, HolderId::File(_)) && documents.values().all(|document| document.current.is_err());
         if found.incomplete || cut {
             documents.extend(before);
         }

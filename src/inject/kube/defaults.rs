@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::inject::kube::names;
 use crate::inject::kube::quantity::quantity;
 
 /// Returns the default of a field.
@@ -26,6 +27,13 @@ pub(crate) fn of_spec(field: &str) -> Option<Json> {
     SPEC.iter().find(|(name, _)| *name == field).map(|(_, value)| value())
 }
 
+/// The defaults that the API server sets in a container with this image, by field.
+#[must_use]
+pub(crate) fn of_container(image: &str) -> Json {
+    let floats = !image.contains('@') && names::image_tag(image).is_none_or(|tag| tag == "latest");
+    json!({"resources": {}, "imagePullPolicy": if floats { "Always" } else { "IfNotPresent" }})
+}
+
 /// Adds defaults to the absent and null fields of a pod in `namespace`. `claims` are the names of volumes that the
 /// pod's workload adds. A value that is not an object with a `spec` is returned unchanged.
 #[must_use]
@@ -38,11 +46,8 @@ pub fn fill(mut pod: Json, namespace: &str, claims: &[String]) -> Json {
     set(&mut pod["spec"], &Json::Object(filled));
     for list in ["containers", "initContainers"] {
         for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
-            let image = container["image"].as_str().unwrap_or_default();
-            let last = image.rsplit('/').next().unwrap_or_default();
-            let floats = !image.contains('@') && last.split_once(':').is_none_or(|(_, tag)| tag == "latest");
-            let pull = if floats { "Always" } else { "IfNotPresent" };
-            set(container, &json!({"resources": {}, "imagePullPolicy": pull}));
+            let defaults = of_container(container["image"].as_str().unwrap_or_default());
+            set(container, &defaults);
         }
     }
     if !claims.is_empty() {

@@ -48,6 +48,13 @@ pub fn is_label_value(value: &str) -> bool {
         && outer(bytes.last())
 }
 
+/// The tag of an image reference without digest, such as `1.2` of `registry:5000/app:1.2`. `None` if it has none.
+#[must_use]
+pub(crate) fn image_tag(image: &str) -> Option<&str> {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    last.split_once(':').map(|(_, tag)| tag)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

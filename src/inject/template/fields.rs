@@ -61,7 +61,8 @@ pub enum FieldKind {
 /// The API version and kind of a template document. Both are optional.
 const HEADER: [(&str, &str); 2] = [("apiVersion", "sidecar.io/v1"), ("kind", "SidecarTemplate")];
 
-fn words_of<T>(words: &[(&'static str, T)]) -> Vec<&'static str> {
+/// The words of a table of words and their meanings.
+pub(crate) fn words_of<T>(words: &[(&'static str, T)]) -> Vec<&'static str> {
     words.iter().map(|(word, _)| *word).collect()
 }
 

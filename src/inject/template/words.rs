@@ -164,10 +164,13 @@ pub(super) fn version(checker: &mut Checker, node: Option<&Node>) -> Option<Stri
     Some(version)
 }
 
+/// The words of `position`. A map gives the other positions.
+pub(crate) const POSITIONS: [(&str, Position); 2] = [("first", Position::First), ("last", Position::Last)];
+
 /// Reads the position of containers: `first`, `last`, `{before: NAME}` or `{after: NAME}`.
 pub(crate) fn position(checker: &mut Checker, node: Option<&Node>) -> Option<Position> {
     let Some(Node { value: Value::Map(entries), span, .. }) = node else {
-        return word(checker, node, "position", &[("first", Position::First), ("last", Position::Last)]);
+        return word(checker, node, "position", &POSITIONS);
     };
     if let [(key, Node { value: Value::String(name), .. })] = &entries[..]
         && !name.contains("${")
@@ -202,7 +205,7 @@ pub(super) fn on_conflict(checker: &mut Checker, node: Option<&Node>) -> OnConfl
 }
 
 /// Reads the value of `key`, one of `words`. Any other value is an error. `None` if it is absent or not valid.
-pub(super) fn word<T: Clone>(checker: &mut Checker, node: Option<&Node>, key: &str, words: &[(&str, T)]) -> Option<T> {
+pub(crate) fn word<T: Clone>(checker: &mut Checker, node: Option<&Node>, key: &str, words: &[(&str, T)]) -> Option<T> {
     let node = node?;
     let known = match &node.value {
         Value::String(text) => words.iter().find(|(word, _)| word == text),

@@ -13,6 +13,11 @@ use crate::inject::kube::rules;
 use crate::inject::template::body::additions::{AppChange, Append, Lists, Member, Mount};
 use crate::inject::template::body::compile::{Compiler, resolve};
 use crate::inject::template::body::item_checks::{report, require_members};
+use crate::inject::template::words::word;
+
+/// The words of `select.in`.
+pub(crate) const SELECT_IN: [(&str, Lists); 3] =
+    [("containers", Lists::Containers), ("initContainers", Lists::InitContainers), ("all", Lists::All)];
 
 /// One entry of `appContainers`.
 #[derive(Debug)]
@@ -152,13 +157,10 @@ fn select(checker: &mut Checker, node: Option<&Node>, path: &str, change: &mut A
     };
     for (key, value) in entries {
         match key.name.as_str() {
-            "in" => match lists(value) {
-                Some(lists) => change.lists = lists,
-                None => {
-                    let message = format!("{path}.select.in must be one of containers, initContainers, all");
-                    checker.error(value.span, message, "");
-                }
-            },
+            "in" => {
+                change.lists =
+                    word(checker, Some(value), &format!("{path}.select.in"), &SELECT_IN).unwrap_or(change.lists);
+            }
             "names" => change.names = globs(checker, value, &format!("{path}.select.names")),
             "except" => change.except = globs(checker, value, &format!("{path}.select.except")),
             other => {
@@ -166,16 +168,6 @@ fn select(checker: &mut Checker, node: Option<&Node>, path: &str, change: &mut A
                 checker.error(key.span, format!("{path}.select has no key \"{other}\""), help);
             }
         }
-    }
-}
-
-fn lists(node: &Node) -> Option<Lists> {
-    let Value::String(word) = &node.value else { return None };
-    match word.as_str() {
-        "containers" => Some(Lists::Containers),
-        "initContainers" => Some(Lists::InitContainers),
-        "all" => Some(Lists::All),
-        _ => None,
     }
 }
 

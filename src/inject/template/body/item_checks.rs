@@ -17,6 +17,16 @@ pub(super) struct Place<'p> {
     pub(super) files: &'p str,
 }
 
+/// Returns true if an item can be a map: it is one, or an expression returns it. Otherwise, an error is reported.
+pub(super) fn can_be_map(checker: &mut Checker, node: &Node, path: &str) -> bool {
+    match &node.value {
+        Value::Map(_) | Value::Interpolated(_) => return true,
+        Value::Null => checker.error(node.span, format!("{path} is empty"), ""),
+        other => checker.error(node.span, format!("{path} must be a map, not {}", other.kind()), ""),
+    }
+    false
+}
+
 /// Reports the rules of the API server that the object at `path` breaks.
 pub(super) fn report(checker: &mut Checker, path: &str, violations: Vec<Violation>) {
     for violation in violations {
@@ -48,10 +58,8 @@ pub(super) fn required_name(
     is_valid: fn(&str) -> bool,
 ) -> Option<String> {
     let Some(member) = node.get("name") else {
-        match &node.value {
-            Value::Map(_) => checker.error(node.span, format!("{path} has no name"), ""),
-            Value::Null => checker.error(node.span, format!("{path} is empty"), ""),
-            _ => {}
+        if let Value::Map(_) = node.value {
+            checker.error(node.span, format!("{path} has no name"), "");
         }
         return None;
     };

@@ -10,7 +10,9 @@ use crate::inject::kube::names::{is_label, is_subdomain};
 use crate::inject::kube::rules;
 use crate::inject::template::body::files;
 use crate::inject::template::body::item::{Item, ItemKind, TakenNames, container_item, plain_item};
-use crate::inject::template::body::item_checks::{Place, refuse_keys, report, require_members, required_name};
+use crate::inject::template::body::item_checks::{
+    Place, can_be_map, refuse_keys, report, require_members, required_name,
+};
 
 /// Fields that only containers that keep running can have.
 const SIDECAR_ONLY: [&str; 4] = ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"];
@@ -18,6 +20,9 @@ const SIDECAR_ONLY: [&str; 4] = ["lifecycle", "livenessProbe", "readinessProbe",
 /// Reads the item `node`. `names` collects the names that are taken. If only an expression sets the name, the item has
 /// its path as its name. `None` if the item has no name; then an error is reported.
 pub(super) fn read(checker: &mut Checker, node: Node, place: Place<'_>, names: &mut TakenNames) -> Option<Item> {
+    if !can_be_map(checker, &node, place.path) {
+        return None;
+    }
     match place.kind {
         ItemKind::Volume => volume(checker, node, place, names),
         ItemKind::PullSecret => {

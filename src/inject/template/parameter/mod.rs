@@ -55,7 +55,7 @@ pub enum ScalarType {
     Duration,
 }
 
-const SCALARS: [(&str, ScalarType); 6] = [
+pub(crate) const SCALARS: [(&str, ScalarType); 6] = [
     ("string", ScalarType::String),
     ("integer", ScalarType::Integer),
     ("number", ScalarType::Number),

@@ -2,6 +2,7 @@
 
 use crate::inject::authoring::lint::linter::{Linter, Rule, RuleCheck};
 use crate::inject::diagnostic::Severity;
+use crate::inject::kube::names::image_tag;
 
 pub(super) const RULE: Rule = Rule {
     id: "image-tag",
@@ -38,7 +39,7 @@ fn check(linter: &mut Linter<'_>) {
         if image.contains('@') || image.ends_with('}') || last.contains("${") {
             continue;
         }
-        let problem = match last.split_once(':').map(|(_, tag)| tag) {
+        let problem = match image_tag(last) {
             None | Some("") => "no tag",
             Some("latest") => "the tag latest",
             Some(_) => continue,

@@ -16,6 +16,10 @@ pub(super) const RULE: Rule = Rule {
         ("sidecar: []", &[r#"unknown key "sidecar""#]),
         ("lint: {image-tag: the mirror pins it}", &[]),
         ("lint: {image-tag: ''}", &["lint.image-tag needs a reason"]),
+        // One error each: an item of the wrong type is not empty too.
+        ("sidecars: [5]", &["sidecars[0] must be a map, not an integer"]),
+        ("volumes: [x]", &["volumes[0] must be a map, not a string"]),
+        ("imagePullSecrets: [null]", &["imagePullSecrets[0] is empty"]),
         ("lint: {image-tags: x}", &[r#"there is no rule "image-tags", did you mean "image-tag"?"#]),
         ("lint: {invalid: x}", &["the rule invalid cannot be silenced"]),
     ],

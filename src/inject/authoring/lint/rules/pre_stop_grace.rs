@@ -4,6 +4,7 @@ use crate::inject::authoring::lint::containers::name;
 use crate::inject::authoring::lint::linter::{Linter, Rule, RuleCheck};
 use crate::inject::authoring::lint::nodes::strings;
 use crate::inject::diagnostic::Severity;
+use crate::inject::kube::defaults;
 
 pub(super) const RULE: Rule = Rule {
     id: "pre-stop-grace",
@@ -47,14 +48,12 @@ pub(super) const RULE: Rule = Rule {
     ],
 };
 
-/// The grace period of a pod that does not set one, in seconds (`DefaultTerminationGracePeriodSeconds`).
-const DEFAULT_GRACE: i64 = 30;
-
 fn check(linter: &mut Linter<'_>) {
     const FIELD: &str = "terminationGracePeriodSeconds";
     let pod = linter.node.get("pod").filter(|pod| pod.get(FIELD).is_some());
     // The result of an expression is not known.
-    let Some(grace) = pod.map_or(Some(DEFAULT_GRACE), |pod| pod.integer(FIELD)) else { return };
+    let default = || defaults::of_spec(FIELD)?.as_i64();
+    let Some(grace) = pod.map_or_else(default, |pod| pod.integer(FIELD)) else { return };
     for container in linter.containers() {
         let Some(hook) = container.get("lifecycle").and_then(|lifecycle| lifecycle.get("preStop")) else { continue };
         let by_action = hook.get("sleep").and_then(|sleep| sleep.integer("seconds"));

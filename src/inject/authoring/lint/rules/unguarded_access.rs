@@ -2,6 +2,7 @@
 
 use crate::inject::authoring::lint::linter::{Linter, Rule, RuleCheck};
 use crate::inject::diagnostic::Severity;
+use crate::inject::kube::defaults;
 
 pub(super) const RULE: Rule = Rule {
     id: "unguarded-access",
@@ -54,23 +55,13 @@ pub(super) const RULE: Rule = Rule {
     ],
 };
 
-/// Fields that the API requires, or that the API server sets before it calls webhooks.
-const ALWAYS: [&[&str]; 15] = [
+/// Fields that the API requires, and the namespace, which the API server sets.
+const REQUIRED: [&[&str]; 5] = [
     &["object", "metadata", "namespace"],
     &["object", "spec", "containers", "[]", "name"],
     &["object", "spec", "containers", "[]", "image"],
-    &["object", "spec", "containers", "[]", "resources"],
-    &["object", "spec", "containers", "[]", "imagePullPolicy"],
-    &["object", "spec", "restartPolicy"],
-    &["object", "spec", "dnsPolicy"],
-    &["object", "spec", "serviceAccountName"],
-    &["object", "spec", "schedulerName"],
-    &["object", "spec", "terminationGracePeriodSeconds"],
-    &["object", "spec", "enableServiceLinks"],
-    &["object", "spec", "securityContext"],
     &["container", "name"],
     &["container", "image"],
-    &["container", "resources"],
 ];
 
 fn check(linter: &mut Linter<'_>) {
@@ -85,6 +76,17 @@ fn check(linter: &mut Linter<'_>) {
     }
 }
 
+/// Returns true if the field is required, leads to a required field, or has a default, which the API server sets before
+/// it calls webhooks.
 fn is_always_set(path: &[String]) -> bool {
-    ALWAYS.iter().any(|known| path.len() <= known.len() && known.iter().zip(path).all(|(a, b)| a == b))
+    let leads_to = |known: &&[&str]| path.len() <= known.len() && known.iter().zip(path).all(|(a, b)| a == b);
+    let steps: Vec<&str> = path.iter().map(String::as_str).collect();
+    REQUIRED.iter().any(leads_to)
+        || match steps[..] {
+            ["object", "spec", field] => defaults::of_spec(field).is_some(),
+            ["object", "spec", "containers", "[]", field] | ["container", field] => {
+                defaults::of_container("").get(field).is_some()
+            }
+            _ => false,
+        }
 }
