@@ -11,7 +11,7 @@ use crate::inject::plan::contents::Plan;
 use crate::inject::plan::context::PodContext;
 use crate::inject::plan::glob::{is_literal, matches};
 use crate::inject::review::pod::Container;
-use crate::inject::template::body::additions::{AppChange, Mount};
+use crate::inject::template::body::additions::{AppChange, Append, Member, Mount};
 use crate::inject::template::words::Clash;
 
 /// The result of applying a template to the pod's own containers.
@@ -70,6 +70,7 @@ fn selects(
 }
 
 impl<'r> AppOutcome<'r> {
+    /// Applies one entry to a container that it selects.
     fn apply(
         &mut self,
         change: &'r AppChange,
@@ -78,92 +79,138 @@ impl<'r> AppOutcome<'r> {
         container: &'r Container<'r>,
         ready: &'r Ready<'r>,
     ) {
-        let on_conflict = ready.on_conflict;
+        let at = match self.target(init, index, container) {
+            Ok(at) => at,
+            Err(what) => {
+                let fix = "Fix the pod";
+                return self.problems.push(Problem { reason: Reason::InvalidPod, what, fix });
+            }
+        };
+        let added_at = self.added(self.containers[at].name);
+        let mut target = Target {
+            ready,
+            container: &mut self.containers[at],
+            added: &mut self.added[added_at],
+            equal_mounts: &mut self.equal_mounts,
+            problems: &mut self.problems,
+            warnings: &mut self.warnings,
+        };
+        target.add_env(&change.env);
+        target.add_env_from(&change.env_from);
+        target.add_mounts(&change.mounts);
+        target.append_env(&change.append_env);
+    }
+
+    /// The index in `containers` of a container of the pod. It is added if it is not there yet.
+    ///
+    /// # Errors
+    /// If one of its lists cannot be read. The error is a sentence without its full stop.
+    fn target(&mut self, init: bool, index: usize, container: &'r Container<'r>) -> Result<usize, String> {
         let known = self.containers.iter().position(|known| known.init == init && known.index == index);
-        let at = match known {
-            Some(at) => at,
-            None => match AppContainer::of(init, index, container) {
-                Ok(container) => {
-                    self.containers.push(container);
-                    self.containers.len() - 1
-                }
-                Err(what) => {
-                    let fix = "Fix the pod";
-                    return self.problems.push(Problem { reason: Reason::InvalidPod, what, fix });
-                }
-            },
-        };
-        let target = &mut self.containers[at];
-        let name = target.name;
-        let added = match self.added.iter().position(|added| added.container == name) {
-            Some(at) => &mut self.added[at],
-            None => {
-                let (env, env_from, mounts) = (Vec::new(), Vec::new(), Vec::new());
-                self.added.push(AppAdded { container: name, env, env_from, mounts, appended: Vec::new() });
-                let last = self.added.len() - 1;
-                &mut self.added[last]
-            }
-        };
-        let mut clash = |clash: Clash, what: String| match clash {
-            Clash::Fail => {
-                let fix = "Change the pod or the template";
-                self.problems.push(Problem { reason: Reason::Conflict, what, fix });
-            }
-            Clash::Keep => self.warnings.push((Reason::Conflict, format!("kept the existing one: {what}"))),
-        };
-        for member in &change.env {
-            match target.env_named(&member.name) {
+        if let Some(at) = known {
+            return Ok(at);
+        }
+        self.containers.push(AppContainer::of(init, index, container)?);
+        Ok(self.containers.len() - 1)
+    }
+
+    /// The index in `added` of the additions to the container with this name. They are added if they are not there yet.
+    fn added(&mut self, container: &'r str) -> usize {
+        self.added.iter().position(|added| added.container == container).unwrap_or_else(|| {
+            let (env, env_from, mounts) = (Vec::new(), Vec::new(), Vec::new());
+            self.added.push(AppAdded { container, env, env_from, mounts, appended: Vec::new() });
+            self.added.len() - 1
+        })
+    }
+}
+
+/// A container to which a template is applied, and the parts of the outcome that this changes.
+struct Target<'o, 'r> {
+    ready: &'r Ready<'r>,
+    container: &'o mut AppContainer<'r>,
+    added: &'o mut AppAdded<'r>,
+    equal_mounts: &'o mut Vec<&'r Mount>,
+    problems: &'o mut Vec<Problem>,
+    warnings: &'o mut Vec<(Reason, String)>,
+}
+
+impl<'r> Target<'_, 'r> {
+    fn add_env(&mut self, env: &'r [Member]) {
+        for member in env {
+            match self.container.env_named(&member.name) {
                 None => {
-                    target.env.push(EnvAddition::Constant(member));
-                    target.added_by.push((&member.name, &ready.template.name));
-                    added.env.push(&member.name);
+                    self.container.env.push(EnvAddition::Constant(member));
+                    self.container.added_by.push((&member.name, &self.ready.template.name));
+                    self.added.env.push(&member.name);
                 }
                 Some(own) if equal(&own, &member.value) => {}
-                Some(_) => clash(on_conflict.env, target.has("the variable", &member.name)),
+                Some(_) => self.clash(self.ready.on_conflict.env, "the variable", &member.name),
             }
         }
-        for member in &change.env_from {
-            let own = target.own.env_from.iter().flatten().chain(target.env_from.iter().copied());
+    }
+
+    fn add_env_from(&mut self, env_from: &'r [Member]) {
+        for member in env_from {
+            let container = &mut *self.container;
+            let own = container.own.env_from.iter().flatten().chain(container.env_from.iter().copied());
             if !own.into_iter().any(|own| equal(own, &member.value)) {
-                target.env_from.push(&member.value);
-                added.env_from.push(&member.value);
+                container.env_from.push(&member.value);
+                self.added.env_from.push(&member.value);
             }
         }
-        for mount in &change.mounts {
-            match target.mounted_at(&mount.path) {
-                None if target.uses_otherwise(mount) => {
+    }
+
+    fn add_mounts(&mut self, mounts: &'r [Mount]) {
+        let on_conflict = self.ready.on_conflict.mounts;
+        for mount in mounts {
+            match self.container.mounted_at(&mount.path) {
+                None if self.container.uses_otherwise(mount) => {
                     let what = if mount.is_device { "a mount of the volume" } else { "a device of the volume" };
-                    clash(on_conflict.mounts, target.has(what, &mount.volume));
+                    self.clash(on_conflict, what, &mount.volume);
                 }
                 None => {
-                    target.mounts.push(mount);
-                    target.added_by.push((&mount.path, &ready.template.name));
-                    added.mounts.push(mount);
+                    self.container.mounts.push(mount);
+                    self.container.added_by.push((&mount.path, &self.ready.template.name));
+                    self.added.mounts.push(mount);
                 }
                 Some(own) if equal(own, &mount.value) => self.equal_mounts.push(mount),
-                Some(_) => clash(on_conflict.mounts, target.has("a mount at", &mount.path)),
+                Some(_) => self.clash(on_conflict, "a mount at", &mount.path),
             }
         }
-        for append in &change.append_env {
-            if ready.verifies && target.holds(append) {
+    }
+
+    fn append_env(&mut self, append_env: &'r [Append]) {
+        for append in append_env {
+            if self.ready.verifies && self.container.holds(append) {
                 continue;
             }
-            match target.append(append) {
-                Ok(suffix) => {
-                    if target.own.env_from.as_ref().is_some_and(|list| !list.is_empty()) && suffix.is_none() {
-                        let what = format!("{} may override one from envFrom in {}", append.name, shown(name, 63));
+            match self.container.append(append) {
+                Ok(Some(suffix)) => self.added.appended.push((&append.name, suffix)),
+                Ok(None) => {
+                    if self.container.own.env_from.as_ref().is_some_and(|list| !list.is_empty()) {
+                        let name = shown(self.container.name, 63);
+                        let what = format!("{} may override one from envFrom in {name}", append.name);
                         self.warnings.push((Reason::Injected, what));
                     }
-                    match suffix {
-                        Some(suffix) => added.appended.push((&append.name, suffix)),
-                        None => added.env.push(&append.name),
-                    }
+                    self.added.env.push(&append.name);
                 }
                 Err(what) => {
                     let fix = "Give the variable a plain value, or change the template";
                     self.problems.push(Problem { reason: Reason::Conflict, what, fix });
                 }
             }
+        }
+    }
+
+    /// Reports that the container already has `what`, such as `a mount at`, with this name.
+    fn clash(&mut self, clash: Clash, what: &str, name: &str) {
+        let what = self.container.has(what, name);
+        match clash {
+            Clash::Fail => {
+                let fix = "Change the pod or the template";
+                self.problems.push(Problem { reason: Reason::Conflict, what, fix });
+            }
+            Clash::Keep => self.warnings.push((Reason::Conflict, format!("kept the existing one: {what}"))),
         }
     }
 }
