@@ -61,12 +61,11 @@ impl<'p> Candidate<'p> {
         }
     }
 
-    /// The hash of the template, with the parameters and values that were used.
-    pub(super) fn hash(&self) -> &str {
-        match (&self.state, self.template) {
-            (Evaluated::Ready(ready), _) => &ready.hash,
-            (_, Some(template)) => &template.hash,
-            (_, None) => "",
+    /// The hash of its `template`, with the parameters and values that were used if it was evaluated.
+    pub(super) fn hash<'s>(&'s self, template: &'s Template) -> &'s str {
+        match &self.state {
+            Evaluated::Ready(ready) => &ready.hash,
+            _ => &template.hash,
         }
     }
 

@@ -24,13 +24,14 @@ pub(super) fn status(
         let candidate = resolved.candidate;
         let name = candidate.name();
         let older = incomplete.iter().find(|entry| entry.name == name);
-        let (Some(template), hash) = (candidate.template, candidate.hash()) else {
+        let Some(template) = candidate.template else {
             let kept = present.iter().find(|entry| entry.name == name).map(|entry| entry.raw);
             let kept = kept
                 .or_else(|| old.left_out(name).filter(|_| !matches!(resolved.outcome, CandidateOutcome::Failed(_))));
             templates.extend(kept.map(WrittenEntry::Kept));
             continue;
         };
+        let hash = candidate.hash(template);
         let entry = match (&resolved.outcome, older) {
             (CandidateOutcome::Placed(placed), older) => {
                 let added = write::added(placed, std::mem::take(&mut created));
