@@ -149,7 +149,11 @@ pub(crate) fn try_helm(scenario: &Scenario<'_>, binary: &Path, arguments: &[&str
     let run =
         |arguments: &[&str]| support::helm::run(binary, &scenario.bed.administrator(), &scenario.folder, arguments);
     if let ["install" | "upgrade", rest @ ..] = arguments {
-        scenario.claim_all(&documents(&run(&[&["template"], rest].concat())?));
+        // Without a cluster, Helm 3 assumes Kubernetes 1.20.
+        let version = scenario.cluster().get("/version").expect("the version of the cluster");
+        let version = version["gitVersion"].as_str().expect("a version").to_owned();
+        let rendered = run(&[&["template", "--kube-version", &version], rest].concat())?;
+        scenario.claim_all(&documents(&rendered));
     }
     run(arguments)
 }
