@@ -40,7 +40,8 @@ bench-baseline: toolchain valgrind ## Write benches/baseline.txt (give the reaso
 
 # Debian: installs valgrind if it is missing.
 valgrind:
-	@command -v valgrind >/dev/null || { apt-get update -qq && apt-get install -qq -y --no-install-recommends valgrind >/dev/null; } \
+	@command -v valgrind >/dev/null || { root=$$([ "$$(id -u)" = 0 ] || echo sudo); $$root apt-get update -qq \
+	    && $$root apt-get install -qq -y --no-install-recommends valgrind >/dev/null; } \
 	  || { echo 'valgrind is required (Debian: apt-get install valgrind)' >&2; exit 1; }
 
 .PHONY: wasm
