@@ -11,6 +11,8 @@ if ! [[ $version =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]]; then
   echo "release: $version is not a valid version: write three numbers, such as 0.2.0" >&2
   exit 2
 fi
+# The updates of the lock files below are offline, so that they change no other version.
+for manifest in Cargo.toml fuzz/Cargo.toml; do cargo fetch --locked --quiet --manifest-path "$manifest"; done
 old=$(sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"$/\1/p' Cargo.toml)
 if ! grep -q '^## Unreleased$' CHANGELOG.md || [ -z "$(sed -n '/^## Unreleased$/,/^## [0-9]/p' CHANGELOG.md | grep '^- ')" ]; then
   echo "release: CHANGELOG.md has no entries under \"## Unreleased\"" >&2
