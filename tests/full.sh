@@ -80,7 +80,7 @@ release() {
     if release/check.sh 98.7.7 2>/dev/null; then echo "release/check.sh accepts a wrong version" >&2 && exit 1; fi
     release/dist.sh 98.7.6
     (cd dist && sha256sum --quiet -c SHA256SUMS)
-    tar -xOf dist/sidecar-injector-98.7.6.oci.tar index.json
+    tar -xOf dist/sidecar-injector-98.7.6.oci.tar ./index.json
     grep -q "a rehearsal" dist/notes.md
   )
   binary=$work/target/aarch64-unknown-linux-musl/release/sidecar-injector
