@@ -111,7 +111,7 @@ impl Publisher {
                 self.unreadable.clear();
                 for (holder, values) in values {
                     match values {
-                        Ok(values) => self.sources.set_values(&holder, Some(values)),
+                        Ok(values) => self.sources.set_values(holder, values),
                         // The values that were read before remain in use.
                         Err(diagnostic) => self.unreadable.push(SourceError { holder: holder.id, diagnostic }),
                     }
@@ -224,7 +224,7 @@ impl Publisher {
     fn set_templates(&mut self, object: ConfigMap) {
         let holder = holder(&object);
         self.store_reference(&holder.id, &object);
-        self.sources.set(&holder, of_config_map(&holder, object.data.unwrap_or_default()));
+        self.sources.set(&holder, of_config_map(&holder.id, object.data.unwrap_or_default()));
     }
 
     fn remove_templates(&mut self, key: &ObjectKey) {
@@ -235,12 +235,11 @@ impl Publisher {
 
     fn set_values(&mut self, object: ConfigMap) {
         let holder = holder(&object);
-        self.sources.set_values(&holder, Some(object.data.unwrap_or_default()));
+        self.sources.set_values(holder, object.data.unwrap_or_default());
     }
 
     fn remove_values(&mut self, key: &ObjectKey) {
-        let holder = Holder { created: String::new(), id: key.holder() };
-        self.sources.set_values(&holder, None);
+        self.sources.remove_values(&key.holder());
     }
 
     /// Applies a template ConfigMap of a pod's own namespace. Over the limits of a namespace, it counts as an error.
@@ -252,7 +251,7 @@ impl Publisher {
         let rules = self.webhook.trust.rules_of(&namespace);
         let holder = holder(&object);
         self.store_reference(&holder.id, &object);
-        let mut found = of_config_map(&holder, object.data.unwrap_or_default());
+        let mut found = of_config_map(&holder.id, object.data.unwrap_or_default());
         let keys = || self.webhook.settings.keys.clone();
         let sources = self.local.entry(namespace.clone()).or_insert_with(|| Sources::with_rules(rules, keys()));
         let bytes: usize = found.texts.iter().map(|text| text.text.len()).sum();
@@ -281,8 +280,9 @@ impl Publisher {
         let Some(sources) = self.local.get(namespace) else { return };
         let published = sources.catalog();
         for error in &published.errors {
-            tracing::warn!("template of a namespace rejected: {}", error.diagnostic.one_line());
-            self.send_event(error);
+            let line = error.diagnostic.one_line();
+            tracing::warn!("template of a namespace rejected: {line}");
+            self.send_event(&error.holder, &line);
         }
         if sources.holders().next().is_none() {
             self.local.remove(namespace);
@@ -305,11 +305,11 @@ impl Publisher {
         let mut published = self.sources.catalog();
         published.errors.extend(self.unreadable.iter().cloned());
         self.webhook.metrics.record_catalog(&published.valid, &self.sources.take_failed(), now().as_secs_f64());
-        let current = published.errors.iter().map(|error| (error.diagnostic.one_line(), error));
-        let current: BTreeMap<String, &SourceError> = current.collect();
-        for (line, error) in current.iter().filter(|(line, _)| !self.reported.contains(*line)) {
+        let current = published.errors.iter().map(|error| (error.diagnostic.one_line(), &error.holder));
+        let current: BTreeMap<String, &HolderId> = current.collect();
+        for (line, holder) in current.iter().filter(|(line, _)| !self.reported.contains(*line)) {
             tracing::error!("template rejected: {line}");
-            self.send_event(error);
+            self.send_event(holder, line);
         }
         for line in self.reported.iter().filter(|line| !current.contains_key(*line)) {
             tracing::info!("template problem resolved: {line}");
@@ -328,11 +328,11 @@ impl Publisher {
         self.took = started.elapsed();
     }
 
-    /// Sends an event about an error to the ConfigMap that the error is in.
-    fn send_event(&self, error: &SourceError) {
+    /// Sends an event about the error `line` to the ConfigMap `holder`. Files get no events.
+    fn send_event(&self, holder: &HolderId, line: &str) {
         let Some(events) = &self.webhook.events else { return };
-        let Some(reference) = self.references.get(&error.holder) else { return };
-        let (regarding, text) = (reference.clone(), error.diagnostic.one_line());
+        let Some(reference) = self.references.get(holder) else { return };
+        let (regarding, text) = (reference.clone(), line.to_owned());
         events.send(EventNote { regarding, reason: Reason::InvalidTemplate, text }, &self.webhook.metrics);
     }
 

@@ -116,7 +116,7 @@ fn load(paths: &[PathBuf], values: &[PathBuf], keys: &Keys) -> Result<Catalog, F
     for path in values {
         let holder = Holder::file(path);
         let values = value_files::read(path).map_err(|error| Failure::Found(error.to_string()))?;
-        sources.set_values(&holder, Some(values));
+        sources.set_values(holder, values);
     }
     let published = sources.catalog();
     for warning in &published.warnings {

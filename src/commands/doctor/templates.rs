@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::commands::doctor::api::Api;
 use crate::commands::doctor::check::DoctorCheck;
 use crate::commands::doctor::installation::items;
-use crate::inject::catalog::holder::{Holder, HolderId, of_config_map};
+use crate::inject::catalog::holder::{HolderId, of_config_map};
 use crate::inject::settings::keys::Keys;
 use crate::inject::template::Template;
 
@@ -25,8 +25,7 @@ fn load_all(list: &Value, namespace: &str, keys: &Keys) -> (Vec<String>, DoctorC
     let (mut names, mut broken) = (Vec::new(), String::new());
     for object in items(list) {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        let id = HolderId::ConfigMap { namespace: namespace.to_owned(), name: name.to_owned() };
-        let holder = Holder { created: String::new(), id };
+        let holder = HolderId::ConfigMap { namespace: namespace.to_owned(), name: name.to_owned() };
         let data = object["data"].as_object().into_iter().flatten();
         let data = data.filter_map(|(key, text)| Some((key.clone(), text.as_str()?.to_owned())));
         for text in of_config_map(&holder, data).texts {

@@ -30,7 +30,7 @@ impl fmt::Display for HolderId {
 }
 
 /// A place that holds documents: a file, or one ConfigMap.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// Creation time of the ConfigMap, RFC 3339 (which sorts by time); empty for files. Of two equal
     /// templates, the one in the older ConfigMap serves.
@@ -108,21 +108,20 @@ pub(crate) fn not_read(key: &str) -> String {
 
 /// The template documents in the `data` of the ConfigMap `holder`.
 #[must_use]
-pub fn of_config_map(holder: &Holder, data: impl IntoIterator<Item = (String, String)>) -> FoundDocuments {
+pub fn of_config_map(holder: &HolderId, data: impl IntoIterator<Item = (String, String)>) -> FoundDocuments {
+    let warning = |message: String| Diagnostic::of_document(&holder.to_string(), message).warning();
     let mut found = FoundDocuments::default();
     for (key, text) in data {
-        let origin = format!("{} key {key}", holder.id);
+        let origin = format!("{holder} key {key}");
         if let Some(name) = template_name(&key) {
             let default_name = name.to_owned();
             found.texts.push(TemplateText { key, origin, default_name, text, lines_before: 0, columns_before: 0 });
         } else {
-            found.warnings.push(Diagnostic::of_document(&holder.id.to_string(), not_read(&key)).warning());
+            found.warnings.push(warning(not_read(&key)));
         }
     }
     if found.texts.is_empty() && found.warnings.is_empty() {
-        found
-            .warnings
-            .push(Diagnostic::of_document(&holder.id.to_string(), "the ConfigMap contains no templates").warning());
+        found.warnings.push(warning("the ConfigMap contains no templates".to_owned()));
     }
     found
 }
@@ -139,13 +138,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_template_is_named_after_its_key_without_one_ending() {
+    fn a_template_is_named_after_its_key_without_one_extension() {
         let keys = ["a.yaml", "a.yml", "a.yaml.yml", "a.yaml.yaml", "a", "a.json", ".yaml"];
         let names = [Some("a"), Some("a"), Some("a.yaml"), Some("a.yaml"), None, None, Some("")];
         assert_eq!(keys.map(template_name), names);
         let data = keys.map(|key| (key.to_owned(), String::new()));
         let id = HolderId::ConfigMap { namespace: "ns".to_owned(), name: "one".to_owned() };
-        let found = of_config_map(&Holder { created: "2026".to_owned(), id }, data);
+        let found = of_config_map(&id, data);
         let found: Vec<&str> = found.texts.iter().map(|text| text.default_name.as_str()).collect();
         assert_eq!(found, ["a", "a", "a.yaml", "a.yaml", ""]);
     }

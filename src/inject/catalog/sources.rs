@@ -90,15 +90,14 @@ impl Sources {
         &self.keys
     }
 
-    /// Replaces the shared values of `holder`; `None` removes them.
-    pub fn set_values(&mut self, holder: &Holder, values: Option<BTreeMap<String, String>>) {
-        match values {
-            Some(values) => {
-                let created = holder.created.clone();
-                self.values.insert(holder.id.clone(), HeldValues { created, values });
-            }
-            None => drop(self.values.remove(&holder.id)),
-        }
+    /// Replaces the shared values of `holder`.
+    pub fn set_values(&mut self, holder: Holder, values: BTreeMap<String, String>) {
+        self.values.insert(holder.id, HeldValues { created: holder.created, values });
+    }
+
+    /// Removes the shared values of a holder.
+    pub fn remove_values(&mut self, id: &HolderId) {
+        self.values.remove(id);
     }
 
     /// Replaces all documents of `holder`. Documents whose text did not change are kept as they are.
@@ -322,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_document_keeps_its_last_good_version_and_disturbs_no_other() {
+    fn an_invalid_document_keeps_its_last_valid_template_and_affects_no_other() {
         let mut sources = Sources::default();
         let one = holder("one", "2026");
         sources.set(&one, found(vec![text("a", "i:1"), text("b", "i:1")]));
@@ -347,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn deletes_take_effect_also_beside_keys_that_are_not_read() {
+    fn deletions_take_effect_if_other_keys_are_not_read() {
         let mut sources = Sources::default();
         let one = holder("one", "2026");
         let remark = || vec![Diagnostic::of_document("README.md", "is not read")];
@@ -358,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_cut_or_cannot_be_read_keeps_what_it_held() {
+    fn a_file_that_is_incomplete_or_unreadable_keeps_its_documents() {
         let mut sources = Sources::default();
         let file = Holder::file(Path::new("all.yaml"));
         let whole = || found(vec![text("a", "i:1"), text("b", "i:1")]);
@@ -375,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_one_that_never_was_good_is_named() {
+    fn an_invalid_document_that_was_never_valid_is_reported() {
         let mut sources = Sources::default();
         let broken = TemplateText { text: "sidecar: []".to_owned(), ..text("a", "") };
         sources.set(&holder("one", "2026"), found(vec![broken]));

@@ -66,8 +66,7 @@ fn whole_numbers(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Number(number) => {
             let whole = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15);
-            // Below 2^53 the conversion is exact.
-            #[allow(clippy::cast_possible_truncation)]
+            #[allow(clippy::cast_possible_truncation, reason = "the conversion is exact below 2^53")]
             if let Some(float) = whole {
                 *number = Number::from(float as i64);
             }

@@ -5,25 +5,22 @@
 /// ends.
 #[must_use]
 pub fn is_label(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    (1..=63).contains(&bytes.len())
-        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
-        && bytes.first() != Some(&b'-')
-        && bytes.last() != Some(&b'-')
+    name.len() <= 63 && is_part(name)
 }
 
 /// Returns true if `name` is a DNS-1123 subdomain: parts of a-z, 0-9 and `-`, joined by dots, at most 253 characters.
 /// Each part has a letter or digit at both ends.
 #[must_use]
 pub fn is_subdomain(name: &str) -> bool {
-    let part = |part: &str| {
-        let bytes = part.as_bytes();
-        bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
-            && !part.is_empty()
-            && !part.starts_with('-')
-            && !part.ends_with('-')
-    };
-    name.len() <= 253 && name.split('.').all(part)
+    name.len() <= 253 && name.split('.').all(is_part)
+}
+
+/// Returns true for one or more of a-z, 0-9 and `-`, with a letter or digit at both ends.
+fn is_part(part: &str) -> bool {
+    part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !part.is_empty()
+        && !part.starts_with('-')
+        && !part.ends_with('-')
 }
 
 /// Returns true if `key` is a valid key of a label or annotation: an optional subdomain and `/`, then 1 to 63

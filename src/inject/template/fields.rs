@@ -5,8 +5,8 @@
 
 use crate::inject::diagnostic::{Diagnostic, LocatedError, Source, nearest};
 use crate::inject::document::{Key, Node, Value, yaml};
+use crate::inject::expr::Vocabulary;
 use crate::inject::expr::paths::Paths;
-use crate::inject::expr::{Reads, Vocabulary};
 use crate::inject::kube::checker::Checker;
 use crate::inject::settings::keys::Keys;
 use crate::inject::template::body::{Body, compile};
@@ -73,7 +73,7 @@ const fn counting(
     documentation: &'static str,
     read: fn(&mut Reading<'_>, Option<&Node>),
 ) -> TemplateField {
-    TemplateField { key, kind, documentation, default: None, counts: true, read }
+    TemplateField { counts: true, ..other(key, kind, documentation, read) }
 }
 
 /// A field that does not change what a pod gets once it gets the template.
@@ -300,12 +300,9 @@ impl<'r> Reading<'r> {
         let variables: Vec<String> = template.variables.iter().map(|(name, _)| name.clone()).collect();
         let vocabulary = Vocabulary { parameters: &declared, variables: &variables, container: false };
         let mut body = Body::load(checker, document, &template.name, template.mode, &vocabulary, keys);
-        let mut reads = Reads::default();
-        std::mem::swap(&mut reads, &mut body.reads);
         for (_, expression) in &template.variables {
-            reads.merge(&expression.reads);
+            body.reads.merge(&expression.reads);
         }
-        body.reads = reads;
         template.paths = Paths::new(&body.reads.object);
         template.constant = body.constant().map(std::sync::Arc::new);
         template.body = body;
