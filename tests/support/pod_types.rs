@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// The text of the table: the types with their fields and the types of these, sorted.
+/// The text of the table: the types with their fields and the types of these, sorted. Behind a type stand `required`,
+/// the words of an enum, and the keys of a list.
 pub(crate) fn table(openapi: &Value, version: &str) -> String {
     let schemas = &openapi["components"]["schemas"];
     let mut types: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
@@ -16,7 +17,9 @@ pub(crate) fn table(openapi: &Value, version: &str) -> String {
         let mut fields = BTreeMap::new();
         for (field, schema) in schemas[&name]["properties"].as_object().into_iter().flatten() {
             let (kind, refers) = kind(schema, schemas);
-            fields.insert(field.clone(), kind);
+            let required =
+                schemas[&name]["required"].as_array().is_some_and(|list| list.contains(&field.as_str().into()));
+            fields.insert(field.clone(), format!("{kind}{}{}", if required { " required" } else { "" }, words(schema)));
             pending.extend(refers.filter(|name| seen.insert(name.clone())));
         }
         types.insert(short(&name).to_owned(), fields);
@@ -32,6 +35,16 @@ pub(crate) fn table(openapi: &Value, version: &str) -> String {
         }
     }
     text
+}
+
+/// The words of an enum and the keys of a list, each behind its name.
+fn words(schema: &Value) -> String {
+    let list = |name: &str, values: &Value| {
+        let mut words: Vec<&str> = values.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        words.sort_unstable();
+        if words.is_empty() { String::new() } else { format!(" {name} {}", words.join(" ")) }
+    };
+    list("enum", &schema["enum"]) + &list("keys", &schema["x-kubernetes-list-map-keys"])
 }
 
 /// The name of a schema in the table, and the full name of the type that it refers to, if any.
@@ -51,6 +64,7 @@ fn kind(schema: &Value, schemas: &Value) -> (String, Option<String>) {
             prefixed("{}", kind(&schema["additionalProperties"], schemas))
         }
         (Some("integer"), Some(format)) => (format.into(), None),
+        (Some("string"), Some("date-time")) => ("time".into(), None),
         (Some(plain @ ("string" | "boolean")), _) => (plain.into(), None),
         _ => ("any".into(), None),
     }

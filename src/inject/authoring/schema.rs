@@ -2,38 +2,36 @@
 //! keys of nested maps and the patterns of names are written here. Editors use the schema for completion and validation.
 //! Loading checks more: expressions, names, and fields that depend on each other.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Map, Value as Json, json};
 
 use crate::inject::authoring::lint::RULES;
-use crate::inject::kube::types::fields_of;
+use crate::inject::kube::types::{self, Kind, ObjectType};
 use crate::inject::template::body::app_containers::SELECT_IN;
 use crate::inject::template::body::pod_fields::POD_FIELDS;
 use crate::inject::template::fields::{FIELDS, FieldKind, TemplateField, conflict_words, words_of};
 use crate::inject::template::parameter::SCALARS;
 use crate::inject::template::words::{OnConflict, POSITIONS};
 
+/// The types of objects in the lists of a template.
+const OBJECTS: [&str; 8] = [
+    "Container",
+    "Volume",
+    "LocalObjectReference",
+    "EnvVar",
+    "EnvFromSource",
+    "VolumeMount",
+    "VolumeDevice",
+    "LabelSelectorRequirement",
+];
+
 /// Returns the JSON Schema of a template, with definitions of the Pod types that it uses.
 #[must_use]
 pub fn template() -> Json {
     let mut definitions = Map::new();
     definitions.insert("expression".into(), json!({"type": "string", "pattern": "\\$\\{"}));
-    for kind in
-        ["Container", "Volume", "LocalObjectReference", "EnvVar", "EnvFromSource", "VolumeMount", "VolumeDevice"]
-    {
-        define(kind, &mut definitions);
-    }
-    for kind in [
-        "PodSecurityContext",
-        "PodDNSConfig",
-        "Toleration",
-        "HostAlias",
-        "PodReadinessGate",
-        "LabelSelectorRequirement",
-    ] {
-        define(kind, &mut definitions);
-    }
+    let of_pod = POD_FIELDS.iter().filter_map(|field| innermost(&field.kind()?));
+    let own = types::objects().iter().filter(|object| OBJECTS.contains(&object.name.as_str()));
+    own.chain(of_pod).for_each(|object| define(object, &mut definitions));
     definitions.insert("selector".into(), selector());
     definitions.insert("position".into(), position());
     definitions.insert("parameter".into(), parameter());
@@ -158,7 +156,7 @@ fn app_containers() -> Json {
 }
 
 fn pod() -> Json {
-    let properties = POD_FIELDS.iter().map(|field| (field.name.to_owned(), of_kind(field.kind)));
+    let properties = POD_FIELDS.iter().filter_map(|field| Some((field.name.to_owned(), of_kind(&field.kind()?))));
     json!({"type": "object", "additionalProperties": false, "properties": properties.collect::<Map<_, _>>()})
 }
 
@@ -191,45 +189,45 @@ fn parameter() -> Json {
     })
 }
 
-/// Adds the definition of the Pod type `kind`, and of all types that it refers to.
-fn define(kind: &str, definitions: &mut Map<String, Json>) {
-    let Some(fields) = fields_of(kind) else { return };
-    if definitions.contains_key(kind) {
+/// Adds the definition of the type of an object, and of all types that it refers to.
+fn define(object: &ObjectType, definitions: &mut Map<String, Json>) {
+    if definitions.contains_key(&object.name) {
         return;
     }
     // Inserted before the fields are read, because a type can refer to itself.
-    definitions.insert(kind.to_owned(), Json::Null);
-    let mut referred = BTreeSet::new();
-    let mut properties = Map::new();
-    for (name, of) in fields {
-        properties.insert((*name).to_owned(), of_kind(of));
-        referred.insert(of.trim_start_matches("[]").trim_start_matches("{}"));
-    }
+    definitions.insert(object.name.clone(), Json::Null);
+    let properties: Map<String, Json> =
+        object.fields.iter().map(|field| (field.name.clone(), of_kind(&field.kind))).collect();
     // Additional fields are allowed, because the API can have fields that are newer than the table.
-    definitions.insert(kind.to_owned(), json!({"type": "object", "properties": properties}));
-    for kind in referred {
-        define(kind, definitions);
+    definitions.insert(object.name.clone(), json!({"type": "object", "properties": properties}));
+    let mut referred: Vec<&ObjectType> = object.fields.iter().filter_map(|field| innermost(&field.kind)).collect();
+    referred.sort_by(|one, other| one.name.cmp(&other.name));
+    referred.into_iter().for_each(|object| define(object, definitions));
+}
+
+/// The type of the objects in a value of this kind, if there are any.
+fn innermost(kind: &Kind) -> Option<&'static ObjectType> {
+    match kind {
+        Kind::List(item) | Kind::Map(item) => innermost(item),
+        kind => kind.object(),
     }
 }
 
-/// The schema of a value of the Pod type `kind`, or of an expression that returns one. Null is the same as absent.
-fn of_kind(kind: &str) -> Json {
+/// The schema of a value of this kind, or of an expression that returns one. Null is the same as absent.
+fn of_kind(kind: &Kind) -> Json {
     let or_expression = |schema: Json| json!({"anyOf": [schema, {"$ref": "#/$defs/expression"}]});
-    if let Some(item) = kind.strip_prefix("[]") {
-        return or_expression(json!({"type": ["array", "null"], "items": of_kind(item)}));
-    }
-    if let Some(item) = kind.strip_prefix("{}") {
-        return or_expression(json!({"type": ["object", "null"], "additionalProperties": of_kind(item)}));
-    }
     match kind {
-        "string" => json!({"type": ["string", "null"]}),
-        "boolean" => or_expression(json!({"type": ["boolean", "null"]})),
-        "int32" | "int64" => or_expression(json!({"type": ["integer", "null"]})),
-        "int-or-string" => json!({"type": ["integer", "string", "null"]}),
-        "quantity" => json!({"type": ["number", "string", "null"]}),
-        kind if fields_of(kind).is_some() => {
-            or_expression(json!({"anyOf": [{"$ref": format!("#/$defs/{kind}")}, {"type": "null"}]}))
+        Kind::List(item) => or_expression(json!({"type": ["array", "null"], "items": of_kind(item)})),
+        Kind::Map(item) => or_expression(json!({"type": ["object", "null"], "additionalProperties": of_kind(item)})),
+        Kind::String | Kind::Time => json!({"type": ["string", "null"]}),
+        Kind::Boolean => or_expression(json!({"type": ["boolean", "null"]})),
+        Kind::Int32 | Kind::Int64 => or_expression(json!({"type": ["integer", "null"]})),
+        Kind::IntOrString => json!({"type": ["integer", "string", "null"]}),
+        Kind::Quantity => json!({"type": ["number", "string", "null"]}),
+        Kind::Any => json!(true),
+        Kind::Object(_) => {
+            let name = kind.object().map_or("", |object| &object.name);
+            or_expression(json!({"anyOf": [{"$ref": format!("#/$defs/{name}")}, {"type": "null"}]}))
         }
-        _ => json!(true),
     }
 }

@@ -129,6 +129,28 @@ impl Node {
         }
     }
 
+    /// A copy of a map with only these members.
+    #[must_use]
+    pub fn only(&self, members: &[&str]) -> Self {
+        let kept = self.entries().iter().filter(|(key, _)| members.contains(&key.name.as_str())).cloned().collect();
+        Self { value: Value::Map(kept), span: self.span, written: None }
+    }
+
+    /// Inserts a member into a map, behind the member `other`, or first without it.
+    pub fn insert_behind(&mut self, other: &str, name: &str, value: Value) {
+        let span = self.span;
+        if let Value::Map(entries) = &mut self.value {
+            let at = entries.iter().position(|(key, _)| key.name == other).map_or(0, |at| at + 1);
+            entries.insert(at, (Key { name: name.to_owned(), span }, Self { value, span, written: None }));
+        }
+    }
+
+    /// True for a map with at least one entry.
+    #[must_use]
+    pub fn has_entries(&self) -> bool {
+        !self.entries().is_empty()
+    }
+
     /// The items of the list `name` of a map; none if there is no such list.
     #[must_use]
     pub fn items(&self, name: &str) -> &[Self] {

@@ -4,7 +4,9 @@
 
 pub(crate) mod checker;
 pub mod defaults;
+pub(crate) mod formats;
 pub mod names;
+pub mod paths;
 pub mod quantity;
 pub(crate) mod rules;
 pub(crate) mod types;

@@ -240,7 +240,7 @@ impl Template {
     /// assert_eq!(loaded.template.name, "logs");
     ///
     /// let errors = load("sidecars:\n- name: logs\n").unwrap_err();
-    /// assert_eq!(errors[0].one_line(), "logs.yaml:2:3: sidecars[0] (\"logs\") has no image");
+    /// assert_eq!(errors[0].one_line(), "logs.yaml:2:3: sidecars[0] has no image");
     /// ```
     pub fn load(source: &Source<'_>, default_name: &str, keys: &Keys) -> Result<Loaded, Vec<Diagnostic>> {
         let document = yaml::parse(source).map_err(|error| vec![error])?;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use crate::inject::diagnostic::nearest;
+use crate::inject::diagnostic::{nearest, shown};
 use crate::inject::document::{Node, Value};
 use crate::inject::expr::{Expression, Scope, Vocabulary};
 use crate::inject::kube::checker::Checker;
-use crate::inject::kube::rules;
+use crate::inject::kube::formats::ENV_NAME;
 use crate::inject::template::body::additions::{AppChange, Append, Lists, Member, Mount};
 use crate::inject::template::body::compile::{Compiler, resolve};
-use crate::inject::template::body::item_checks::{report, require_members};
+use crate::inject::template::body::item_checks::check_paths;
 use crate::inject::template::words::word;
 
 /// The words of `select.in`.
@@ -33,13 +33,8 @@ pub(crate) struct AppEntry {
 /// The keys of an entry. Those after `if` add something to a container.
 const KEYS: [&str; 7] = ["select", "if", "env", "envFrom", "volumeMounts", "volumeDevices", "appendEnv"];
 
-/// The lists of an entry that are added to a container, with the type of each.
-const LISTS: [(&str, &str); 4] = [
-    ("env", "[]EnvVar"),
-    ("envFrom", "[]EnvFromSource"),
-    ("volumeMounts", "[]VolumeMount"),
-    ("volumeDevices", "[]VolumeDevice"),
-];
+/// The lists of an entry that are added to a container.
+const LISTS: [&str; 4] = ["env", "envFrom", "volumeMounts", "volumeDevices"];
 
 /// Reads the `appContainers` of a template.
 pub(crate) fn load(compiler: &mut Compiler<'_, '_>, node: Option<&Node>) -> Vec<AppEntry> {
@@ -111,28 +106,14 @@ impl AppEntry {
     }
 }
 
-fn read(checker: &mut Checker, mut node: Node, path: &str) -> AppChange {
+fn read(checker: &mut Checker, node: Node, path: &str) -> AppChange {
     let mut change = AppChange { names: vec!["*".to_owned()], ..AppChange::default() };
     select(checker, node.get("select"), path, &mut change);
-    if let Value::Map(entries) = &mut node.value {
-        for (name, kind) in LISTS {
-            for (_, list) in entries.iter_mut().filter(|(key, _)| key.name == name) {
-                checker.check(list, kind, &format!("{path}.{name}"));
-            }
-        }
-    }
-    for (list, member) in [
-        ("env", "name"),
-        ("volumeMounts", "name"),
-        ("volumeMounts", "mountPath"),
-        ("volumeDevices", "name"),
-        ("volumeDevices", "devicePath"),
-    ] {
-        require_members(checker, &node, list, member, path);
-    }
-    report(checker, path, rules::app_container(&node));
+    let mut container = node.only(&LISTS);
+    checker.check(&mut container, "AppContainer", path);
+    check_paths(checker, &container, path);
     change.append_env = append_env(checker, node.get("appendEnv"), path);
-    let mut lists = node.into_json();
+    let mut lists = container.into_json();
     let mut list = |name: &str| match lists[name].take() {
         Json::Array(items) => items,
         _ => Vec::new(),
@@ -185,6 +166,10 @@ fn append_env(checker: &mut Checker, node: Option<&Node>, path: &str) -> Vec<App
             checker.json(node, "string", &format!("{path}.appendEnv[{index}].{key}")).as_str().map(str::to_owned)
         };
         let (name, value, separator) = (text("name"), text("value"), text("separator"));
+        if let Some(name) = name.as_deref().filter(|name| !(ENV_NAME.is_valid)(name)) {
+            let what = format!("{path}.appendEnv[{index}].name must be {}, not \"{}\"", ENV_NAME.what, shown(name, 80));
+            checker.error(item.span_of("name"), what, ENV_NAME.help);
+        }
         let is_unknown = |key: &str| item.get(key).is_some_and(|node| !node.is_known());
         let has_name = name.as_ref().is_some_and(|name| !name.is_empty()) || is_unknown("name");
         if has_name && (value.is_some() || is_unknown("value")) {

@@ -11,7 +11,7 @@ use crate::inject::kube::MAX_ANNOTATIONS;
 use crate::inject::kube::checker::Checker;
 use crate::inject::kube::names::{is_label, is_label_value};
 use crate::inject::template::body::item::{Item, TakenNames, plain_item};
-use crate::inject::template::body::item_checks::{Place, refuse_keys, required_name};
+use crate::inject::template::body::item_checks::{Place, check_name, refuse_keys, take_name};
 
 /// Reads a volume with `files`. `None` if it has no name or its `files` are not a map; then an error is reported.
 pub(super) fn volume(checker: &mut Checker, mut node: Node, place: Place<'_>, names: &mut TakenNames) -> Option<Item> {
@@ -25,7 +25,8 @@ pub(super) fn volume(checker: &mut Checker, mut node: Node, place: Place<'_>, na
             checker.check(name, "string", &format!("{path}.name"));
         }
     }
-    let name = required_name(checker, &node, path, names, is_label)?;
+    check_name(checker, &node, path, is_label);
+    let name = take_name(checker, &node, path, names)?;
     let files = node.get("files")?;
     let Value::Map(entries) = &files.value else {
         checker.error(files.span, format!("{path}.files must be a map, not {}", files.value.kind()), "");

@@ -8,7 +8,9 @@ use serde_json::Value as Json;
 use crate::inject::diagnostic::shown;
 use crate::inject::document::{Key, Node, Value};
 use crate::inject::expr::{Interpolation, Scope};
-use crate::inject::kube::names::{is_label_value, is_qualified_name};
+use crate::inject::kube::formats::{ANNOTATION_KEY, LABEL_VALUE, QUALIFIED};
+use crate::inject::kube::names::is_label_value;
+use crate::inject::kube::rules::annotations;
 use crate::inject::settings::keys::Keys;
 use crate::inject::template::body::compile::Compiler;
 
@@ -52,12 +54,19 @@ fn map(compiler: &mut Compiler<'_, '_>, node: &Node, are_labels: bool, keys: &Ke
     }
     let mut map = Vec::with_capacity(node.entries().len());
     for (key, value) in node.entries() {
-        check_key(compiler, key, keys);
+        check_key(compiler, key, are_labels, keys);
         match &value.value {
             Value::String(text) => {
                 if are_labels && !is_label_value(text) {
-                    let help = "use up to 63 of A-Z, a-z, 0-9, -, _ and ., with a letter or digit at both ends";
-                    compiler.checker.error(value.span, format!("\"{text}\" is not a valid label value"), help);
+                    compiler.checker.error(
+                        value.span,
+                        format!("\"{text}\" is not a valid label value"),
+                        LABEL_VALUE.help,
+                    );
+                }
+                if let Some(what) = annotations::broken(&key.name, text).filter(|_| !are_labels) {
+                    let message = format!("{path}: {} must be {what}, not \"{}\"", key.name, shown(text, 80));
+                    compiler.checker.error(value.span, message, "");
                 }
                 map.push((key.name.clone(), MetadataValue::Constant(text.clone())));
             }
@@ -68,13 +77,13 @@ fn map(compiler: &mut Compiler<'_, '_>, node: &Node, are_labels: bool, keys: &Ke
     MetadataMap(map)
 }
 
-fn check_key(compiler: &mut Compiler<'_, '_>, key: &Key, keys: &Keys) {
+fn check_key(compiler: &mut Compiler<'_, '_>, key: &Key, of_label: bool, keys: &Keys) {
+    let format = if of_label { &QUALIFIED } else { &ANNOTATION_KEY };
     if keys.is_own(&key.name) {
         compiler.checker.error(key.span, format!("{} is reserved for the injector", key.name), "");
-    } else if !is_qualified_name(&key.name) {
+    } else if !(format.is_valid)(&key.name) {
         let message = format!("\"{}\" is not a valid key of a label or annotation", key.name);
-        let help = "write NAME or PREFIX/NAME; a name has 1 to 63 of A-Z, a-z, 0-9, -, _ and .";
-        compiler.checker.error(key.span, message, help);
+        compiler.checker.error(key.span, message, format.help);
     }
 }
 
@@ -117,6 +126,9 @@ impl MetadataMap {
             };
             if what == "label" && !is_label_value(&text) {
                 problems.push(format!("the label {key} cannot have the value \"{}\"", shown(&text, 80)));
+            }
+            if let Some(wanted) = annotations::broken(key, &text).filter(|_| what == "annotation") {
+                problems.push(format!("metadata.annotations: {key} must be {wanted}, not \"{}\"", shown(&text, 80)));
             }
             evaluated.push((key.clone(), text));
         }

@@ -6,16 +6,13 @@ use serde_json::{Map, Value as Json};
 use crate::inject::diagnostic::nearest;
 use crate::inject::document::{Node, Value};
 use crate::inject::kube::checker::Checker;
-use crate::inject::kube::rules;
-use crate::inject::template::body::item_checks::report;
+use crate::inject::kube::types::{self, Kind};
 
 /// A pod-level field that a template can add.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PodField {
     /// Its name in `spec`.
     pub(crate) name: &'static str,
-    /// Its type, see [`Checker`].
-    pub(crate) kind: &'static str,
     /// How it is merged with the pod's value.
     pub(crate) merge: Merge,
 }
@@ -33,21 +30,28 @@ pub(crate) enum Merge {
     Raise,
 }
 
-const fn field(name: &'static str, kind: &'static str, merge: Merge) -> PodField {
-    PodField { name, kind, merge }
+impl PodField {
+    /// Its type.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        types::kind("PodSpec").object()?.field(self.name).map(|field| field.kind.clone())
+    }
+}
+
+const fn field(name: &'static str, merge: Merge) -> PodField {
+    PodField { name, merge }
 }
 
 /// The pod-level fields that a template can add.
 pub(crate) const POD_FIELDS: [PodField; 9] = [
-    field("securityContext", "PodSecurityContext", Merge::Leaves),
-    field("dnsConfig", "PodDNSConfig", Merge::Leaves),
-    field("nodeSelector", "{}string", Merge::Leaves),
-    field("shareProcessNamespace", "boolean", Merge::Leaves),
-    field("tolerations", "[]Toleration", Merge::Append),
-    field("hostAliases", "[]HostAlias", Merge::Append),
-    field("readinessGates", "[]PodReadinessGate", Merge::Append),
-    field("serviceAccountName", "string", Merge::OverDefault),
-    field("terminationGracePeriodSeconds", "int64", Merge::Raise),
+    field("securityContext", Merge::Leaves),
+    field("dnsConfig", Merge::Leaves),
+    field("nodeSelector", Merge::Leaves),
+    field("shareProcessNamespace", Merge::Leaves),
+    field("tolerations", Merge::Append),
+    field("hostAliases", Merge::Append),
+    field("readinessGates", Merge::Append),
+    field("serviceAccountName", Merge::OverDefault),
+    field("terminationGracePeriodSeconds", Merge::Raise),
 ];
 
 /// Fields that a template cannot set, with the reason.
@@ -77,7 +81,7 @@ pub(crate) fn read(checker: &mut Checker, mut node: Node) -> Map<String, Json> {
         let known = POD_FIELDS.iter().find(|field| field.name == key.name);
         let refused = REFUSED.iter().find(|(name, _)| *name == key.name);
         match (known, refused) {
-            (Some(field), _) => checker.check(value, field.kind, &format!("pod.{}", field.name)),
+            (Some(field), _) => checker.check_field(value, "PodSpec", field.name, &format!("pod.{}", field.name)),
             (None, Some((name, why))) => checker.error(key.span, format!("pod.{name} is not allowed: {why}"), ""),
             (None, None) => {
                 let names = POD_FIELDS.iter().map(|field| field.name);
@@ -92,7 +96,6 @@ pub(crate) fn read(checker: &mut Checker, mut node: Node) -> Map<String, Json> {
     entries.retain(|(key, value)| {
         !matches!(value.value, Value::Null) && POD_FIELDS.iter().any(|field| field.name == key.name)
     });
-    report(checker, "pod", rules::pod(&node));
     match node.into_json() {
         Json::Object(fields) => fields,
         _ => Map::new(),

@@ -1,0 +1,63 @@
+//! The rules of pod-level fields that a template can set.
+
+use crate::inject::kube::formats::{IP, LABEL_VALUE, QUALIFIED, SEARCH, SUBDOMAIN, SYSCTL};
+use crate::inject::kube::rules::Relation::Function;
+use crate::inject::kube::rules::Rule::{
+    Each, EmptyIsDefault, Is, Keys, Length, NotEmpty, OneOf, Optional, Range, Repeats, Required, Unique, Values,
+};
+use crate::inject::kube::rules::relations::{SEARCHES, TOLERATION};
+use crate::inject::kube::rules::{Rule, TypeRules, fields, rules};
+
+const ID: &[Rule] = &[Range(0, i32::MAX as i64)];
+
+pub(super) static RULES: &[TypeRules] = &[
+    fields(
+        "PodSpec",
+        "ValidatePodSpec",
+        &[
+            ("nodeSelector", &[Keys(&QUALIFIED), Values(&LABEL_VALUE)]),
+            ("serviceAccountName", &[Is(&SUBDOMAIN)]),
+            ("terminationGracePeriodSeconds", &[Range(0, i64::MAX)]),
+            ("hostAliases", &[Repeats]),
+        ],
+    ),
+    fields(
+        "PodSecurityContext",
+        "validatePodSpecSecurityContext",
+        &[
+            ("fsGroup", ID),
+            ("runAsUser", ID),
+            ("runAsGroup", ID),
+            ("supplementalGroups", &[Each(&Range(0, i32::MAX as i64))]),
+            ("seLinuxChangePolicy", &[OneOf(&["Recursive"])]),
+            ("sysctls", &[Unique("name")]),
+        ],
+    ),
+    fields("Sysctl", "validateSysctls", &[("name", &[Is(&SYSCTL)]), ("value", &[Optional])]),
+    rules(
+        "PodDNSConfig",
+        "validatePodDNSConfig",
+        &[
+            ("nameservers", &[Each(&Is(&IP)), Each(&NotEmpty), Length(0, 3)]),
+            ("searches", &[Each(&Is(&SEARCH)), Each(&NotEmpty), Length(0, 32)]),
+        ],
+        &[Function(&SEARCHES)],
+    ),
+    fields("PodDNSConfigOption", "validatePodDNSConfig", &[("name", &[Required])]),
+    fields(
+        "HostAlias",
+        "ValidateHostAliases",
+        &[("ip", &[Is(&IP)]), ("hostnames", &[Each(&Is(&SUBDOMAIN)), Each(&NotEmpty)])],
+    ),
+    rules(
+        "Toleration",
+        "ValidateTolerations",
+        &[
+            ("key", &[Is(&QUALIFIED)]),
+            ("effect", &[EmptyIsDefault]),
+            ("operator", &[EmptyIsDefault, OneOf(&["Exists", "Equal"])]),
+        ],
+        &[Function(&TOLERATION)],
+    ),
+    fields("PodReadinessGate", "validateReadinessGates", &[("conditionType", &[Is(&QUALIFIED)])]),
+];
