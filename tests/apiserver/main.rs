@@ -34,6 +34,7 @@ mod policy;
 mod reinvocation;
 mod release;
 mod reviews;
+mod rules;
 mod scenario;
 mod templates;
 mod workloads;
@@ -106,7 +107,7 @@ fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
 
 /// Returns all scenarios. If `full` is false, the scenarios that take longer are left out.
 fn scenarios(full: bool) -> Vec<Entry> {
-    let groups: [&[Entry]; 16] = [
+    let groups: [&[Entry]; 17] = [
         claims::SCENARIOS,
         admission::SCENARIOS,
         workloads::SCENARIOS,
@@ -121,6 +122,7 @@ fn scenarios(full: bool) -> Vec<Entry> {
         failure::SCENARIOS,
         reviews::SCENARIOS,
         pod_types::SCENARIOS,
+        rules::SCENARIOS,
         golden::SCENARIOS,
         policy::SCENARIOS,
     ];

@@ -80,6 +80,7 @@ impl Checker {
                     self.rule(item, rule, &path.item(index));
                 }
             }
+            (Rule::Stricter(rule), _) => self.rule(node, rule, path),
             (Rule::OneOf(words), _) => self.one_of(node, words, path),
             (Rule::Keys(format), Value::Map(entries)) => {
                 for (key, _) in entries.iter().filter(|(key, _)| key.name.is_empty() || !(format.is_valid)(&key.name)) {
@@ -180,7 +181,8 @@ impl Checker {
             }
             Relation::OneBeside(name) => self.one_beside(node, name, object, path),
             Relation::Needs(field, is, other) => {
-                if holds(node, field, *is) && !node.has_value(other) {
+                let is_absent = node.get(other).is_none_or(|node| matches!(node.value, Value::Null));
+                if holds(node, field, *is) && is_absent {
                     self.error(node.span_of(field), format!("{} needs {other}", path.member(field)), "");
                 }
             }

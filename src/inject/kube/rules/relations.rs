@@ -313,3 +313,22 @@ pub(super) static PROJECTED_PATHS: Function = Function {
         r#"{"sources":[{"secret":{"name":"a","items":[{"key":"k","path":"a"}]}},{"configMap":{"name":"a","items":[{"key":"k","path":"a"}]}}]}"#,
     ],
 };
+
+/// `ValidateLabelSelectorRequirement`.
+pub(super) static SELECTOR_VALUES: Function = Function {
+    what: "The operators In and NotIn have values, Exists and DoesNotExist have none",
+    check: |node| match (
+        node.text("operator"),
+        node.items("values").is_empty() && node.get("values").is_none_or(Node::is_known),
+    ) {
+        (Some(word @ ("In" | "NotIn")), true) => {
+            vec![("values", format!(".values cannot be empty for the operator {word}"))]
+        }
+        (Some(word @ ("Exists" | "DoesNotExist")), false) => {
+            vec![("values", format!(".values must be empty for the operator {word}"))]
+        }
+        _ => Vec::new(),
+    },
+    accepted: &[r#"{"key":"a","operator":"NotIn","values":["x"]}"#, r#"{"key":"a","operator":"Exists"}"#],
+    refused: &[r#"{"key":"a","operator":"In"}"#, r#"{"key":"a","operator":"DoesNotExist","values":["x"]}"#],
+};

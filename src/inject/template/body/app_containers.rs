@@ -126,6 +126,8 @@ fn read(checker: &mut Checker, node: Node, path: &str) -> AppChange {
     change.env_from = list("envFrom").into_iter().map(|value| Member { name: String::new(), value }).collect();
     change.mounts = list("volumeMounts").into_iter().map(mount("mountPath", false)).collect();
     change.mounts.extend(list("volumeDevices").into_iter().map(mount("devicePath", true)));
+    change.crosses = change.env.iter().any(|variable| !variable.value["valueFrom"]["fileKeyRef"].is_null())
+        || change.mounts.iter().any(|mount| mount.is_device || mount.value["mountPropagation"] == "Bidirectional");
     change
 }
 
