@@ -31,6 +31,7 @@ mod guards;
 mod objects;
 mod pod_types;
 mod policy;
+mod random;
 mod reinvocation;
 mod release;
 mod reviews;
@@ -107,7 +108,7 @@ fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
 
 /// Returns all scenarios. If `full` is false, the scenarios that take longer are left out.
 fn scenarios(full: bool) -> Vec<Entry> {
-    let groups: [&[Entry]; 17] = [
+    let groups: [&[Entry]; 18] = [
         claims::SCENARIOS,
         admission::SCENARIOS,
         workloads::SCENARIOS,
@@ -123,6 +124,7 @@ fn scenarios(full: bool) -> Vec<Entry> {
         reviews::SCENARIOS,
         pod_types::SCENARIOS,
         rules::SCENARIOS,
+        random::SCENARIOS,
         golden::SCENARIOS,
         policy::SCENARIOS,
     ];

@@ -58,10 +58,8 @@ impl Checker {
                     self.error(node.span, format!("{path} must have {least} to {most} {what}, not {length}"), "");
                 }
             }
-            (Rule::Port, Value::Number(number)) => {
-                if number.as_i64().is_none_or(|port| !(1..=65_535).contains(&port)) {
-                    self.error(node.span, format!("{path} must be a port, 1 to 65535, not {number}"), "");
-                }
+            (Rule::Port, Value::Number(number)) if number.as_i64().is_none_or(|port| !(1..=65_535).contains(&port)) => {
+                self.error(node.span, format!("{path} must be a port, 1 to 65535, not {number}"), "");
             }
             (Rule::Port, Value::String(text)) if !is_port_name(text) => {
                 let help = "write a number without quotes, or the name of a port of the container";

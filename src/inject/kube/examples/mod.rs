@@ -3,6 +3,7 @@
 //! Decisions do not use this module.
 
 mod pod;
+pub mod random;
 mod sample;
 mod values;
 
@@ -122,7 +123,7 @@ fn field_rows(object: &'static ObjectType, field: &Field, source: &'static str) 
             Relation::Exactly(fields) | Relation::AtLeast(fields) => fields.contains(&field.name.as_str()),
             _ => false,
         };
-        let is_needed = object.relations.iter().any(|group| is_needed(group));
+        let is_needed = object.relations.iter().any(is_needed);
         let examples = examples.into_iter().filter(|(value, _)| !is_needed || *value != Some("".into()));
         let examples = examples.map(|(value, is_allowed)| example(object, with(value, is_allowed), is_allowed));
         Row { of: format!("{}.{}", object.name, field.name), rule, source, gate, examples: examples.collect() }

@@ -27,8 +27,7 @@ const FIELDS: [&str; 10] = [
 pub(super) fn is_used(object: &ObjectType, field: &str) -> bool {
     let forbidden =
         |relation: &&'static Relation| matches!(relation, Relation::Only(fields) if !fields.contains(&field));
-    (object.name != "PodSpec" || FIELDS.contains(&field))
-        && !object.relations.iter().any(|relation| forbidden(relation))
+    (object.name != "PodSpec" || FIELDS.contains(&field)) && !object.relations.iter().any(forbidden)
 }
 
 /// The feature gate without which the API server drops objects of the type.
@@ -83,14 +82,14 @@ pub(super) fn embed(object: &ObjectType, value: Json) -> Json {
             for (field, value) in value.as_object().into_iter().flatten() {
                 spec[field] = value.clone();
             }
-            return pod(spec);
+            return pod(&spec);
         }
         "InitContainer" => ("initContainers".to_owned(), json!([value])),
         "AppContainer" => {
             for (field, value) in value.as_object().into_iter().flatten() {
                 spec["containers"][0][field] = value.clone();
             }
-            return pod(spec);
+            return pod(&spec);
         }
         _ => in_spec(object, value),
     };
@@ -101,7 +100,7 @@ pub(super) fn embed(object: &ObjectType, value: Json) -> Json {
         (Some(list), Json::Array(items)) => list.extend(items),
         (_, value) => spec[field.as_str()] = value,
     }
-    pod(spec)
+    pod(&spec)
 }
 
 /// The field of the spec that contains `value`, with its value.
@@ -124,11 +123,11 @@ fn in_spec(object: &ObjectType, value: Json) -> (String, Json) {
 
 /// A pod with an annotation.
 pub(super) fn annotated(key: &str, text: &str) -> Json {
-    let mut pod = pod(json!({"containers": [{"name": "app", "image": "a"}]}));
+    let mut pod = pod(&json!({"containers": [{"name": "app", "image": "a"}]}));
     pod["metadata"]["annotations"] = json!({key: text});
     pod
 }
 
-fn pod(spec: Json) -> Json {
+fn pod(spec: &Json) -> Json {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec})
 }

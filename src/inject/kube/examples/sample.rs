@@ -85,7 +85,6 @@ pub(super) fn accepted(field: &Field) -> Json {
         Rule::Range(least, _) => Some(Json::from(*least)),
         Rule::Each(Rule::OneOf(words)) => Some(json!([words[0]])),
         Rule::Each(Rule::Is(format)) => Some(json!([format.accepted])),
-        Rule::Member(..) | Rule::Forbidden(_) => None,
         _ => None,
     });
     let mut value = of_rule.unwrap_or_else(|| sample_of(&field.kind));
@@ -121,10 +120,10 @@ pub(super) fn sample_of(kind: &Kind) -> Json {
 fn complete(object: &ObjectType, whole: &mut Map<String, Json>) {
     for relation in &object.relations {
         let (Relation::Exactly(fields) | Relation::AtLeast(fields)) = relation else { continue };
-        if !fields.iter().any(|field| whole.contains_key(*field)) {
-            if let Some(field) = object.field(fields[0]) {
-                whole.insert(field.name.clone(), accepted(field));
-            }
+        if !fields.iter().any(|field| whole.contains_key(*field))
+            && let Some(field) = object.field(fields[0])
+        {
+            whole.insert(field.name.clone(), accepted(field));
         }
     }
 }

@@ -198,13 +198,17 @@ pub(super) static SEARCHES: Function = Function {
 pub(super) static AZURE_URI: Function = Function {
     what: "diskURI begins with /subscriptions/ for the kind Managed, else with https://",
     check: |node| {
-        let (Some(kind), Some(uri)) = (node.text("kind"), node.text("diskURI")) else { return Vec::new() };
+        let Some(uri) = node.text("diskURI").filter(|_| node.get("kind").is_none_or(Node::is_known)) else {
+            return Vec::new();
+        };
+        let kind = node.text("kind").unwrap_or("Shared");
         let prefix = if kind == "Managed" { "/subscriptions/" } else { "https://" };
         let fault = || ("diskURI", format!(".diskURI must begin with {prefix} for the kind {kind}"));
         if uri.starts_with(prefix) { Vec::new() } else { vec![fault()] }
     },
     accepted: &[r#"{"diskName":"d","diskURI":"https://d","kind":"Shared"}"#],
     refused: &[
+        r#"{"diskName":"d","diskURI":"d"}"#,
         r#"{"diskName":"d","diskURI":"/subscriptions/d","kind":"Dedicated"}"#,
         r#"{"diskName":"d","diskURI":"https://d","kind":"Managed"}"#,
     ],

@@ -117,7 +117,7 @@ impl Plan<'_> {
             placed.containers.iter().for_each(|item| push("containers", &item.value));
             placed.volumes.iter().for_each(|item| push("volumes", &item.value));
         }
-        for (name, value) in self.pod_level.iter().flat_map(|level| level.fields()) {
+        for (name, value) in self.pod_level.iter().flat_map(super::pod_fields::PodLevel::fields) {
             pod["spec"][name.as_str()] = value.clone();
         }
         for (key, value) in &self.annotations {
@@ -144,7 +144,8 @@ fn crosses(placed: &Placed<'_>, pod: &PodContext<'_>) -> bool {
     let containers = || placed.init_containers.iter().chain(&placed.containers);
     let items = || containers().map(AsRef::as_ref).chain(placed.volumes.iter().copied());
     let has_legacy = || {
-        let pods = pod.metadata.annotations.iter().flat_map(|map| map.iter()).map(|(key, _)| key);
+        let pods =
+            pod.metadata.annotations.iter().flat_map(super::super::review::pod::StringMap::iter).map(|(key, _)| key);
         pods.into_iter().any(profiles::is_legacy)
     };
     items().any(|item| item.crossing == Crossing::Always)
