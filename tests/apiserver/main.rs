@@ -36,6 +36,7 @@ mod release;
 mod reviews;
 mod scenario;
 mod templates;
+mod versions;
 mod workloads;
 
 use std::process::ExitCode;
@@ -106,7 +107,7 @@ fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
 
 /// Returns all scenarios. If `full` is false, the scenarios that take longer are left out.
 fn scenarios(full: bool) -> Vec<Entry> {
-    let groups: [&[Entry]; 16] = [
+    let groups: [&[Entry]; 17] = [
         claims::SCENARIOS,
         admission::SCENARIOS,
         workloads::SCENARIOS,
@@ -123,6 +124,7 @@ fn scenarios(full: bool) -> Vec<Entry> {
         pod_types::SCENARIOS,
         golden::SCENARIOS,
         policy::SCENARIOS,
+        versions::SCENARIOS,
     ];
     groups.into_iter().flatten().copied().collect()
 }

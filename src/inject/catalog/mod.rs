@@ -1,6 +1,7 @@
 //! The catalog: the immutable set of compiled templates for requests, found by name and version. This module does not
 //! depend on where templates come from; [`sources`] does.
 
+pub mod changes;
 pub mod definitions;
 pub mod holder;
 pub mod namespaces;
