@@ -38,6 +38,7 @@ mod reviews;
 mod rules;
 mod scenario;
 mod templates;
+mod versions;
 mod workloads;
 
 use std::process::ExitCode;
@@ -108,7 +109,7 @@ fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
 
 /// Returns all scenarios. If `full` is false, the scenarios that take longer are left out.
 fn scenarios(full: bool) -> Vec<Entry> {
-    let groups: [&[Entry]; 18] = [
+    let groups: [&[Entry]; 19] = [
         claims::SCENARIOS,
         admission::SCENARIOS,
         workloads::SCENARIOS,
@@ -127,6 +128,7 @@ fn scenarios(full: bool) -> Vec<Entry> {
         random::SCENARIOS,
         golden::SCENARIOS,
         policy::SCENARIOS,
+        versions::SCENARIOS,
     ];
     groups.into_iter().flatten().copied().collect()
 }
