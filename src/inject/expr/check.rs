@@ -1,14 +1,13 @@
 //! Checks the syntax tree of an expression when its template is loaded: size, depth, loops and names. The CEL library
-//! checks neither types nor cost. The module also collects the inputs that the expression reads, so that only these are
+//! checks no cost. Types are inferred afterwards, by [`infer`](super::infer). The module also collects the inputs that the expression reads, so that only these are
 //! converted for a request. It does not evaluate anything.
 
 use kube_cel::cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators};
 use kube_cel::cel::{IdedExpr, common::ast::SelectExpr};
 
 use crate::inject::diagnostic::nearest;
-use crate::inject::expr::functions::{ALLOWED, NAMESPACES, REGEX};
-use crate::inject::expr::maps::{is_total, may_be_map};
-use crate::inject::expr::{ExpressionError, Reads, Vocabulary};
+use crate::inject::expr::functions::{NAMESPACES, REGEX, UNAVAILABLE};
+use crate::inject::expr::{ExpressionError, Reads, Vocabulary, signatures};
 
 /// Maximum number of nodes of a tree.
 const MAX_NODES: usize = 300;
@@ -29,7 +28,7 @@ const NOT_YET: [&[&str]; 4] = [&["metadata", "name"], &["metadata", "uid"], &["s
 /// reads.
 pub(super) fn check(mut tree: IdedExpr, names: &Vocabulary<'_>) -> Result<(IdedExpr, Reads), ExpressionError> {
     let mut check = ExpressionCheck { names, reads: Reads::default(), nodes: 0, bound: Vec::new() };
-    check.visit(&mut tree, Around { depth: 0, loops: 0, sorted: false })?;
+    check.visit(&mut tree, Around { depth: 0, loops: 0 })?;
     Ok((tree, check.reads))
 }
 
@@ -49,13 +48,11 @@ struct ExpressionCheck<'n> {
 struct Around {
     depth: usize,
     loops: usize,
-    /// True if the result is sorted immediately.
-    sorted: bool,
 }
 
 impl Around {
     fn inside(self) -> Self {
-        Self { depth: self.depth + 1, sorted: false, ..self }
+        Self { depth: self.depth + 1, ..self }
     }
 }
 
@@ -192,7 +189,7 @@ impl ExpressionCheck<'_> {
                 self.reads.parameters.insert(name);
             }
             "variables" => {
-                let name = one_of(root, path, &self.names.variables.iter().map(String::as_str))?;
+                let name = one_of(root, path, &self.names.variables.iter().map(|(name, _)| name.as_str()))?;
                 self.reads.variables.insert(name);
             }
             "request" => drop(one_of(root, path, &["namespace", "operation", "dryRun"].into_iter())?),
@@ -225,11 +222,10 @@ impl ExpressionCheck<'_> {
         if call.func_name == operators::IN {
             self.note_membership(call, around.inside())?;
         }
-        let sorted = call.func_name == "sort";
         if let Some(target) = &mut call.target
             && !matches!(&target.expr, Expr::Ident(name) if NAMESPACES.contains(&name.as_str()) && !self.bound.contains(name))
         {
-            self.visit(target, Around { sorted, ..around.inside() })?;
+            self.visit(target, around.inside())?;
         }
         // `get(object, 'a.b', default)` reads one path, not the whole pod.
         if call.func_name == "get" && call.target.is_none() && self.get_of_object(call)? {
@@ -242,25 +238,18 @@ impl ExpressionCheck<'_> {
     fn function(&mut self, call: &mut CallExpr) -> Result<(), ExpressionError> {
         let name = match call.target.as_ref().map(|target| &target.expr) {
             Some(Expr::Ident(space)) if NAMESPACES.contains(&space.as_str()) => format!("{space}.{}", call.func_name),
-            Some(Expr::Ident(space)) if space == "lists" => format!("{space}.{}", call.func_name),
+            Some(Expr::Ident(space)) if matches!(space.as_str(), "lists" | "cel") => {
+                format!("{space}.{}", call.func_name)
+            }
             _ => call.func_name.clone(),
         };
-        if !ALLOWED.contains(&name.as_str()) {
-            let help = match nearest(&name, ALLOWED.iter().copied()) {
-                Some(known) => format!("did you mean \"{known}\"?"),
-                None => {
-                    "available: those of CEL and Kubernetes, and label, annotation, get, json, shellQuote".to_owned()
-                }
-            };
-            return Err(ExpressionError::new(format!("the function `{name}` is not available"), help));
+        if signatures::of(&name).is_empty() {
+            return Err(unavailable(&name));
         }
         if QUADRATIC.contains(&name.as_str()) {
             // Each of these loops over its list for every item.
             self.reads.loops.nested += 1;
             self.reads.loops.wide = true;
-        }
-        if name == "replace" && call.args.len() != 2 {
-            return Err(ExpressionError::new("`replace` takes the text to replace and its replacement", ""));
         }
         if REGEX.contains(&name.as_str()) && !matches!(call.args.last().map(|arg| &arg.expr), Some(Expr::Literal(_))) {
             return Err(ExpressionError::new(format!("the pattern of `{name}` must be a constant string"), ""));
@@ -309,20 +298,7 @@ impl ExpressionCheck<'_> {
             return Err(ExpressionError::new("at most two loops (map, filter, all, exists) can be nested", ""));
         }
         self.reads.loops.nested = self.reads.loops.nested.max(u32::try_from(loops).unwrap_or(u32::MAX));
-        // The accumulator of `all`, `exists` and `exists_one` is a boolean or a number, so that order does not matter.
-        let ordered = matches!(node.accu_init.expr, Expr::List(_) | Expr::Map(_));
-        self.reads.loops.copying |= ordered;
-        if !ordered && may_be_map(&node.iter_range, self.names) && !is_total(&node.loop_step) {
-            let help = "compare the key with constants, or use a list";
-            return Err(ExpressionError::new(
-                "a condition over a map can only compare its keys, because maps have no order",
-                help,
-            ));
-        }
-        if ordered && !around.sorted && may_be_map(&node.iter_range, self.names) {
-            let help = "maps have no order; write .map(…).sort()";
-            return Err(ExpressionError::new("the result of a loop over a map must be sorted", help));
-        }
+        self.reads.loops.copying |= matches!(node.accu_init.expr, Expr::List(_) | Expr::Map(_));
         self.visit(&mut node.iter_range, around.inside())?;
         let bound = self.bound.len();
         self.bound.push(node.iter_var.clone());
@@ -335,6 +311,18 @@ impl ExpressionCheck<'_> {
         self.bound.truncate(bound);
         Ok(())
     }
+}
+
+/// The error for a function that expressions cannot use.
+fn unavailable(name: &str) -> ExpressionError {
+    let help = match UNAVAILABLE.iter().find(|(unavailable, _)| *unavailable == name) {
+        Some((_, help)) => (*help).to_owned(),
+        None => match nearest(name, signatures::names()) {
+            Some(known) => format!("did you mean \"{known}\"?"),
+            None => "available: those of CEL and Kubernetes, and label, annotation, get, json, shellQuote".to_owned(),
+        },
+    };
+    ExpressionError::new(format!("the function `{name}` is not available"), help)
 }
 
 /// Functions whose cost grows with the square of the length of a list.

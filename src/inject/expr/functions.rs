@@ -11,135 +11,36 @@
 use std::sync::Arc;
 
 use kube_cel::KubeCelExt as _;
-use kube_cel::cel::extractors::This;
+use kube_cel::cel::extractors::{Arguments, This};
 use kube_cel::cel::objects::Key;
 use kube_cel::cel::{Context, ExecutionError, Value};
 
+use crate::inject::expr::convert;
 use crate::inject::expr::value::to_json;
 
 /// Maximum length of the text that a function returns, in bytes.
 const MAX_TEXT: usize = 64 * 1024;
 
-/// Functions and methods that can be called. The list does not contain `lists.range` and `format`, whose results can be
-/// much larger than their arguments, or `timestamp`, its parts and `bytes`, which have no use in a pod.
-pub(super) const ALLOWED: &[&str] = &[
-    "annotation",
-    "get",
-    "json",
-    "label",
-    "shellQuote",
-    "contains",
-    "double",
-    "endsWith",
-    "int",
-    "matches",
-    "max",
-    "min",
-    "size",
-    "startsWith",
-    "string",
-    "uint",
-    "charAt",
-    "indexOf",
-    "join",
-    "lastIndexOf",
-    "lowerAscii",
-    "replace",
-    "split",
-    "strings.quote",
-    "substring",
-    "trim",
-    "upperAscii",
-    "reverse",
-    "find",
-    "findAll",
-    "distinct",
-    "first",
-    "flatten",
-    "isSorted",
-    "last",
-    "slice",
-    "sort",
-    "sum",
-    "sets.contains",
-    "sets.equivalent",
-    "sets.intersects",
-    "math.abs",
-    "math.bitAnd",
-    "math.bitNot",
-    "math.bitOr",
-    "math.bitShiftLeft",
-    "math.bitShiftRight",
-    "math.bitXor",
-    "math.ceil",
-    "math.floor",
-    "math.greatest",
-    "math.isFinite",
-    "math.isInf",
-    "math.isNaN",
-    "math.least",
-    "math.round",
-    "math.sign",
-    "math.sqrt",
-    "math.trunc",
-    "add",
-    "asApproximateFloat",
-    "asInteger",
-    "compareTo",
-    "isGreaterThan",
-    "isInteger",
-    "isLessThan",
-    "isQuantity",
-    "quantity",
-    "sign",
-    "sub",
-    "duration",
-    "cidr",
-    "containsCIDR",
-    "containsIP",
-    "family",
-    "ip",
-    "ip.isCanonical",
-    "isCIDR",
-    "isIP",
-    "isLoopback",
-    "masked",
-    "prefixLength",
-    "getEscapedPath",
-    "getHost",
-    "getHostname",
-    "getPort",
-    "getQuery",
-    "getScheme",
-    "isURL",
-    "url",
-    "isSemver",
-    "major",
-    "minor",
-    "patch",
-    "semver",
-    "base64.decode",
-    "base64.encode",
-    "format.dns1035Label",
-    "format.dns1123Label",
-    "format.dns1123Subdomain",
-    "format.labelValue",
-    "format.named",
-    "format.qualifiedName",
-    "format.uri",
-    "format.uuid",
-    "validate",
-    "jsonpatch.escapeKey",
-    "optional.none",
-    "optional.of",
-    "optional.ofNonZeroValue",
-    "hasValue",
-    "or",
-    "orValue",
-    "value",
-];
 /// The namespaces of functions, such as `math` in `math.abs`. They are not variables.
 pub(super) const NAMESPACES: &[&str] = &["base64", "format", "ip", "jsonpatch", "math", "optional", "sets", "strings"];
+/// Functions of CEL and its libraries that are not available, with what to write instead.
+pub(super) const UNAVAILABLE: &[(&str, &str)] = &[
+    ("all", "`all` takes one variable and a condition: LIST.all(item, CONDITION)"),
+    ("bytes", "text is a string here; base64.decode(…) returns bytes"),
+    ("cel.bind", "declare the value in `variables`, and write variables.NAME"),
+    ("exists", "`exists` takes one variable and a condition: LIST.exists(item, CONDITION)"),
+    ("exists_one", "`exists_one` takes one variable and a condition: LIST.exists_one(item, CONDITION)"),
+    ("filter", "`filter` takes one variable and a condition: LIST.filter(item, CONDITION)"),
+    ("format", "write the text with expressions in it: \"a-${…}\", or use +"),
+    ("lists.range", "write the list: [0, 1, 2]"),
+    ("map", "`map` takes one variable and a result: LIST.map(item, RESULT)"),
+    ("sortBy", "write LIST.map(item, item.NAME).sort()"),
+    ("timestamp", "times are not available, because a decision must not depend on the clock"),
+    ("transformList", "write LIST.map(item, RESULT)"),
+    ("transformMap", "maps cannot be built in a loop; write the map, or use a list"),
+    ("transformMapEntry", "maps cannot be built in a loop; write the map, or use a list"),
+    ("type", "the type of a value is known when the template is loaded; use has(…) or get(…) for optional fields"),
+];
 /// Functions with a regular expression. It must be a constant, because compiling an expression is costly.
 pub(super) const REGEX: &[&str] = &["matches", "find", "findAll"];
 
@@ -155,6 +56,7 @@ pub(super) fn context() -> Context<'static> {
     });
     context.add_function("replace", replace);
     context.add_function("join", join);
+    convert::register(&mut context);
     context
 }
 
@@ -193,24 +95,36 @@ fn get(value: Value, path: Arc<String>, default: Value) -> Result<Value, Executi
     Ok(current)
 }
 
-/// `text.replace(from, to)`. The size is checked before the text is built.
-fn replace(This(text): This<Arc<String>>, from: Arc<String>, to: Arc<String>) -> Result<Value, ExecutionError> {
-    let found = text.matches(from.as_str()).count();
+/// `text.replace(from, to)`, or `text.replace(from, to, limit)`. The size is checked before the text is built.
+fn replace(This(text): This<Arc<String>>, Arguments(args): Arguments) -> Result<Value, ExecutionError> {
+    let (from, to, limit) = match &args[..] {
+        [Value::String(from), Value::String(to)] => (from, to, usize::MAX),
+        [Value::String(from), Value::String(to), Value::Int(limit)] => {
+            (from, to, usize::try_from(*limit).unwrap_or(usize::MAX))
+        }
+        _ => return bounded("replace", Err("it takes two strings, and a limit".to_owned())),
+    };
+    let found = text.matches(from.as_str()).count().min(limit);
     if text.len() + found.saturating_mul(to.len()) > 2 * MAX_TEXT {
         return bounded("replace", Err("the text would be longer than 64 KiB".to_owned()));
     }
-    bounded("replace", Ok(text.replace(from.as_str(), &to)))
+    bounded("replace", Ok(text.replacen(from.as_str(), to, limit)))
 }
 
-/// `list.join(separator)`.
-fn join(This(list): This<Arc<Vec<Value>>>, separator: Arc<String>) -> Result<Value, ExecutionError> {
+/// `list.join()` or `list.join(separator)`.
+fn join(This(list): This<Arc<Vec<Value>>>, Arguments(args): Arguments) -> Result<Value, ExecutionError> {
+    let separator = match &args[..] {
+        [] => "",
+        [Value::String(separator)] => separator.as_str(),
+        _ => return bounded("join", Err("the separator must be a string".to_owned())),
+    };
     let mut text = String::new();
     for (index, item) in list.iter().enumerate() {
         let Value::String(item) = item else {
             return bounded("join", Err("every item of the list must be a string".to_owned()));
         };
         if index > 0 {
-            text.push_str(&separator);
+            text.push_str(separator);
         }
         text.push_str(item);
         if text.len() > MAX_TEXT {

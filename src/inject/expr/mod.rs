@@ -3,22 +3,28 @@
 //! limits. The module does not know about templates or patches.
 
 mod check;
+mod convert;
 mod functions;
+mod infer;
+mod interpolation;
 mod maps;
+mod messages;
 pub(crate) mod paths;
 mod scope;
+mod signatures;
 mod text;
+pub(crate) mod types;
 mod value;
 
 use std::collections::BTreeSet;
 
+use crate::inject::diagnostic::shown;
 use kube_cel::cel::common::ast::Expr;
 use kube_cel::cel::{IdedExpr, Program};
-use serde_json::Value as Json;
 
-use crate::inject::diagnostic::shown;
-
+pub(crate) use interpolation::{Compiled, Interpolation, Part, compile};
 pub(crate) use scope::{Roots, Scope};
+use types::{ObjectFields, Type};
 
 /// Maximum length of an expression, in bytes.
 const MAX_SOURCE: usize = 2 * 1024;
@@ -32,12 +38,25 @@ const PARSER_STACK: usize = 64 * 1024 * 1024;
 /// The names that expressions can use, besides the pod.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Vocabulary<'n> {
-    /// The names of the declared parameters, each with true if it is a map.
-    pub(crate) parameters: &'n [(&'n str, bool)],
-    /// The names of the variables that are declared before the expression.
-    pub(crate) variables: &'n [String],
+    /// The names of the declared parameters, with the types of their values.
+    pub(crate) parameters: &'n [(&'n str, Type)],
+    /// The variables that are declared before the expression.
+    pub(crate) variables: &'n [(String, Expression)],
     /// True if `container` is available.
     pub(crate) container: bool,
+    /// The types of the objects that expressions read.
+    pub(crate) objects: Objects,
+}
+
+/// The types of the objects that expressions read. The fields of an object without a type are not checked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Objects {
+    /// The pod, which is `object`.
+    pub(crate) pod: Option<&'static dyn ObjectFields>,
+    /// A container of the pod, which is `container`.
+    pub(crate) container: Option<&'static dyn ObjectFields>,
+    /// The pod's namespace, which is `namespaceObject`.
+    pub(crate) namespace: Option<&'static dyn ObjectFields>,
 }
 
 /// The inputs that expressions read.
@@ -121,7 +140,7 @@ impl Reads {
 }
 
 /// An error in an expression. The message has no full stop; an empty `help` means no help text.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ExpressionError {
     pub(crate) message: String,
     pub(crate) help: String,
@@ -141,19 +160,25 @@ pub(crate) struct Expression {
     source: String,
     tree: IdedExpr,
     pub(crate) reads: Reads,
+    /// The type of its result.
+    pub(crate) result: Type,
+    /// Probable mistakes.
+    pub(crate) warnings: Vec<ExpressionError>,
 }
 
 impl Expression {
-    /// Parses and checks `source`.
+    /// Parses and checks `source`, and infers its type.
     ///
     /// # Errors
-    /// A syntax error, an unknown name, or a limit that is exceeded. The offset is in `source`.
+    /// A syntax error, an unknown name, a limit that is exceeded, or a part that fails for every value of its types.
+    /// The offset is in `source`.
     pub(crate) fn compile(source: &str, names: &Vocabulary<'_>) -> Result<Self, ExpressionError> {
         bounds(source)?;
         let parse = || {
             let program = Program::compile(source).map_err(|errors| syntax(source, &errors))?;
             let (tree, reads) = check::check(program.expression().clone(), names)?;
-            Ok(Self { source: source.trim().to_owned(), tree, reads })
+            let infer::Inferred { result, warnings } = infer::infer(&tree, source, names)?;
+            Ok(Self { source: source.trim().to_owned(), tree, reads, result, warnings })
         };
         // The parser needs several stack frames per operator, and a stack overflow cannot be caught.
         std::thread::scope(|scope| {
@@ -161,6 +186,26 @@ impl Expression {
             thread.ok()?.join().ok()
         })
         .unwrap_or_else(|| Err(ExpressionError::new("the expression cannot be parsed", "")))
+    }
+
+    /// Parses and checks a condition.
+    ///
+    /// # Errors
+    /// As [`Self::compile`], or if the result cannot be a boolean.
+    pub(crate) fn condition(source: &str, names: &Vocabulary<'_>) -> Result<Self, ExpressionError> {
+        let condition = Self::compile(source, names)?;
+        if condition.result.overlaps(&Type::Bool) {
+            return Ok(condition);
+        }
+        let message = format!("a condition must be true or false, not {}", condition.result);
+        let help = if matches!(condition.result, Type::String) { "compare it: … == 'true'" } else { "" };
+        Err(ExpressionError::new(message, help))
+    }
+
+    /// A placeholder for a variable that could not be compiled, so that its uses are not reported as further errors.
+    pub(crate) fn broken() -> Self {
+        let (tree, reads) = (IdedExpr::default(), Reads::default());
+        Self { source: String::new(), tree, reads, result: Type::Dyn, warnings: Vec::new() }
     }
 
     /// The expression as written, without surrounding whitespace.
@@ -218,123 +263,12 @@ fn syntax(source: &str, errors: &kube_cel::cel::ParseErrors) -> ExpressionError 
     });
     let message = first.map_or_else(|| "syntax error".to_owned(), |error| error.msg.clone());
     let message = message.strip_prefix("Syntax error: ").unwrap_or(&message);
+    let is_optional = message.starts_with("unsupported syntax");
+    let help = if is_optional { "optional fields are read with get(object, 'a.b', default) or has(…)" } else { "" };
     ExpressionError {
         message: format!("invalid CEL expression: {}", shown(message, 120)),
-        help: String::new(),
+        help: help.to_owned(),
         offset: offset.min(source.len()),
-    }
-}
-
-/// A string that contains expressions.
-#[derive(Debug)]
-pub struct Interpolation {
-    parts: Vec<Part>,
-}
-
-/// A part of an interpolation.
-#[derive(Debug)]
-pub(crate) enum Part {
-    /// Text, with `$${` replaced by `${`.
-    Literal(String),
-    /// A `${…}`.
-    Expression(Box<Expression>),
-}
-
-/// A compiled string of a template.
-#[derive(Debug)]
-pub(crate) enum Compiled {
-    /// Text without expressions, with `$${` replaced by `${`.
-    Plain(String),
-    /// Text with expressions.
-    Interpolated(Interpolation),
-}
-
-/// Compiles a string of a template.
-///
-/// # Errors
-/// The first error in one of its expressions. The offset is in `text`.
-pub(crate) fn compile(text: &str, names: &Vocabulary<'_>) -> Result<Compiled, ExpressionError> {
-    if !text::has_marks(text) {
-        return Ok(Compiled::Plain(text.to_owned()));
-    }
-    let pieces = text::pieces(text).map_err(|offset| ExpressionError {
-        offset,
-        ..ExpressionError::new("\"${\" is not closed", "close it with }, or write $${ for a literal ${")
-    })?;
-    let mut parts = Vec::with_capacity(pieces.len());
-    for piece in pieces {
-        parts.push(match piece {
-            text::Piece::Literal(text) => Part::Literal(text),
-            text::Piece::Expression(source, offset) => {
-                let compiled = Expression::compile(source, names);
-                let at = |error: ExpressionError| ExpressionError { offset: offset + error.offset, ..error };
-                Part::Expression(Box::new(compiled.map_err(at)?))
-            }
-        });
-    }
-    if let [Part::Literal(text)] = &parts[..] {
-        return Ok(Compiled::Plain(text.clone()));
-    }
-    Ok(Compiled::Interpolated(Interpolation { parts }))
-}
-
-impl Interpolation {
-    /// A placeholder for a string that could not be compiled. It has no parts, so that it causes no further errors.
-    pub(crate) fn broken() -> Self {
-        Self { parts: Vec::new() }
-    }
-
-    /// The parts, in order.
-    pub(crate) fn parts(&self) -> &[Part] {
-        &self.parts
-    }
-
-    /// The expressions, in order.
-    pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expression> {
-        self.parts.iter().filter_map(|part| match part {
-            Part::Expression(expression) => Some(expression.as_ref()),
-            Part::Literal(_) => None,
-        })
-    }
-
-    /// The text as written, without whitespace around the expressions.
-    pub(crate) fn source(&self) -> String {
-        let part = |part: &Part| match part {
-            Part::Literal(text) => text.replace("${", "$${"),
-            Part::Expression(expression) => format!("${{{}}}", expression.source),
-        };
-        self.parts.iter().map(part).collect()
-    }
-
-    /// Returns true if it is a single expression without text, so that its value keeps its type.
-    pub(crate) fn is_whole(&self) -> bool {
-        matches!(self.parts[..], [] | [Part::Expression(_)])
-    }
-
-    /// Evaluates the expressions. The result is of any type for a single expression without text, and otherwise a
-    /// string. Null means that there is no value.
-    ///
-    /// # Errors
-    /// The reason why an expression failed, as a sentence without a full stop.
-    pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Result<Json, String> {
-        if let [Part::Expression(expression)] = &self.parts[..] {
-            return scope.evaluate(expression);
-        }
-        let mut text = String::new();
-        for part in &self.parts {
-            match part {
-                Part::Literal(literal) => text.push_str(literal),
-                Part::Expression(expression) => match scope.evaluate(expression)? {
-                    Json::String(value) => text.push_str(&value),
-                    Json::Null => return Err(failed(expression, "it is null, but the text around it needs a value")),
-                    Json::Array(_) | Json::Object(_) => {
-                        return Err(failed(expression, "it is a list or a map; inside text, use json(…) or .join(…)"));
-                    }
-                    scalar => text.push_str(&scalar.to_string()),
-                },
-            }
-        }
-        Ok(Json::String(text))
     }
 }
 

@@ -5,10 +5,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use kube_cel::cel::{Context, ExecutionError, Value};
+use kube_cel::cel::{Context, Value};
 use serde_json::Value as Json;
 
-use crate::inject::diagnostic::shown;
+use crate::inject::expr::messages::{reason, word};
 use crate::inject::expr::{Expression, Reads, check, failed, functions, value};
 
 /// Maximum number of steps of all loops of an expression together. At each step the library copies the list that a loop
@@ -85,7 +85,7 @@ impl<'t> Scope<'t> {
     pub(crate) fn holds(&self, condition: &Expression) -> Result<bool, String> {
         match self.value(condition)? {
             Value::Bool(value) => Ok(value),
-            other => Err(failed(condition, &format!("a condition must be true or false, not a {}", other.type_of()))),
+            other => Err(failed(condition, &format!("a condition must be true or false, not {}", word(&other)))),
         }
     }
 
@@ -167,18 +167,5 @@ fn extent(value: &Value) -> (usize, usize) {
         Value::List(items) => of(&mut items.iter(), items.len()),
         Value::Map(map) => of(&mut map.map.values(), map.map.len()),
         _ => (1, 0),
-    }
-}
-
-/// The message for an error of the library.
-fn reason(error: &ExecutionError) -> String {
-    match error {
-        ExecutionError::NoSuchKey(key) => format!(
-            "there is no \"{}\"; if it can be missing, use label(key, default), annotation(key, default) or get(object, path, default)",
-            shown(key, 60)
-        ),
-        ExecutionError::NoSuchOverload => "its operands have incompatible types".to_owned(),
-        ExecutionError::FunctionError { function, message } => format!("{function}: {}", shown(message, 120)),
-        other => shown(&other.to_string(), 160),
     }
 }

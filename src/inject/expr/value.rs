@@ -9,6 +9,8 @@ use kube_cel::cel::Value;
 use kube_cel::cel::objects::{Key, Map};
 use serde_json::{Map as JsonMap, Number, Value as Json};
 
+use crate::inject::expr::messages::word;
+
 /// Maximum number of values in one result.
 const MAX_VALUES: usize = 20_000;
 /// Maximum total length of the text in one result, in bytes.
@@ -98,7 +100,7 @@ impl Room {
                 let text = quantity(&format!("{value:?}")).ok_or("the quantity cannot be written as text")?;
                 Json::String(text)
             }
-            other => return Err(format!("the result is a {}, which has no JSON form", other.type_of())),
+            other => return Err(format!("the result is a {}, which has no JSON form", word(other))),
         })
     }
 

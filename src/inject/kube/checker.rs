@@ -18,8 +18,10 @@ use serde_json::Value as Json;
 
 use crate::inject::diagnostic::{LocatedError, Span, nearest};
 use crate::inject::document::{Key, Node, Value};
+use crate::inject::expr::types::Type;
 use crate::inject::expr::{ExpressionError, Interpolation};
 use crate::inject::kube::quantity;
+use crate::inject::kube::schema;
 use crate::inject::kube::types::{self, Kind, ObjectType};
 
 use path::Path;
@@ -48,6 +50,15 @@ impl Checker {
 
     /// Adds an error in an expression in the string `node`.
     pub(crate) fn expression_error(&mut self, node: &Node, error: ExpressionError) {
+        self.errors.push(Self::in_expression(node, error));
+    }
+
+    /// Adds a probable mistake in an expression in the string `node`.
+    pub(crate) fn expression_warning(&mut self, node: &Node, warning: ExpressionError) {
+        self.warnings.push(Self::in_expression(node, warning));
+    }
+
+    fn in_expression(node: &Node, error: ExpressionError) -> LocatedError {
         let mut span = node.span;
         // The place inside a scalar of several lines cannot be computed from its value.
         let plain = node.written.as_ref().filter(|written| !written.contains('\n'));
@@ -58,7 +69,7 @@ impl Checker {
             let before = written[..from].chars().count() + before.chars().count();
             span = Span { column: span.column + before, length: 1, ..span };
         }
-        self.error(span, error.message, error.help);
+        LocatedError::new(span, error.message, error.help)
     }
 
     /// The items of a list of the template; none if `node` is absent or null. Any other value is an error. `key` names
@@ -121,6 +132,9 @@ impl Checker {
             let message =
                 format!("{path} must be {}, but text around an expression makes it a string", kind.in_words());
             self.error(span, message, help);
+        } else if let Some(result) = text.result().filter(|result| !schema::accepts(kind, result)) {
+            let message = format!("{path} must be {}, but the expression returns {result}", kind.in_words());
+            self.error(span, message, conversion(kind, &result));
         }
     }
 
@@ -237,6 +251,18 @@ impl Checker {
 
 fn is_int32(value: i64) -> bool {
     i32::try_from(value).is_ok()
+}
+
+/// How to convert a result to the kind of a field.
+fn conversion(kind: &Kind, result: &Type) -> &'static str {
+    match (kind, result) {
+        (Kind::String, Type::List(_)) => "write LIST.join(',') or json(…)",
+        (Kind::String, _) => "write json(…), or one of its members",
+        (Kind::Int32 | Kind::Int64, Type::String | Type::Double) => "write int(…)",
+        (Kind::Boolean, Type::String) => "compare it: … == 'true'",
+        (Kind::List(_), scalar) if scalar.is_scalar() => "write [ITEM]",
+        _ => "",
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod names;
 pub mod paths;
 pub mod quantity;
 pub(crate) mod rules;
+pub(crate) mod schema;
 pub(crate) mod types;
 
 /// Maximum total length of the keys and values of an object's annotations, in bytes (`TotalAnnotationSizeLimitB`).

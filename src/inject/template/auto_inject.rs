@@ -5,6 +5,7 @@ use crate::inject::document::{Node, Value};
 use crate::inject::expr::paths::Paths;
 use crate::inject::expr::{Expression, Vocabulary};
 use crate::inject::kube::checker::Checker;
+use crate::inject::template::body::compile::found;
 use crate::inject::template::selector::Selector;
 
 /// The pods that get a template without a request.
@@ -22,9 +23,8 @@ pub struct AutoInject {
     pub(crate) reads_namespace: bool,
 }
 
-/// Reads the value of `autoInject`. `variables` are the compiled variables of the template. Errors go to `checker`.
-pub(super) fn read(checker: &mut Checker, node: &Node, variables: &[(String, Expression)]) -> AutoInject {
-    let known: Vec<String> = variables.iter().map(|(name, _)| name.clone()).collect();
+/// Reads the value of `autoInject`. `names` are those that the condition can use. Errors go to `checker`.
+pub(super) fn read(checker: &mut Checker, node: &Node, names: &Vocabulary<'_>) -> AutoInject {
     let mut auto = AutoInject::default();
     let Value::Map(entries) = &node.value else {
         checker.error(node.span, format!("autoInject must be a map, not {}", node.value.kind()), "");
@@ -35,10 +35,9 @@ pub(super) fn read(checker: &mut Checker, node: &Node, variables: &[(String, Exp
             "podSelector" => auto.pods = Selector::read(checker, value, "autoInject.podSelector"),
             "namespaceSelector" => auto.namespaces = Selector::read(checker, value, "autoInject.namespaceSelector"),
             "if" => {
-                let names = Vocabulary { parameters: &[], variables: &known, container: false };
                 let source = checker.json(value, "string", "autoInject.if");
-                match source.as_str().map(|source| Expression::compile(source, &names)) {
-                    Some(Ok(condition)) => auto.condition = Some(condition),
+                match source.as_str().map(|source| Expression::condition(source, names)) {
+                    Some(Ok(condition)) => auto.condition = Some(found(checker, value, condition)),
                     Some(Err(fault)) => checker.expression_error(value, fault),
                     None => {}
                 }
@@ -51,7 +50,7 @@ pub(super) fn read(checker: &mut Checker, node: &Node, variables: &[(String, Exp
     }
     if let Some(condition) = &auto.condition {
         let mut reads = condition.reads.clone();
-        for (_, expression) in variables {
+        for (_, expression) in names.variables {
             reads.merge(&expression.reads);
         }
         auto.paths = Paths::new(&reads.object);

@@ -5,7 +5,6 @@
 
 use crate::inject::diagnostic::{Diagnostic, LocatedError, Source, nearest};
 use crate::inject::document::{Key, Node, Value, yaml};
-use crate::inject::expr::Vocabulary;
 use crate::inject::expr::paths::Paths;
 use crate::inject::kube::checker::Checker;
 use crate::inject::settings::keys::Keys;
@@ -129,7 +128,8 @@ pub const FIELDS: &[TemplateField] = &[
         "Named CEL expressions. Each may use the variables before it.",
         |reading, node| {
             let declared = reading.template.declared();
-            let variables = compile::variables(&mut reading.checker, node, &declared);
+            let names = reading.template.vocabulary(&declared);
+            let variables = compile::variables(&mut reading.checker, node, &names);
             reading.template.variables = variables;
         },
     ),
@@ -187,7 +187,8 @@ pub const FIELDS: &[TemplateField] = &[
         FieldKind::AutoInject,
         "Pods that get the template without a request, in namespaces with the policy webhook.",
         |reading, node| {
-            let auto = node.map(|node| auto_inject::read(&mut reading.checker, node, &reading.template.variables));
+            let names = reading.template.vocabulary(&[]);
+            let auto = node.map(|node| auto_inject::read(&mut reading.checker, node, &names));
             reading.template.auto_inject = auto;
         },
     ),
@@ -300,8 +301,7 @@ impl<'r> Reading<'r> {
     fn body(&mut self) {
         let Self { checker, template, document, keys, .. } = self;
         let declared = template.declared();
-        let variables: Vec<String> = template.variables.iter().map(|(name, _)| name.clone()).collect();
-        let vocabulary = Vocabulary { parameters: &declared, variables: &variables, container: false };
+        let vocabulary = template.vocabulary(&declared);
         let mut body = Body::load(checker, document, &template.name, template.mode, &vocabulary, keys);
         for (_, expression) in &template.variables {
             body.reads.merge(&expression.reads);

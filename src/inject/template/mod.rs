@@ -17,11 +17,13 @@ use sha2::{Digest, Sha256};
 
 use crate::inject::diagnostic::Diagnostic;
 use crate::inject::expr::paths::Paths;
-use crate::inject::expr::{Expression, Reads, Scope};
+use crate::inject::expr::types::Type;
+use crate::inject::expr::{Expression, Reads, Scope, Vocabulary};
+use crate::inject::kube::schema;
 use crate::inject::template::auto_inject::AutoInject;
 use crate::inject::template::body::Body;
 use crate::inject::template::body::additions::Additions;
-use crate::inject::template::parameter::Parameter;
+use crate::inject::template::parameter::{Parameter, ParameterType, ScalarType};
 use crate::inject::template::pod_security::Profile;
 use crate::inject::template::selector::Selector;
 use crate::inject::template::words::{HostNetwork, Mode, OnConflict, OnProblem, Position};
@@ -71,9 +73,14 @@ pub struct Template {
 }
 
 impl Template {
-    /// The names of the declared parameters, each with true if it is a map.
-    pub(crate) fn declared(&self) -> Vec<(&str, bool)> {
-        self.parameters.iter().map(|parameter| (parameter.name.as_str(), parameter.is_map())).collect()
+    /// The declared parameters, with the types of their values in expressions.
+    pub(crate) fn declared(&self) -> Vec<(&str, Type)> {
+        self.parameters.iter().map(|parameter| (parameter.name.as_str(), type_of(parameter.kind))).collect()
+    }
+
+    /// The names that expressions can use, with their types. `parameters` is from [`Self::declared`].
+    pub(crate) fn vocabulary<'t>(&'t self, parameters: &'t [(&'t str, Type)]) -> Vocabulary<'t> {
+        Vocabulary { parameters, variables: &self.variables, container: false, objects: schema::objects() }
     }
 
     /// `NAME` or `NAME@VERSION`.
@@ -167,6 +174,21 @@ impl Template {
     /// Every expression that failed, each a sentence without full stop.
     pub(crate) fn evaluate(&self, scope: &Scope<'_>, object: &Json) -> Result<Additions, Vec<String>> {
         self.body.evaluate(scope, object)
+    }
+}
+
+/// The type of the values of a parameter. Quantities and durations are strings, as the pod writes them.
+fn type_of(kind: ParameterType) -> Type {
+    let scalar = |scalar: ScalarType| match scalar {
+        ScalarType::String | ScalarType::Quantity | ScalarType::Duration => Type::String,
+        ScalarType::Integer => Type::Int,
+        ScalarType::Number => Type::Number,
+        ScalarType::Boolean => Type::Bool,
+    };
+    match kind {
+        ParameterType::One(kind) => scalar(kind),
+        ParameterType::List(kind) => Type::list(scalar(kind)),
+        ParameterType::Map(kind) => Type::map(scalar(kind)),
     }
 }
 

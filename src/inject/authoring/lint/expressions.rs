@@ -7,10 +7,8 @@ use crate::inject::expr::{self, Compiled, Expression, Interpolation, Reads, Voca
 impl<'l> Linter<'l> {
     /// Calls `look` with the names that expressions of this template can use.
     fn with_names<T>(&self, look: impl FnOnce(&Vocabulary<'_>) -> T) -> T {
-        let parameters: Vec<(&str, bool)> =
-            self.template.parameters.iter().map(|p| (p.name.as_str(), p.is_map())).collect();
-        let variables: Vec<String> = self.template.variables().iter().map(|(name, _)| name.clone()).collect();
-        look(&Vocabulary { parameters: &parameters, variables: &variables, container: true })
+        let parameters = self.template.declared();
+        look(&Vocabulary { container: true, ..self.template.vocabulary(&parameters) })
     }
 
     /// Compiles a string of the template; `None` if it contains no expressions.

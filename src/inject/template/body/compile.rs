@@ -9,7 +9,7 @@ use crate::inject::diagnostic::shown;
 use crate::inject::document::{Node, Value};
 use crate::inject::expr::{self, Compiled, Expression, Interpolation, Reads, Scope, Vocabulary};
 use crate::inject::kube::checker::Checker;
-use crate::inject::template::parameter::is_parameter_name;
+use crate::inject::template::parameter::{is_parameter_name, name_help};
 
 /// Compiles the strings of one template.
 pub(crate) struct Compiler<'c, 'n> {
@@ -25,10 +25,10 @@ impl Compiler<'_, '_> {
     /// then the error is reported.
     pub(crate) fn condition(&mut self, node: &Node, key: &str) -> Option<Expression> {
         match &node.value {
-            Value::String(source) => match Expression::compile(source, &self.vocabulary) {
+            Value::String(source) => match Expression::condition(source, &self.vocabulary) {
                 Ok(expression) => {
                     self.reads.merge(&expression.reads);
-                    Some(expression)
+                    Some(found(self.checker, node, expression))
                 }
                 Err(error) => {
                     self.checker.expression_error(node, error);
@@ -60,7 +60,10 @@ impl Compiler<'_, '_> {
             Value::String(text) => match expr::compile(text, &self.vocabulary) {
                 Ok(Compiled::Plain(text)) => Value::String(text),
                 Ok(Compiled::Interpolated(text)) => {
-                    text.expressions().for_each(|expression| self.reads.merge(&expression.reads));
+                    for expression in text.expressions() {
+                        self.reads.merge(&expression.reads);
+                        warn(self.checker, node, expression);
+                    }
                     *is_dynamic = true;
                     Value::Interpolated(Arc::new(text))
                 }
@@ -122,12 +125,23 @@ pub(crate) fn resolve(node: &Node, scope: &Scope<'_>) -> Result<Option<Node>, St
 /// stack.
 const MAX_VARIABLES: usize = 64;
 
-/// Reads and compiles the `variables` of a template. Each can use the variables before it. `parameters` are the
-/// declared parameters, each with true if it is a map. Errors go to `checker`.
+/// Reports the probable mistakes in an expression at `node`.
+fn warn(checker: &mut Checker, node: &Node, expression: &Expression) {
+    expression.warnings.iter().for_each(|warning| checker.expression_warning(node, warning.clone()));
+}
+
+/// Reports the probable mistakes in an expression at `node`, and returns the expression.
+pub(crate) fn found(checker: &mut Checker, node: &Node, expression: Expression) -> Expression {
+    warn(checker, node, &expression);
+    expression
+}
+
+/// Reads and compiles the `variables` of a template. Each can use the variables before it, besides `names`. Errors go
+/// to `checker`.
 pub(crate) fn variables(
     checker: &mut Checker,
     node: Option<&Node>,
-    parameters: &[(&str, bool)],
+    names: &Vocabulary<'_>,
 ) -> Vec<(String, Expression)> {
     let items = checker.items(node, "variables");
     if items.len() > MAX_VARIABLES {
@@ -135,26 +149,30 @@ pub(crate) fn variables(
         checker.error(span, format!("a template may have at most {MAX_VARIABLES} variables"), "");
         return Vec::new();
     }
-    let (mut variables, mut known): (Vec<(String, Expression)>, Vec<String>) = (Vec::new(), Vec::new());
+    let mut variables: Vec<(String, Expression)> = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let (Some(name), Some(source)) = (item.text("name"), item.text("expression")) else {
             let message = format!("variables[{index}] must have a name and an expression, both strings");
             checker.error(item.span, message, "write - {name: app, expression: \"label('app', 'unknown')\"}");
             continue;
         };
-        if !is_parameter_name(name) || known.iter().any(|other| other == name) {
-            let message = format!("\"{}\" is not a valid variable name, or is already used", shown(name, 80));
-            checker.error(item.span, message, "use a letter from a to z, then letters and digits; not a CEL keyword");
+        if !is_parameter_name(name) || variables.iter().any(|(other, _)| other == name) {
+            let is_used = is_parameter_name(name);
+            let what = if is_used { "is already the name of a variable" } else { "is not a valid variable name" };
+            let help = if is_used { "use another name".to_owned() } else { name_help(name) };
+            checker.error(item.span, format!("\"{}\" {what}", shown(name, 80)), help);
             continue;
         }
-        let vocabulary = Vocabulary { parameters, variables: &known, container: false };
-        match (Expression::compile(source, &vocabulary), item.get("expression")) {
-            (Ok(expression), _) => variables.push((name.to_owned(), expression)),
-            (Err(error), Some(node)) => checker.expression_error(node, error),
-            (Err(_), None) => {}
-        }
-        // A broken variable is known too, so that its uses are not reported as further errors.
-        known.push(name.to_owned());
+        let vocabulary = Vocabulary { variables: &variables, ..*names };
+        let expression = match (Expression::compile(source, &vocabulary), item.get("expression")) {
+            (Ok(expression), Some(node)) => found(checker, node, expression),
+            (Err(error), Some(node)) => {
+                checker.expression_error(node, error);
+                Expression::broken()
+            }
+            (_, None) => Expression::broken(),
+        };
+        variables.push((name.to_owned(), expression));
     }
     variables
 }

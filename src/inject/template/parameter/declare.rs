@@ -44,6 +44,14 @@ pub(crate) fn is_parameter_name(name: &str) -> bool {
         && !KEYWORDS.contains(&name)
 }
 
+/// What a parameter or a variable can be named instead of `name`.
+pub(crate) fn name_help(name: &str) -> String {
+    if KEYWORDS.contains(&name) {
+        return format!("these words of CEL cannot be names: {}", KEYWORDS.join(", "));
+    }
+    "use a letter from a to z, then up to 62 letters and digits".to_owned()
+}
+
 /// Reads the `parameters` of a template. Errors go to `checker`, and a parameter without a valid type is left out.
 pub(crate) fn read(checker: &mut Checker, node: Option<&Node>) -> Vec<Parameter> {
     let entries = match node.map(|node| (&node.value, node.span)) {
@@ -58,7 +66,7 @@ pub(crate) fn read(checker: &mut Checker, node: Option<&Node>) -> Vec<Parameter>
     for (key, node) in entries {
         if !is_parameter_name(&key.name) {
             let message = format!("\"{}\" is not a valid parameter name", shown(&key.name, 80));
-            checker.error(key.span, message, "use a letter from a to z, then letters and digits; not a CEL keyword");
+            checker.error(key.span, message, name_help(&key.name));
         }
         parameters.extend(parameter(checker, &key.name, node));
     }

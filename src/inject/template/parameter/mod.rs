@@ -9,7 +9,7 @@ use serde_json::{Number, Value as Json};
 
 use crate::inject::kube::quantity;
 
-pub(crate) use declare::{is_parameter_name, read};
+pub(crate) use declare::{is_parameter_name, name_help, read};
 
 /// Maximum number of items in a list, since expressions can iterate over them.
 const MAX_ITEMS: usize = 500;
