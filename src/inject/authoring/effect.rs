@@ -64,8 +64,8 @@ fn replaced(definitions: &[Definition], holder: &HolderId, own: Vec<Definition>)
     let mut all: Vec<Definition> = definitions.iter().filter(|each| each.holder.id != *holder).cloned().collect();
     all.extend(own);
     all.sort_by(|one, other| {
-        let age = |definition: &Definition| (definition.holder.created.clone(), definition.holder.id.clone());
-        age(one).cmp(&age(other))
+        let (one, other) = (&one.holder, &other.holder);
+        (&one.created, &one.id).cmp(&(&other.created, &other.id))
     });
     all
 }
