@@ -25,6 +25,7 @@ mod certificates;
 mod chart;
 mod claims;
 mod events;
+mod expressions;
 mod failure;
 mod golden;
 mod guards;
@@ -109,7 +110,7 @@ fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
 
 /// Returns all scenarios. If `full` is false, the scenarios that take longer are left out.
 fn scenarios(full: bool) -> Vec<Entry> {
-    let groups: [&[Entry]; 19] = [
+    let groups: [&[Entry]; 20] = [
         claims::SCENARIOS,
         admission::SCENARIOS,
         workloads::SCENARIOS,
@@ -126,6 +127,7 @@ fn scenarios(full: bool) -> Vec<Entry> {
         pod_types::SCENARIOS,
         rules::SCENARIOS,
         random::SCENARIOS,
+        expressions::SCENARIOS,
         golden::SCENARIOS,
         policy::SCENARIOS,
         versions::SCENARIOS,

@@ -9,6 +9,7 @@ pub(crate) mod conformance;
 pub(crate) mod control_plane;
 pub(crate) mod credentials;
 pub(crate) mod endpoint;
+pub(crate) mod expressions;
 pub(crate) mod files;
 pub(crate) mod helm;
 pub(crate) mod http;

@@ -89,7 +89,12 @@ impl Signature {
                 return None;
             }
         }
-        Some((letters.replace(&self.result), letters.agree))
+        let result = match letters.replace(&self.result) {
+            // An item of an empty list.
+            Type::Null => Type::Dyn,
+            known => known,
+        };
+        Some((result, letters.agree))
     }
 }
 
@@ -110,11 +115,10 @@ impl Letters {
                 *known = known.or(actual);
                 true
             }
-            (Type::List(formal), Type::List(actual)) | (Type::Optional(formal), Type::Optional(actual)) => {
-                self.bind(formal, actual)
-            }
+            (Type::List(formal), Type::List(actual)) => self.bind_item(formal, actual),
+            (Type::Optional(formal), Type::Optional(actual)) => self.bind(formal, actual),
             (Type::Map(formal), Type::Map(actual)) => {
-                self.bind(&formal.0, &actual.0) && self.bind(&formal.1, &actual.1)
+                self.bind(&formal.0, &actual.0) && self.bind_item(&formal.1, &actual.1)
             }
             (Type::Map(formal), Type::Object(_)) => {
                 self.bind(&formal.0, &Type::String) && self.bind(&formal.1, &Type::Dyn)
@@ -124,6 +128,11 @@ impl Letters {
             (Type::Map(formal), Type::Dyn) => self.bind(&formal.0, actual) && self.bind(&formal.1, actual),
             _ => formal.overlaps(actual),
         }
+    }
+
+    /// As [`Self::bind`], for the items of a list or the values of a map, which has none if their type is null.
+    fn bind_item(&mut self, formal: &Type, actual: &Type) -> bool {
+        matches!(actual, Type::Null) && !matches!(formal, Type::Any(_)) || self.bind(formal, actual)
     }
 
     /// `kind` with the types that its letters stand for.

@@ -72,13 +72,18 @@ impl Type {
 
     /// Returns true if some value can have both types.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let is_null = |kind: &Self| matches!(kind, Self::Null);
         match (self, other) {
             (Self::Dyn | Self::Any(_), _)
             | (_, Self::Dyn | Self::Any(_))
             | (Self::Number, Self::Int | Self::Double | Self::Number)
             | (Self::Int | Self::Double, Self::Number) => true,
-            (Self::List(one), Self::List(other)) | (Self::Optional(one), Self::Optional(other)) => one.overlaps(other),
-            (Self::Map(one), Self::Map(other)) => one.0.overlaps(&other.0) && one.1.overlaps(&other.1),
+            // An empty list is a list of everything.
+            (Self::List(one), Self::List(other)) => is_null(one) || is_null(other) || one.overlaps(other),
+            (Self::Map(one), Self::Map(other)) => {
+                one.0.overlaps(&other.0) && (is_null(&one.1) || is_null(&other.1) || one.1.overlaps(&other.1))
+            }
+            (Self::Optional(one), Self::Optional(other)) => one.overlaps(other),
             (Self::Object(_), Self::Map(map)) | (Self::Map(map), Self::Object(_)) => map.0.overlaps(&Self::String),
             (Self::Object(one), Self::Object(other)) => one.name() == other.name(),
             (Self::Library(one), Self::Library(other)) => one == other,

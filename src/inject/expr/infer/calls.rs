@@ -30,7 +30,11 @@ impl Inference<'_> {
         }
         match (call.func_name.as_str(), &args[..]) {
             ("label" | "annotation", [_, key, default]) if key.overlaps(&Type::String) => Ok(Type::String.or(default)),
-            (operators::IN, _) => {
+            (operators::IN, [_, container]) => {
+                if let Type::Object(fields) = container {
+                    let message = format!("admission policies do not have `in` for {}", fields.name());
+                    self.warn("in", message, "write has(…)");
+                }
                 self.note_test(call);
                 self.matching(call, target.as_ref(), &args)
             }
@@ -65,9 +69,10 @@ impl Inference<'_> {
         } else if !agrees {
             self.disagreement(call, args);
         } else if is_local && operator(&name).is_none() {
-            let help = match target {
-                Some(Type::List(_) | Type::Map(_)) => "write ITEM in LIST",
-                _ => "write math.greatest or math.least",
+            let help = match name.as_str() {
+                "contains" => "write ITEM in LIST".to_owned(),
+                "flatten" => "the list has no lists as items".to_owned(),
+                name => format!("write [A, B].{name}()"),
             };
             self.warn(&call.func_name, format!("`{name}` is not available in admission policies"), help);
         }

@@ -147,8 +147,8 @@ impl Inference<'_> {
                 Some(kind) => Ok(kind),
                 None => self.unknown_field(*fields, field, node, is_test),
             },
-            Type::Map(map) => Ok(map.1.clone()),
-            Type::Dyn | Type::Any(_) | Type::Null => Ok(Type::Dyn),
+            Type::Map(map) if !matches!(map.1, Type::Null) => Ok(map.1.clone()),
+            Type::Map(_) | Type::Dyn | Type::Any(_) | Type::Null => Ok(Type::Dyn),
             other => {
                 let help = match other {
                     Type::List(_) => "write LIST[0], or a loop such as LIST.exists(item, …)",

@@ -1,6 +1,58 @@
+use kube_cel::cel::Program;
+use serde_json::{Value as Json, json};
+
 use crate::inject::expr::types::Type;
-use crate::inject::expr::{Expression, ExpressionError, Vocabulary};
+use crate::inject::expr::{Expression, ExpressionError, Roots, Scope, Vocabulary, check};
 use crate::inject::kube::schema::objects;
+
+/// Expressions with their error, a part of its help, and its offset.
+const ERRORS: [(&str, &str, &str, usize); 40] = [
+    ("'a' + params.on", "`+` does not work with string and bool", "write string(params.on)", 4),
+    ("label('a', 'b') + 1", "`+` does not work with string and int", "write string(1)", 16),
+    ("params.n + '1'", "`+` does not work with int and string", "write string(params.n)", 9),
+    ("params.n - params.text", "`-` does not work with int and string", "write int(params.text)", 9),
+    ("params.n * 1.5", "`*` does not work with int and double", "write double(params.n)", 9),
+    ("params.tags + 'a'", "`+` does not work with list(string) and string", "write ['a']", 12),
+    ("!params.text", "`!` does not work with string", "", 0),
+    ("-params.text", "`-` does not work with string", "", 0),
+    ("params.on && params.text", "`&&` does not work with bool and string", "", 10),
+    ("params.text < 1", "`<` does not work with string and int", "write int(params.text)", 12),
+    ("params.text ? 1 : 2", "the condition before `?` must be bool, not string", "", 12),
+    ("'a' in params.text", "`in` needs a list or a map on its right side, not string", "TEXT.contains", 4),
+    ("params.n.upperAscii()", "`upperAscii` is not available for int", "write string(params.n).upperAscii()", 9),
+    ("params.tags.upperAscii()", "`upperAscii` is not available for list(string)", "available for string", 12),
+    ("params.text.split(1)", "`split` does not take (int)", "string.split(string), string.split(string, int)", 12),
+    ("params.text.split()", "`split` does not take ()", "string.split(string)", 12),
+    ("int(params.on)", "`int` does not take (bool)", "available: int(int)", 0),
+    ("label(1, 'a')", "`label` does not take (int, string)", "write label('key', 'default')", 0),
+    ("[1, 2].join(',')", "`join` is not available for list(int)", "LIST.map(item, string(item))", 7),
+    (
+        "params.text.isGreaterThan(quantity('1'))",
+        "`isGreaterThan` is not available for string",
+        "write quantity(params.text)",
+        12,
+    ),
+    ("quantity('1') > quantity('2')", "`>` does not work with quantity and quantity", ".isGreaterThan", 14),
+    ("params.text.name", "`.name` is not available for string", "", 12),
+    ("params.tags.name", "`.name` is not available for list(string)", "LIST[0]", 12),
+    ("has(params.text.name)", "`.name` is not available for string", "", 16),
+    ("params.text[0]", "string has no items", "", 11),
+    ("params.tags['a']", "the index of a list must be int, not string", "", 11),
+    ("params.extra[1]", "the key of a map(string, int) must be string, not int", "", 12),
+    ("params.text.map(c, c)", "a loop needs a list or a map, not string", "", 0),
+    ("params.tags.exists(t, t)", "the condition of a loop must be bool, not string", "", 0),
+    ("params.tags.all(t, 1)", "the condition of a loop must be bool, not int", "", 0),
+    ("params.tags.filter(t, 'a')", "the condition of a loop must be bool, not string", "", 0),
+    ("params.tags.exists_one(t, 'a')", "the condition of a loop must be bool, not string", "", 0),
+    ("params.tags.map(t, t + 1)", "`+` does not work with string and int", "write string(1)", 21),
+    ("object.metadata.lables.app", "unknown field \"lables\" in ObjectMeta", "did you mean \"labels\"?", 16),
+    ("object.spec.containers[0].imag", "unknown field \"imag\" in Container", "did you mean \"image\"?", 26),
+    ("object.spec.containers.map(c, c.nam)", "unknown field \"nam\" in Container", "did you mean \"name\"?", 32),
+    ("variables.first.imag", "unknown field \"imag\" in Container", "did you mean \"image\"?", 16),
+    ("variables.names.upperAscii()", "`upperAscii` is not available for list(string)", "", 16),
+    ("container.ports.containerPort", "`.containerPort` is not available for list(ContainerPort)", "LIST[0]", 16),
+    ("get(params.extra, 1, '')", "the path of `get` must be a string, not int", "", 0),
+];
 
 /// Compiles an expression of a template with parameters of all types and two variables.
 fn compiled(source: &str) -> Result<Expression, ExpressionError> {
@@ -30,6 +82,9 @@ fn expressions_have_types() {
         ("null", "null"),
         ("b'x'", "bytes"),
         ("[]", "list(dyn)"),
+        ("[].join(',')", "string"),
+        ("[].map(x, x + 1)", "list(int)"),
+        ("{}.a", "dyn"),
         ("[1, 2]", "list(int)"),
         ("[1, 2.5]", "list(number)"),
         ("['a', 1]", "list(dyn)"),
@@ -99,53 +154,7 @@ fn expressions_have_types() {
 
 #[test]
 fn parts_that_always_fail_are_errors() {
-    for (source, message, help, at) in [
-        ("'a' + params.on", "`+` does not work with string and bool", "write string(params.on)", 4),
-        ("label('a', 'b') + 1", "`+` does not work with string and int", "write string(1)", 16),
-        ("params.n + '1'", "`+` does not work with int and string", "write string(params.n)", 9),
-        ("params.n - params.text", "`-` does not work with int and string", "write int(params.text)", 9),
-        ("params.n * 1.5", "`*` does not work with int and double", "write double(params.n)", 9),
-        ("params.tags + 'a'", "`+` does not work with list(string) and string", "write ['a']", 12),
-        ("!params.text", "`!` does not work with string", "", 0),
-        ("-params.text", "`-` does not work with string", "", 0),
-        ("params.on && params.text", "`&&` does not work with bool and string", "", 10),
-        ("params.text < 1", "`<` does not work with string and int", "write int(params.text)", 12),
-        ("params.text ? 1 : 2", "the condition before `?` must be bool, not string", "", 12),
-        ("'a' in params.text", "`in` needs a list or a map on its right side, not string", "TEXT.contains", 4),
-        ("params.n.upperAscii()", "`upperAscii` is not available for int", "write string(params.n).upperAscii()", 9),
-        ("params.tags.upperAscii()", "`upperAscii` is not available for list(string)", "available for string", 12),
-        ("params.text.split(1)", "`split` does not take (int)", "string.split(string), string.split(string, int)", 12),
-        ("params.text.split()", "`split` does not take ()", "string.split(string)", 12),
-        ("int(params.on)", "`int` does not take (bool)", "available: int(int)", 0),
-        ("label(1, 'a')", "`label` does not take (int, string)", "write label('key', 'default')", 0),
-        ("[1, 2].join(',')", "`join` is not available for list(int)", "LIST.map(item, string(item))", 7),
-        (
-            "params.text.isGreaterThan(quantity('1'))",
-            "`isGreaterThan` is not available for string",
-            "write quantity(params.text)",
-            12,
-        ),
-        ("quantity('1') > quantity('2')", "`>` does not work with quantity and quantity", ".isGreaterThan", 14),
-        ("params.text.name", "`.name` is not available for string", "", 12),
-        ("params.tags.name", "`.name` is not available for list(string)", "LIST[0]", 12),
-        ("has(params.text.name)", "`.name` is not available for string", "", 16),
-        ("params.text[0]", "string has no items", "", 11),
-        ("params.tags['a']", "the index of a list must be int, not string", "", 11),
-        ("params.extra[1]", "the key of a map(string, int) must be string, not int", "", 12),
-        ("params.text.map(c, c)", "a loop needs a list or a map, not string", "", 0),
-        ("params.tags.exists(t, t)", "the condition of a loop must be bool, not string", "", 0),
-        ("params.tags.all(t, 1)", "the condition of a loop must be bool, not int", "", 0),
-        ("params.tags.filter(t, 'a')", "the condition of a loop must be bool, not string", "", 0),
-        ("params.tags.exists_one(t, 'a')", "the condition of a loop must be bool, not string", "", 0),
-        ("params.tags.map(t, t + 1)", "`+` does not work with string and int", "write string(1)", 21),
-        ("object.metadata.lables.app", "unknown field \"lables\" in ObjectMeta", "did you mean \"labels\"?", 16),
-        ("object.spec.containers[0].imag", "unknown field \"imag\" in Container", "did you mean \"image\"?", 26),
-        ("object.spec.containers.map(c, c.nam)", "unknown field \"nam\" in Container", "did you mean \"name\"?", 32),
-        ("variables.first.imag", "unknown field \"imag\" in Container", "did you mean \"image\"?", 16),
-        ("variables.names.upperAscii()", "`upperAscii` is not available for list(string)", "", 16),
-        ("container.ports.containerPort", "`.containerPort` is not available for list(ContainerPort)", "LIST[0]", 16),
-        ("get(params.extra, 1, '')", "the path of `get` must be a string, not int", "", 0),
-    ] {
+    for (source, message, help, at) in ERRORS {
         match compiled(source) {
             Ok(expression) => panic!("{source} is {}", expression.result),
             Err(error) => {
@@ -153,6 +162,32 @@ fn parts_that_always_fail_are_errors() {
                 assert!(error.help.contains(help), "{source}: {}", error.help);
             }
         }
+    }
+}
+
+/// An error is never false: without types, the evaluation fails for all values. The library evaluates members of values
+/// that have none to false; CEL does not.
+#[test]
+fn what_is_an_error_fails_when_it_is_evaluated() {
+    let container = json!({"name": "a", "image": "a:1", "ports": [{"containerPort": 80}]});
+    let roots = Roots {
+        object: &json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container]}}),
+        request: &Json::Null,
+        params: &json!({"text": "a", "n": 1, "ratio": 1.5, "on": true, "tags": ["a"], "extra": {"a": 1}}),
+        values: &Json::Null,
+        namespace: &Json::Null,
+    };
+    for (source, message, ..) in ERRORS {
+        if message.starts_with("`.") || source.contains("variables.") || source.contains("container.") {
+            continue;
+        }
+        let parameters = ["text", "n", "ratio", "on", "tags", "extra"].map(|name| (name, Type::Dyn));
+        let names = Vocabulary { parameters: &parameters, ..Vocabulary::default() };
+        let tree = Program::compile(source).expect(source).expression().clone();
+        let (tree, reads) = check::check(tree, &names).expect(source);
+        let expression = Expression { tree, reads, ..Expression::broken() };
+        let result = Scope::new(&roots, &[]).evaluate(&expression);
+        assert!(result.is_err(), "{source}: {result:?}");
     }
 }
 
@@ -169,7 +204,8 @@ fn probable_mistakes_are_warnings() {
         ("upperAscii('a')", "admission policies do not have this form of `upperAscii`", "….upperAscii(…)"),
         ("params.n.string()", "admission policies do not have this form of `string`", "string(…)"),
         ("params.tags.contains('a')", "`contains` is not available in admission policies", "ITEM in LIST"),
-        ("max(1, 2)", "`max` is not available in admission policies", "math.greatest"),
+        ("'a' in object.spec", "admission policies do not have `in` for PodSpec", "has(…)"),
+        ("max(1, 2)", "`max` is not available in admission policies", "[A, B].max()"),
     ] {
         let warnings = compiled(source).expect(source).warnings;
         let [warning] = &warnings[..] else { panic!("{source}: {warnings:?}") };
@@ -184,7 +220,7 @@ fn tests_of_unknown_fields_are_neither_errors_nor_warnings() {
         "has(object.spec.newField)",
         "has(object.spec.newField) && object.spec.newField == 1",
         "has(object.spec.newField) ? object.spec.newField : 1",
-        "'newField' in object.spec && object.spec.newField == 1",
+        "'newField' in container.resources.limits && container.resources.limits.newField == '1'",
         "get(object, 'spec.newField', 1) == 1",
         "params.text == null",
         "get(object, 'spec.priority', null) == null",
