@@ -3,10 +3,11 @@
 //! The watches replace the catalog; every request reads one snapshot of it without a lock. This module does not depend
 //! on HTTP, TLS or Kubernetes clients, and does not know who reads or writes the state.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
+use crate::inject::authoring::config_map::Place;
 use crate::inject::catalog::Catalog;
 use crate::inject::catalog::sources::SourceRules;
 use crate::inject::settings::Settings;
@@ -53,6 +54,12 @@ impl Trust {
         let is_home = self.home.as_deref().is_none_or(|home| home == namespace);
         if is_home { self.central } else { self.namespaces.unwrap_or(self.central) }
     }
+
+    /// Returns true if the templates in the ConfigMaps of `namespace` are in the catalog.
+    fn reads(&self, namespace: &str) -> bool {
+        let is_home = |home: &str| home == namespace;
+        self.home.as_deref().is_some_and(is_home) || self.home.is_some() && self.namespaces.is_some()
+    }
 }
 
 impl Webhook {
@@ -68,5 +75,13 @@ impl Webhook {
             traces: None,
             stale_since: AtomicU64::new(0),
         }
+    }
+
+    /// Returns what is known of the templates in the ConfigMaps of `namespace`. `catalog` is a snapshot of the catalog
+    /// in use. While the cluster cannot be watched, the catalog can be out of date, and nothing is compared with it.
+    #[must_use]
+    pub fn place<'c>(&self, catalog: &'c Option<Catalog>, namespace: &str) -> Place<'c> {
+        let is_current = self.stale_since.load(Ordering::Relaxed) == 0 && self.trust.reads(namespace);
+        Place { rules: self.trust.rules_of(namespace), catalog: catalog.as_ref().filter(|_| is_current) }
     }
 }

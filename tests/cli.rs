@@ -224,6 +224,50 @@ fn lint_shows_findings_with_their_rule_and_fails_on_errors() {
 }
 
 #[test]
+fn lint_says_which_version_serves_and_fails_on_a_version_that_is_there_twice() {
+    let version = |version: &str| format!("name: helper\nversion: \"{version}\"\n{TEMPLATE}");
+    let map = |namespace: &str| {
+        let template = version("2.0.0").replace('\n', "\n    ");
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: t, namespace: {namespace}, labels: {{sidecar.io/template: 'true'}}}}\ndata:\n  helper.yaml: |\n    {template}\n"
+        )
+    };
+    let folder = folder(&[("templates/helper.yaml", &version("1.9.0")), ("templates/rc.yaml", &version("2.0.0-rc1"))]);
+    let write = |name: &str, text: &str| fs::write(folder.path().join("templates").join(name), text).unwrap();
+    let lint = |more: &[&str]| run(folder.path(), &[&["lint", "--templates", "templates"], more].concat(), "");
+    let note = |output: &CommandOutput| output.stderr.lines().next().unwrap_or_default().to_owned();
+    let output = lint(&[]);
+    assert_eq!(output.code, Some(0), "{}", output.stdout);
+    assert_eq!(note(&output), "note: helper without a version means 1.9.0; other versions: 2.0.0-rc1");
+    let again = lint(&["--templates", "templates/rc.yaml"]);
+    assert_eq!((again.code, &again.stdout), (Some(0), &output.stdout), "a file that is named twice is read once");
+
+    // ConfigMaps of different namespaces can define the same version.
+    write("maps.yaml", &[map("shop"), map("search")].join("---\n"));
+    let output = lint(&[]);
+    assert_eq!(output.code, Some(0), "{}", output.stdout);
+    assert_eq!(note(&output), "note: helper without a version means 2.0.0; other versions: 2.0.0-rc1, 1.9.0");
+    write("maps.yaml", &[map("shop"), map("shop")].join("---\n"));
+    let output = lint(&[]);
+    let error = "error[duplicate-version]: helper@2.0.0 is already defined by templates/maps.yaml:6\n  --> templates/maps.yaml:16:5\n";
+    assert!(output.code == Some(1) && output.stdout.contains(error), "{}", output.stdout);
+
+    write("maps.yaml", &version("1.9.0"));
+    let findings: Value = serde_json::from_str(&lint(&["-o", "json"]).stdout).expect("JSON");
+    let errors = findings.as_array().unwrap().iter().filter(|finding| finding["severity"] == "error");
+    let errors: Vec<_> = errors.map(|it| ["rule", "template", "origin"].map(|key| it[key].as_str().unwrap())).collect();
+    assert_eq!(errors, [["duplicate-version", "helper", "templates/maps.yaml"]]);
+    let output = inject(&folder, &["-f", "-"], POD);
+    let error = "helper@1.9.0 is already defined by templates/helper.yaml, which serves";
+    assert!(output.code == Some(1) && output.stderr.contains(error), "{}", output.stderr);
+
+    fs::remove_file(folder.path().join("templates/maps.yaml")).unwrap();
+    write("helper.yaml", "name: other\n");
+    let note = note(&lint(&[]));
+    assert_eq!(note, "note: helper has only pre-releases; pods must request a version: helper@2.0.0-rc1");
+}
+
+#[test]
 fn expressions_see_the_defaults_of_the_api_server() {
     let template = "sidecars:\n- name: x\n  image: x:1\n  env:\n  - {name: P, value: \"${object.spec.restartPolicy} ${object.metadata.namespace} ${object.spec.serviceAccountName}\"}\n";
     let files = "volumes:\n- name: f-v\n  files:\n    cm.yaml: |\n      kind: ConfigMap\n";

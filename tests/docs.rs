@@ -14,6 +14,7 @@ use sidecar_injector::inject::authoring::lint::{LintLimits, RULES};
 use sidecar_injector::inject::authoring::schema;
 use sidecar_injector::inject::decision::reason::Reason;
 use sidecar_injector::inject::diagnostic::{Severity, Source};
+use sidecar_injector::inject::kube::examples;
 use sidecar_injector::inject::settings::keys::Keys;
 use sidecar_injector::telemetry::metrics::DESCRIPTIONS;
 
@@ -85,6 +86,15 @@ fn template_reference() -> String {
     let _ = write!(page, "\n## `pod`\n\n| field | type |\n|---|---|\n");
     for (name, property) in schema["properties"]["pod"]["properties"].as_object().expect("properties") {
         let _ = writeln!(page, "| `{name}` | {} |", kind(property).replace(", or expression", ""));
+    }
+    page
+}
+
+fn rule_reference() -> String {
+    let mut page = "# Rules for fields of a Pod\n\nGenerated from the program. The API server rejects a pod with a value that breaks one of these rules. A template with\nsuch a value does not load, and a result of an expression that breaks one is `ExpressionFailed`. Tests try each rule\nagainst a real API server.\n\n| field | rule | source in Kubernetes |\n|---|---|---|\n".to_owned();
+    for row in examples::rows() {
+        let gate = row.gate.map(|gate| format!(" (only with the feature gate {gate})")).unwrap_or_default();
+        let _ = writeln!(page, "| `{}` | {}{gate} | `{}` |", row.of, row.rule.replace('|', "\\|"), row.source);
     }
     page
 }
@@ -251,6 +261,7 @@ fn generated_references_are_current() {
         ("reference/lint.md", lint_reference()),
         ("reference/template.md", template_reference()),
         ("reference/reasons.md", reason_reference()),
+        ("reference/rules.md", rule_reference()),
         ("reference/metrics.md", metric_reference()),
         ("../charts/sidecar-injector/README.md", chart_reference()),
     ] {

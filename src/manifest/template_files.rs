@@ -6,6 +6,7 @@ use crate::inject::catalog::sources::Sources;
 use crate::inject::diagnostic::{Diagnostic, Source};
 use crate::inject::document::{Node, Value, yaml};
 use crate::inject::settings::keys::Keys;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,10 +18,11 @@ pub fn read(paths: &[PathBuf], sources: &mut Sources) {
 }
 
 /// Reads the text of the files and folders `paths`, without parsing it. In a folder, only files with the extension
-/// `.yaml` or `.yml` are read, one level deep.
+/// `.yaml` or `.yml` are read, one level deep. A file that `paths` names twice is read once.
 #[must_use]
 pub fn read_files(paths: &[PathBuf]) -> Vec<TemplateFile> {
-    paths.iter().flat_map(|path| files(path)).collect()
+    let mut seen = BTreeSet::new();
+    paths.iter().flat_map(|path| files(path)).filter(|file| seen.insert(file.path.clone())).collect()
 }
 
 /// Replaces the files in `sources` by `files`. A file or folder that cannot be read becomes an error in `sources`, and
@@ -96,8 +98,7 @@ fn documents(origin: &str, path: &Path, text: &str, keys: &Keys) -> FoundDocumen
             origin: origin.to_owned(),
             default_name: template_name(&name).unwrap_or(&name).to_owned(),
             text: text.to_owned(),
-            lines_before: 0,
-            columns_before: 0,
+            ..TemplateText::default()
         });
         return found;
     }
@@ -176,6 +177,7 @@ fn config_map(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut FoundDo
         return;
     }
     let name = metadata.and_then(|metadata| text_of(metadata.get("name"))).unwrap_or_default().to_owned();
+    let namespace = metadata.and_then(|metadata| text_of(metadata.get("namespace")));
     let Some(Node { value: Value::Map(data), .. }) = node.get("data") else {
         found.errors.push(source.error(node.span, format!("ConfigMap {name} has no data")));
         return;
@@ -198,6 +200,7 @@ fn config_map(source: &Source<'_>, node: &Node, keys: &Keys, found: &mut FoundDo
                 format!("{} ConfigMap {name} key {}", source.origin, key.name)
             },
             default_name: template_name(&key.name).unwrap_or(&key.name).to_owned(),
+            namespace: namespace.map(str::to_owned),
             text: text.to_owned(),
             lines_before: if literal { source.lines_before + key.span.line } else { 0 },
             columns_before: if literal { indentation(source, key.span.line) } else { 0 },

@@ -95,8 +95,8 @@ async fn policy(State(server): State<Arc<Server>>, request: Request) -> Response
 async fn validate(State(server): State<Arc<Server>>, request: Request) -> Response {
     let webhook = &server.webhook;
     respond(&server, request, |_, body| {
-        let rules = |namespace: &str| webhook.trust.rules_of(namespace);
-        match config_map::config_map(body, &webhook.settings, rules) {
+        let catalog = webhook.catalog.load();
+        match config_map::config_map(body, &webhook.settings, |namespace| webhook.place(&catalog, namespace)) {
             Err(error) => Err(HttpError::new(StatusCode::BAD_REQUEST, error.to_string())),
             Ok((answer, decision)) => {
                 webhook.metrics.count_validation(&decision);

@@ -1,4 +1,5 @@
-//! Kubernetes Events for denied pods, templates left out of pods, and templates that do not load.
+//! Kubernetes Events for denied pods, templates left out of pods, templates that do not load, and changes of the version
+//! that a request without a version gets.
 //!
 //! An event is attached to the owner of the pod, or to the template's ConfigMap. Events are sent in the background: a
 //! request never waits for one, and events over the limit are dropped and counted. This module does not know how
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::inject::Answer;
 use crate::inject::decision::Verdict;
-use crate::inject::decision::reason::Reason;
+use crate::inject::decision::reason::{Reason, Stage};
 use crate::inject::diagnostic::beginning;
 use crate::telemetry::MAX_NAME;
 use crate::telemetry::metrics::Metrics;
@@ -75,7 +76,7 @@ impl Events {
     /// Queues an event. Drops and counts it if an identical event was sent in the last five minutes, or if a limit is
     /// reached.
     pub fn send(&self, note: EventNote, metrics: &Metrics) {
-        let budget = usize::from(note.reason == Reason::InvalidTemplate);
+        let budget = usize::from(note.reason.stage() == Stage::Validation);
         let note = note.truncated();
         let allowed = {
             let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
@@ -142,6 +143,11 @@ fn note(answer: &Answer<'_>) -> Option<EventNote> {
     Some(EventNote { regarding, reason, text })
 }
 
+/// The type of an event: only a change of a version is expected.
+fn kind(reason: Reason) -> &'static str {
+    if reason == Reason::VersionChanged { "Normal" } else { "Warning" }
+}
+
 /// Sends the queued events. Each becomes a separate Event object: events with different texts are not repetitions of
 /// one.
 async fn send_all(client: Client, mut notes: mpsc::Receiver<EventNote>, count: impl Fn(&'static str)) {
@@ -157,7 +163,7 @@ async fn send_all(client: Client, mut notes: mpsc::Receiver<EventNote>, count: i
             regarding: Some(note.regarding),
             reporting_controller: Some("sidecar-injector".to_owned()),
             reporting_instance: Some(truncate(&instance, 128)),
-            type_: Some("Warning".to_owned()),
+            type_: Some(kind(note.reason).to_owned()),
             ..Event::default()
         };
         match Api::<Event>::namespaced(client.clone(), &namespace).create(&PostParams::default(), &event).await {

@@ -13,6 +13,7 @@ use kube::{Resource, ResourceExt as _};
 use tokio::time::Instant;
 
 use crate::inject::catalog::Catalog;
+use crate::inject::catalog::changes::changes;
 use crate::inject::catalog::holder::{FoundDocuments, Holder, HolderId, SourceError, of_config_map};
 use crate::inject::catalog::namespaces::{Namespace, Namespaces};
 use crate::inject::catalog::sources::Sources;
@@ -282,7 +283,7 @@ impl Publisher {
         for error in &published.errors {
             let line = error.diagnostic.one_line();
             tracing::warn!("template of a namespace rejected: {line}");
-            self.send_event(&error.holder, &line);
+            self.send_event(&error.holder, Reason::InvalidTemplate, &line);
         }
         if sources.holders().next().is_none() {
             self.local.remove(namespace);
@@ -309,7 +310,7 @@ impl Publisher {
         let current: BTreeMap<String, &HolderId> = current.collect();
         for (line, holder) in current.iter().filter(|(line, _)| !self.reported.contains(*line)) {
             tracing::error!("template rejected: {line}");
-            self.send_event(holder, line);
+            self.send_event(holder, Reason::InvalidTemplate, line);
         }
         for line in self.reported.iter().filter(|line| !current.contains_key(*line)) {
             tracing::info!("template problem resolved: {line}");
@@ -323,17 +324,31 @@ impl Publisher {
         tracing::info!(templates = published.catalog.len(), problems = published.errors.len(), "catalog published");
         let catalog = published.catalog.with_namespaces(Arc::new(self.namespaces.clone()));
         let catalog = catalog.with_local(self.local_catalogs.clone(), self.webhook.trust.prefers_namespaces);
+        self.report_changes(&catalog);
         self.webhook.catalog.store(Arc::new(Some(catalog)));
         self.webhook.metrics.set_in_sync(self.webhook.stale_since.load(Ordering::Relaxed) == 0);
         self.took = started.elapsed();
     }
 
-    /// Sends an event about the error `line` to the ConfigMap `holder`. Files get no events.
-    fn send_event(&self, holder: &HolderId, line: &str) {
+    /// Reports the templates for which a request without a version gets another version in `catalog` than in the
+    /// catalog in use. The first catalog changes nothing.
+    fn report_changes(&self, catalog: &Catalog) {
+        let Some(before) = &**self.webhook.catalog.load() else { return };
+        for change in changes(before, catalog) {
+            let line = change.to_string();
+            tracing::info!("version changed: {line}");
+            if let Some(holder) = &change.holder {
+                self.send_event(holder, Reason::VersionChanged, &line);
+            }
+        }
+    }
+
+    /// Sends an event with the text `line` to the ConfigMap `holder`. Files get no events.
+    fn send_event(&self, holder: &HolderId, reason: Reason, line: &str) {
         let Some(events) = &self.webhook.events else { return };
         let Some(reference) = self.references.get(holder) else { return };
         let (regarding, text) = (reference.clone(), line.to_owned());
-        events.send(EventNote { regarding, reason: Reason::InvalidTemplate, text }, &self.webhook.metrics);
+        events.send(EventNote { regarding, reason, text }, &self.webhook.metrics);
     }
 
     /// Stores the reference to a ConfigMap, if events are on.

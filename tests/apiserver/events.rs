@@ -67,13 +67,14 @@ fn events(scenario: &Scenario<'_>) {
 }
 
 /// Returns the Events of the injector in the namespace.
-fn injector_events(scenario: &Scenario<'_>) -> Vec<Value> {
+pub(crate) fn injector_events(scenario: &Scenario<'_>) -> Vec<Value> {
     let list = scenario.cluster().get(&scenario.path("/apis/events.k8s.io/v1", "events")).expect("list events");
     let events = list["items"].as_array().cloned().unwrap_or_default();
     events.into_iter().filter(|event| event["reportingController"] == "sidecar-injector").collect()
 }
 
-fn allow_event_creation(scenario: &Scenario<'_>) {
+/// Allows the webhook to create Events in the namespace.
+pub(crate) fn allow_event_creation(scenario: &Scenario<'_>) {
     let rbac = "/apis/rbac.authorization.k8s.io/v1";
     let name = json!({"name": "events"});
     let role = json!({

@@ -78,18 +78,14 @@ fn decisions(scenario: &Scenario<'_>) {
     let templates = [
         ("broken.yaml", "sidecars: [{name: broken}]\n"),
         ("fails.yaml", "sidecars: [{name: fails, image: \"${object.spec.nothing}\"}]\n"),
-        // The webhook does not know all validation rules of the API server.
-        (
-            "invalid.yaml",
-            "sidecars: [{name: invalid, image: i, securityContext: {privileged: true, allowPrivilegeEscalation: false}}]\n",
-        ),
+        ("crosses.yaml", "sidecars: [{name: crosses, image: i, lifecycle: {preStop: {sleep: {seconds: 31}}}}]\n"),
     ];
     let webhook = scenario.serve("webhook", &templates);
     for (template, code, part) in [
         ("absent", 403, "[UnknownTemplate]"),
         ("broken", 403, "whose template is invalid"),
         ("fails", 403, "[ExpressionFailed]"),
-        ("invalid", 422, "allowPrivilegeEscalation"),
+        ("crosses", 403, "[Conflict]"),
     ] {
         let matches = |outcome: &Outcome| outcome.as_ref().is_err_and(|error| error.message.contains(part));
         for outcome in under_both(scenario, &Hook::ours(&webhook), &pod("requesting", Some(template)), matches, matches)

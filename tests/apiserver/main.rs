@@ -32,11 +32,14 @@ mod guards;
 mod objects;
 mod pod_types;
 mod policy;
+mod random;
 mod reinvocation;
 mod release;
 mod reviews;
+mod rules;
 mod scenario;
 mod templates;
+mod versions;
 mod workloads;
 
 use std::process::ExitCode;
@@ -107,7 +110,7 @@ fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
 
 /// Returns all scenarios. If `full` is false, the scenarios that take longer are left out.
 fn scenarios(full: bool) -> Vec<Entry> {
-    let groups: [&[Entry]; 17] = [
+    let groups: [&[Entry]; 20] = [
         claims::SCENARIOS,
         admission::SCENARIOS,
         workloads::SCENARIOS,
@@ -122,9 +125,12 @@ fn scenarios(full: bool) -> Vec<Entry> {
         failure::SCENARIOS,
         reviews::SCENARIOS,
         pod_types::SCENARIOS,
+        rules::SCENARIOS,
+        random::SCENARIOS,
         expressions::SCENARIOS,
         golden::SCENARIOS,
         policy::SCENARIOS,
+        versions::SCENARIOS,
     ];
     groups.into_iter().flatten().copied().collect()
 }

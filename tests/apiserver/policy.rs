@@ -1,5 +1,6 @@
 //! Tests namespace defaults, templates of namespaces, and the validation of templates with a real API server.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::Entry;
@@ -80,9 +81,8 @@ fn namespace_defaults_and_auto_inject(scenario: &Scenario<'_>) {
     wait::until("the namespace to have no defaults", || gets(&[]));
 }
 
-fn bad_templates_are_denied(scenario: &Scenario<'_>) {
-    use base64::{Engine, engine::general_purpose::STANDARD};
-    let webhook = start(scenario);
+/// Registers the validating webhook for the namespace. Returns the path of its configuration.
+pub(crate) fn register_validation(scenario: &Scenario<'_>, webhook: &Webhook) -> String {
     let configurations = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
     let configuration = json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
@@ -96,6 +96,12 @@ fn bad_templates_are_denied(scenario: &Scenario<'_>) {
         }],
     });
     scenario.create_claimed(configurations, &configuration);
+    format!("{configurations}/{}", scenario.namespace)
+}
+
+fn bad_templates_are_denied(scenario: &Scenario<'_>) {
+    let webhook = start(scenario);
+    let configuration = register_validation(scenario, &webhook);
     let maps = scenario.path("/api/v1", "configmaps?dryRun=All");
     let bad = config_map("bad", "sidecar.io/template", &json!({"a.yaml": "sidecars:\n- name: x\n  imag: i\n"}));
     let (message, _) =
@@ -108,7 +114,7 @@ fn bad_templates_are_denied(scenario: &Scenario<'_>) {
     }
     let good = config_map("good", "sidecar.io/template", &json!({"a.yaml": "sidecars: [{name: x, image: \"i:1\"}]"}));
     scenario.cluster().create(&maps, &good).expect("a valid template is accepted");
-    scenario.cluster().delete(&format!("{configurations}/{}", scenario.namespace)).expect("unregister");
+    scenario.cluster().delete(&configuration).expect("unregister");
 }
 
 /// Tests templates in namespaces: precedence over central templates with the same name, what they must not contain, and

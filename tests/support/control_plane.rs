@@ -156,6 +156,7 @@ fn start_api_server(
                 .arg("--enable-aggregator-routing=true")
                 .args([
                     "--service-cluster-ip-range=10.0.0.0/24",
+                    "--allow-privileged=true",
                     "--service-account-issuer=https://kubernetes.default.svc",
                 ])
                 .arg(format!("--etcd-servers={etcd}"))

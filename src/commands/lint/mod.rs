@@ -13,6 +13,8 @@ use crate::commands::common::manifests;
 use crate::commands::common::settings::{KeysArgs, LevelArg};
 use crate::commands::failure::Failure;
 use crate::inject::authoring::lint::{self, Finding, INVALID, LintLimits, ManifestPod, RULES, WRONG_PLACE};
+use crate::inject::catalog::Catalog;
+use crate::inject::catalog::holder::TemplateText;
 use crate::inject::catalog::sources::{SourceRules, Sources};
 use crate::inject::diagnostic::{Diagnostic, Severity, nearest};
 use crate::inject::kube::quantity::quantity;
@@ -90,12 +92,16 @@ pub(super) fn run(args: &LintArgs) -> Result<(), Failure> {
     };
     let files = template_files::read_files(&args.templates);
     let (mut findings, templates) = templates_of(&files, &args.keys.keys, &limits);
-    findings.extend(manifests_of(&args.files, &files, &args.keys.keys)?);
+    let catalog = catalog_of(&files, &args.keys.keys);
+    findings.extend(manifests_of(&args.files, &catalog, &args.keys.keys)?);
     findings.sort_by(|one, other| place(one).cmp(&place(other)));
     match args.output {
         LintOutput::Text => print!("{}", output::as_text(&findings)),
         LintOutput::Json => println!("{}", output::as_json(&findings)),
         LintOutput::Sarif => println!("{}", output::as_sarif(&findings)),
+    }
+    for note in lint::notes(&catalog) {
+        eprintln!("note: {note}");
     }
     let of = |severity| findings.iter().filter(|finding| finding.diagnostic.severity == severity).count();
     let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
@@ -109,7 +115,7 @@ pub(super) fn run(args: &LintArgs) -> Result<(), Failure> {
 }
 
 /// The number of templates at each level of the Pod Security Standards, such as ` (1 restricted, 2 baseline)`.
-fn levels(templates: &[(String, Template)]) -> String {
+fn levels(templates: &[(TemplateText, Template)]) -> String {
     let level = |template: &Template| {
         let within = |profile: &Profile| template.beyond(*profile).is_none();
         [Profile::Restricted, Profile::Baseline].into_iter().find(within).unwrap_or(Profile::Privileged)
@@ -147,12 +153,12 @@ fn budget(items: &[String]) -> Result<BTreeMap<String, i128>, Failure> {
     items.iter().map(|item| pair(item).ok_or_else(|| wrong(item))).collect()
 }
 
-/// Returns the findings in all templates, and the templates that loaded, each with its origin.
+/// Returns the findings in all templates, and the templates that loaded, each with its document.
 fn templates_of(
     files: &[template_files::TemplateFile],
     keys: &Keys,
     limits: &LintLimits,
-) -> (Vec<Finding>, Vec<(String, Template)>) {
+) -> (Vec<Finding>, Vec<(TemplateText, Template)>) {
     let (mut findings, mut templates) = (Vec::new(), Vec::new());
     let of_file = |rule, diagnostic| Finding::new(rule, diagnostic, "");
     for file in files {
@@ -162,23 +168,23 @@ fn templates_of(
         for text in found.texts {
             let (of_template, template) = lint::template(&text.source(), &text.default_name, keys, limits);
             findings.extend(of_template);
-            templates.extend(template.map(|template| (text.origin.clone(), template)));
+            templates.extend(template.map(|template| (text, template)));
         }
     }
-    let all: Vec<(String, &Template)> = templates.iter().map(|(origin, template)| (origin.clone(), template)).collect();
+    let all: Vec<(&TemplateText, &Template)> = templates.iter().map(|(text, template)| (text, template)).collect();
     findings.extend(lint::across(&all));
     (findings, templates)
 }
 
-/// Returns the findings in the annotations and labels of manifests.
-fn manifests_of(
-    paths: &[PathBuf],
-    files: &[template_files::TemplateFile],
-    keys: &Keys,
-) -> Result<Vec<Finding>, Failure> {
+/// Returns the catalog of the templates.
+fn catalog_of(files: &[template_files::TemplateFile], keys: &Keys) -> Catalog {
     let mut sources = Sources::with_rules(SourceRules::default(), keys.clone());
     template_files::load(files, &mut sources);
-    let catalog = sources.catalog().catalog;
+    sources.catalog().catalog
+}
+
+/// Returns the findings in the annotations and labels of manifests.
+fn manifests_of(paths: &[PathBuf], catalog: &Catalog, keys: &Keys) -> Result<Vec<Finding>, Failure> {
     let (mut findings, mut problems) = (Vec::new(), String::new());
     for path in manifests::files(paths)? {
         let file = manifests::read(&path).map_err(Failure::Io)?;
@@ -193,7 +199,7 @@ fn manifests_of(
                     origin: &origin,
                     metadata: at(&pod.embedding.pointer),
                     workload: (pod.object != pod.embedding.pointer).then(|| at(&pod.object)),
-                    catalog: &catalog,
+                    catalog,
                     keys,
                 }));
             }

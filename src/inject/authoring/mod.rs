@@ -2,5 +2,6 @@
 //! not depend on this module.
 
 pub mod config_map;
+mod effect;
 pub mod lint;
 pub mod schema;

@@ -202,7 +202,9 @@ fn define(object: &ObjectType, definitions: &mut Map<String, Json>) {
     definitions.insert(object.name.clone(), json!({"type": "object", "properties": properties}));
     let mut referred: Vec<&ObjectType> = object.fields.iter().filter_map(|field| innermost(&field.kind)).collect();
     referred.sort_by(|one, other| one.name.cmp(&other.name));
-    referred.into_iter().for_each(|object| define(object, definitions));
+    for object in referred {
+        define(object, definitions);
+    }
 }
 
 /// The type of the objects in a value of this kind, if there are any.

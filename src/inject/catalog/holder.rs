@@ -71,6 +71,8 @@ pub struct TemplateText {
     pub origin: String,
     /// The template's name if the document does not set one.
     pub default_name: String,
+    /// The namespace that the manifest of its ConfigMap sets. `None` for documents that are not in a manifest.
+    pub namespace: Option<String>,
     /// The document.
     pub text: String,
     /// See [`Source::lines_before`].
@@ -85,6 +87,25 @@ impl TemplateText {
     pub fn source(&self) -> Source<'_> {
         let Self { origin, text, lines_before, columns_before, .. } = self;
         Source { origin, text, lines_before: *lines_before, columns_before: *columns_before }
+    }
+
+    /// The document in messages: its origin and, if it begins after the first line of its file, that line.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self.lines_before {
+            0 => self.origin.clone(),
+            lines => format!("{}:{}", self.origin, lines + 1),
+        }
+    }
+
+    /// An error about the whole document, at its beginning.
+    #[must_use]
+    pub fn error(&self, message: impl Into<String>) -> Diagnostic {
+        let mut error = Diagnostic::of_document(&self.origin, message);
+        if self.lines_before > 0 {
+            (error.line, error.column) = (self.lines_before + 1, self.columns_before + 1);
+        }
+        error
     }
 }
 
@@ -115,7 +136,7 @@ pub fn of_config_map(holder: &HolderId, data: impl IntoIterator<Item = (String, 
         let origin = format!("{holder} key {key}");
         if let Some(name) = template_name(&key) {
             let default_name = name.to_owned();
-            found.texts.push(TemplateText { key, origin, default_name, text, lines_before: 0, columns_before: 0 });
+            found.texts.push(TemplateText { key, origin, default_name, text, ..TemplateText::default() });
         } else {
             found.warnings.push(warning(not_read(&key)));
         }

@@ -1,14 +1,17 @@
 //! The catalog: the immutable set of compiled templates for requests, found by name and version. This module does not
 //! depend on where templates come from; [`sources`] does.
 
+pub mod changes;
+pub mod definitions;
 pub mod holder;
 pub mod namespaces;
 pub mod sources;
 mod version;
 pub(crate) mod view;
 
+use crate::inject::catalog::definitions::{Clash, Definition, settle};
 use crate::inject::catalog::namespaces::Namespaces;
-use crate::inject::catalog::version::compare;
+use crate::inject::catalog::version::{Rank, compare};
 use crate::inject::settings::EntryPoint;
 use crate::inject::template::Template;
 use crate::inject::template::auto_inject::AutoInject;
@@ -33,14 +36,41 @@ pub struct Catalog {
     prefers_local: bool,
     /// Names of templates with `autoInject`, sorted.
     auto: Vec<String>,
+    /// The definitions of the templates, from the oldest to the newest, including those that do not serve.
+    definitions: Vec<Definition>,
 }
 
 /// All versions of one template.
 #[derive(Debug, Default)]
 struct Versions {
     unversioned: Option<Arc<Template>>,
-    /// Ascending in the order of `sort -V`.
+    /// In ascending order.
     versioned: Vec<Arc<Template>>,
+    /// The version that a request without a version gets; `None` if all versions are pre-releases.
+    serving: Option<Arc<Template>>,
+}
+
+impl Versions {
+    /// Adds a version, unless it is there already. The first of two defaults serves.
+    fn add(&mut self, template: Arc<Template>) {
+        match &template.version {
+            None if self.unversioned.is_some() => return,
+            None => self.unversioned = Some(Arc::clone(&template)),
+            Some(version) => {
+                let order = |other: &Arc<Template>| compare(other.version.as_deref().unwrap_or(""), version);
+                let Err(at) = self.versioned.binary_search_by(order) else { return };
+                self.versioned.insert(at, Arc::clone(&template));
+            }
+        }
+        if rank(&template) > self.serving.as_deref().and_then(rank) {
+            self.serving = Some(template);
+        }
+    }
+}
+
+/// How a template competes for requests without a version.
+fn rank(template: &Template) -> Option<Rank<'_>> {
+    Rank::of(template.version.as_deref(), template.is_default)
 }
 
 /// The cause why a lookup found no template.
@@ -56,11 +86,16 @@ pub enum NotFound<'c> {
         /// The versions that exist, highest first; `None` is the document without a version.
         known: Vec<Option<&'c str>>,
     },
+    /// The request does not set a version, and all versions are pre-releases.
+    OnlyPreReleases {
+        /// The versions, highest first.
+        known: Vec<&'c str>,
+    },
 }
 
 impl Catalog {
-    /// Creates a catalog of `templates`. Of two templates with the same name and version, the first is used. `broken`
-    /// is the error of each broken template, by name.
+    /// Creates a catalog of `templates`. Of two templates with the same name and version, and of two
+    /// defaults, the first serves. `broken` is the error of each broken template, by name.
     ///
     /// ```
     /// use sidecar_injector::inject::catalog::Catalog;
@@ -74,7 +109,7 @@ impl Catalog {
     ///     Template::load(&Source::new("logs.yaml", &text), "logs", &Keys::default()).unwrap().template.into()
     /// };
     /// let catalog = Catalog::new([load("1.9"), load("1.10")], Default::default());
-    /// // A request without a version gets the highest one.
+    /// // A request without a version gets the highest release.
     /// let template = catalog.get(TemplateRef { name: "logs", version: None }).unwrap();
     /// assert_eq!(template.display(), "logs@1.10");
     /// assert!(catalog.get(TemplateRef { name: "logs", version: Some("2") }).is_err());
@@ -83,18 +118,7 @@ impl Catalog {
     pub fn new(templates: impl IntoIterator<Item = Arc<Template>>, broken: BTreeMap<String, String>) -> Self {
         let mut by_name: HashMap<String, Versions> = HashMap::new();
         for template in templates {
-            let versions = by_name.entry(template.name.clone()).or_default();
-            match &template.version {
-                None => {
-                    versions.unversioned.get_or_insert(template);
-                }
-                Some(version) => {
-                    let order = |other: &Arc<Template>| compare(other.version.as_deref().unwrap_or(""), version);
-                    if let Err(at) = versions.versioned.binary_search_by(order) {
-                        versions.versioned.insert(at, template);
-                    }
-                }
-            }
+            by_name.entry(template.name.clone()).or_default().add(template);
         }
         let mut catalog = Self { templates: by_name, broken, values: Json::Object(Map::new()), ..Self::default() };
         let serves = |name: &&String| {
@@ -105,6 +129,20 @@ impl Catalog {
         auto.sort_unstable();
         catalog.auto = auto;
         catalog
+    }
+
+    /// Creates a catalog of `definitions`, which are sorted from the oldest to the newest. Also returns their clashes.
+    pub(crate) fn of_definitions(definitions: Vec<Definition>, broken: BTreeMap<String, String>) -> (Self, Vec<Clash>) {
+        let documents: Vec<_> = definitions.iter().map(Definition::document).collect();
+        let settled = settle(&documents);
+        let served = settled.served.iter().map(|at| Arc::clone(&definitions[*at].template));
+        let catalog = Self::new(served, broken);
+        (Self { definitions, ..catalog }, settled.clashes)
+    }
+
+    /// The definitions of the templates, from the oldest to the newest, including those that do not serve.
+    pub(crate) fn definitions(&self) -> &[Definition] {
+        &self.definitions
     }
 
     /// Returns the catalog with the known namespaces.
@@ -125,11 +163,11 @@ impl Catalog {
         self.templates.contains_key(name) || self.broken.contains_key(name)
     }
 
-    /// Returns true if a version of the template is required or has `autoInject`, so that no other template can replace
-    /// it.
+    /// Returns true if the template is required or has `autoInject` in the version that a request without a version
+    /// gets, so that no other template can replace it.
     pub(crate) fn must_reach(&self, name: &str) -> bool {
-        let must = |template: &Arc<Template>| template.required || template.auto_inject.is_some();
-        self.templates.get(name).is_some_and(|all| all.versioned.iter().chain(&all.unversioned).any(must))
+        let serving = self.get(TemplateRef { name, version: None });
+        serving.is_ok_and(|template| template.required || template.auto_inject.is_some())
     }
 
     /// The known namespaces.
@@ -166,26 +204,29 @@ impl Catalog {
         &self.values
     }
 
-    /// Finds a template. Without a version: the document without a version, else the highest version.
+    /// Finds a template. Without a version: the document with `default: true`, else the document without a version,
+    /// else the highest release.
     ///
     /// # Errors
-    /// [`NotFound`] if the name or the version is unknown.
+    /// [`NotFound`] if the name or the version is unknown, or the reference does not set a version and there are only
+    /// pre-releases.
     pub fn get(&self, wanted: TemplateRef<'_>) -> Result<&Template, NotFound<'_>> {
         let Some(versions) = self.templates.get(wanted.name) else {
             return Err(NotFound::Name { broken: self.broken.get(wanted.name).map(String::as_str) });
         };
-        let found = match wanted.version {
-            None => versions.unversioned.as_ref().or(versions.versioned.last()),
-            Some(version) => versions.versioned.iter().find(|template| template.version.as_deref() == Some(version)),
+        let highest_first = || versions.versioned.iter().rev().map(|template| template.version.as_deref());
+        let Some(version) = wanted.version else {
+            let only_pre_releases = || NotFound::OnlyPreReleases { known: highest_first().flatten().collect() };
+            return versions.serving.as_deref().ok_or_else(only_pre_releases);
         };
+        let found = versions.versioned.iter().find(|template| template.version.as_deref() == Some(version));
         found.map(Arc::as_ref).ok_or_else(|| {
-            let mut known: Vec<Option<&str>> = versions.versioned.iter().rev().map(|t| t.version.as_deref()).collect();
-            known.extend(versions.unversioned.as_ref().map(|_| None));
-            NotFound::Version { known }
+            let unversioned = versions.unversioned.iter().map(|_| None);
+            NotFound::Version { known: highest_first().chain(unversioned).collect() }
         })
     }
 
-    /// All versions of a template.
+    /// All versions of a template in ascending order, then the document without a version.
     pub(crate) fn versions(&self, name: &str) -> impl Iterator<Item = &Template> {
         let versions = self.templates.get(name);
         versions.into_iter().flat_map(|all| all.versioned.iter().chain(&all.unversioned)).map(Arc::as_ref)

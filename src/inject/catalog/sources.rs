@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::inject::catalog::Catalog;
+use crate::inject::catalog::definitions::{Clash, ClashKind, Definition};
 use crate::inject::catalog::holder::{FoundDocuments, Holder, HolderId, SourceError, TemplateText};
 use crate::inject::diagnostic::{Diagnostic, shown};
 use crate::inject::settings::keys::Keys;
@@ -160,50 +161,42 @@ impl Sources {
         self.holders.retain(|id, _| stays(id));
     }
 
-    /// The catalog of all documents. Of equal templates, the one in the oldest holder serves. For an invalid document, the
-    /// last valid template serves, unless another document defines it.
+    /// The catalog of all documents. Of equal templates, and of defaults, the one in the oldest holder serves. For an
+    /// invalid document, the last valid template serves, unless another document defines it.
     #[must_use]
     pub fn catalog(&self) -> Published {
         let error = |holder: &HolderId, diagnostic| SourceError { holder: holder.clone(), diagnostic };
         let (mut errors, mut warnings) = (Vec::new(), Vec::new());
-        let holders = by_age(&self.holders, |held| &held.created);
-        for (holder, held) in &holders {
-            errors.extend(held.errors.iter().map(|diagnostic| error(holder, diagnostic.clone())));
+        let (mut broken, mut valid) = (BTreeMap::new(), BTreeMap::new());
+        let (mut definitions, mut texts) = (Vec::new(), Vec::new());
+        for (id, held) in by_age(&self.holders, |held| &held.created) {
+            errors.extend(held.errors.iter().map(|diagnostic| error(id, diagnostic.clone())));
             warnings.extend(held.warnings.iter().cloned());
-        }
-        let documents =
-            || holders.iter().flat_map(|&(holder, held)| held.documents.values().map(move |each| (holder, each)));
-        let (mut served, mut broken) = (Vec::new(), BTreeMap::new());
-        let mut valid = BTreeMap::new();
-        let mut origin_of: BTreeMap<(String, Option<String>), String> = BTreeMap::new();
-        for (holder, document) in documents() {
-            warnings.extend(document.warnings.iter().cloned());
-            let Ok(template) = &document.current else { continue };
-            let identity = (template.name.clone(), template.version.clone());
-            let origin = document.text.origin.clone();
-            if let Some(first) = origin_of.get(&identity) {
-                let message = format!("{} is already defined by {first}, which serves", template.display());
-                errors.push(error(holder, Diagnostic::of_document(&origin, message)));
-                continue;
-            }
-            origin_of.insert(identity, origin);
-            valid.insert(template.name.clone(), true);
-            served.push(Arc::clone(template));
-        }
-        for (holder, document) in documents() {
-            let Err(diagnostics) = &document.current else { continue };
-            errors.extend(diagnostics.iter().map(|diagnostic| error(holder, diagnostic.clone())));
-            let name = document.name();
-            valid.insert(name.to_owned(), false);
-            match &document.last_good {
-                Some(template) => served.push(Arc::clone(template)),
-                None => {
-                    let why = diagnostics.first().map(Diagnostic::one_line).unwrap_or_default();
-                    broken.insert(name.to_owned(), why);
+            for document in held.documents.values() {
+                warnings.extend(document.warnings.iter().cloned());
+                *valid.entry(document.name().to_owned()).or_insert(true) &= document.current.is_ok();
+                if let Err(diagnostics) = &document.current {
+                    errors.extend(diagnostics.iter().map(|diagnostic| error(id, diagnostic.clone())));
+                }
+                match document.definition(id, &held.created) {
+                    Ok(definition) => {
+                        definitions.push(definition);
+                        texts.push(&document.text);
+                    }
+                    Err(why) => drop(broken.insert(document.name().to_owned(), why)),
                 }
             }
         }
-        let catalog = Catalog::new(served, broken).with_values(&self.merged_values(&mut errors));
+        let (catalog, clashes) = Catalog::of_definitions(definitions, broken);
+        for Clash { kind, at, first } in clashes {
+            let (document, first) = (&catalog.definitions()[at], &catalog.definitions()[first]);
+            let message = kind.message(document.document(), first.document()) + ", which serves";
+            errors.push(error(&document.holder.id, texts[at].error(message)));
+            if kind == ClashKind::Version {
+                valid.insert(document.template.name.clone(), false);
+            }
+        }
+        let catalog = catalog.with_values(&self.merged_values(&mut errors));
         Published { catalog, errors, warnings, valid }
     }
 
@@ -262,6 +255,20 @@ impl SourceRules {
 }
 
 impl TemplateDocument {
+    /// The template that the document of the holder `id` defines: its current or else its last valid one.
+    ///
+    /// # Errors
+    /// The first error of a document that never defined one.
+    fn definition(&self, id: &HolderId, created: &str) -> Result<Definition, String> {
+        let (template, is_current) = match (&self.current, &self.last_good) {
+            (Ok(template), _) => (template, true),
+            (Err(_), Some(template)) => (template, false),
+            (Err(errors), None) => return Err(errors.first().map(Diagnostic::one_line).unwrap_or_default()),
+        };
+        let holder = Holder { created: created.to_owned(), id: id.clone() };
+        Ok(Definition { template: Arc::clone(template), holder, place: self.text.place(), is_current })
+    }
+
     fn name(&self) -> &str {
         self.last_good.as_ref().map_or(&self.text.default_name, |template| &template.name)
     }
@@ -284,116 +291,4 @@ impl TemplateDocument {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::inject::template::reference::TemplateRef;
-
-    fn config_map(name: &str) -> HolderId {
-        HolderId::ConfigMap { namespace: "ns".to_owned(), name: name.to_owned() }
-    }
-
-    fn holder(name: &str, created: &str) -> Holder {
-        Holder { created: created.to_owned(), id: config_map(name) }
-    }
-
-    fn text(key: &str, image: &str) -> TemplateText {
-        let text = format!("sidecars: [{{name: x, image: {image}}}]\n");
-        let origin = format!("key {key}.yaml");
-        TemplateText {
-            key: format!("{key}.yaml"),
-            origin,
-            default_name: key.to_owned(),
-            text,
-            ..TemplateText::default()
-        }
-    }
-
-    fn found(texts: Vec<TemplateText>) -> FoundDocuments {
-        FoundDocuments { texts, ..FoundDocuments::default() }
-    }
-
-    fn image(sources: &Sources, name: &str) -> Option<String> {
-        let published = sources.catalog();
-        let template = published.catalog.get(TemplateRef { name, version: None }).ok()?;
-        Some(template.constant()?.init_containers[0].value["image"].as_str()?.to_owned())
-    }
-
-    #[test]
-    fn an_invalid_document_keeps_its_last_valid_template_and_affects_no_other() {
-        let mut sources = Sources::default();
-        let one = holder("one", "2026");
-        sources.set(&one, found(vec![text("a", "i:1"), text("b", "i:1")]));
-        let broken = TemplateText { text: "sidecars: [".to_owned(), ..text("a", "") };
-        sources.set(&one, found(vec![broken.clone(), text("b", "i:2")]));
-        assert_eq!(image(&sources, "a").as_deref(), Some("i:1"));
-        assert_eq!(image(&sources, "b").as_deref(), Some("i:2"));
-        let published = sources.catalog();
-        assert_eq!(published.errors.len(), 1);
-        assert_eq!(published.valid.get("a"), Some(&false));
-        // A good definition elsewhere beats the last good one.
-        sources.set(&holder("two", "2027"), found(vec![text("a", "i:9")]));
-        assert_eq!(image(&sources, "a").as_deref(), Some("i:9"));
-        sources.remove(&config_map("two"));
-        assert_eq!(image(&sources, "a").as_deref(), Some("i:1"));
-        // Fixed, then deleted.
-        sources.set(&one, found(vec![text("a", "i:3")]));
-        assert_eq!(image(&sources, "a").as_deref(), Some("i:3"));
-        assert_eq!(image(&sources, "b"), None);
-        sources.remove(&config_map("one"));
-        assert_eq!(image(&sources, "a"), None);
-    }
-
-    #[test]
-    fn deletions_take_effect_if_other_keys_are_not_read() {
-        let mut sources = Sources::default();
-        let one = holder("one", "2026");
-        let remark = || vec![Diagnostic::of_document("README.md", "is not read")];
-        sources.set(&one, FoundDocuments { warnings: remark(), ..found(vec![text("a", "i:1"), text("b", "i:1")]) });
-        sources.set(&one, FoundDocuments { warnings: remark(), ..found(vec![text("a", "i:2")]) });
-        assert_eq!((image(&sources, "a").as_deref(), image(&sources, "b")), (Some("i:2"), None));
-        assert!(sources.catalog().errors.is_empty());
-    }
-
-    #[test]
-    fn a_file_that_is_incomplete_or_unreadable_keeps_its_documents() {
-        let mut sources = Sources::default();
-        let file = Holder::file(Path::new("all.yaml"));
-        let whole = || found(vec![text("a", "i:1"), text("b", "i:1")]);
-        sources.set(&file, whole());
-        let empty = TemplateText { key: String::new(), text: String::new(), ..text("all", "") };
-        sources.set(&file, found(vec![empty]));
-        assert_eq!((image(&sources, "a").as_deref(), image(&sources, "b").as_deref()), (Some("i:1"), Some("i:1")));
-        sources.set(&file, FoundDocuments { incomplete: true, ..FoundDocuments::default() });
-        assert_eq!(image(&sources, "b").as_deref(), Some("i:1"));
-        sources.set(&file, whole());
-        sources.set(&file, found(vec![text("a", "i:2")]));
-        assert_eq!((image(&sources, "a").as_deref(), image(&sources, "b")), (Some("i:2"), None));
-        assert_eq!(sources.take_failed(), ["all"]);
-    }
-
-    #[test]
-    fn an_invalid_document_that_was_never_valid_is_reported() {
-        let mut sources = Sources::default();
-        let broken = TemplateText { text: "sidecar: []".to_owned(), ..text("a", "") };
-        sources.set(&holder("one", "2026"), found(vec![broken]));
-        let published = sources.catalog();
-        let Err(crate::inject::catalog::NotFound::Name { broken: Some(why) }) =
-            published.catalog.get(TemplateRef { name: "a", version: None })
-        else {
-            panic!("unknown")
-        };
-        assert_eq!(why, "key a.yaml:1:1: unknown key \"sidecar\" (did you mean \"sidecars\"?)");
-    }
-
-    #[test]
-    fn the_older_of_two_equal_definitions_serves_and_the_other_is_an_error() {
-        let mut sources = Sources::default();
-        sources.set(&holder("a-younger", "2027"), found(vec![text("a", "i:2")]));
-        sources.set(&holder("z-older", "2026"), found(vec![text("a", "i:1")]));
-        assert_eq!(image(&sources, "a").as_deref(), Some("i:1"));
-        let errors = sources.catalog().errors;
-        assert_eq!(errors[0].diagnostic.one_line(), "key a.yaml: a is already defined by key a.yaml, which serves");
-    }
-}
+mod tests;

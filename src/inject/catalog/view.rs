@@ -22,6 +22,11 @@ pub(crate) struct View<'c> {
 }
 
 impl<'c> View<'c> {
+    /// The templates of `catalog` alone.
+    pub(crate) fn central(catalog: &'c Catalog) -> Self {
+        Self { central: catalog, own: None, prefers_own: false }
+    }
+
     /// The templates that pods of `namespace` can use.
     pub(crate) fn of(catalog: &'c Catalog, namespace: &str) -> Self {
         let own = catalog.local.get(namespace).map(AsRef::as_ref);
@@ -30,7 +35,7 @@ impl<'c> View<'c> {
 
     /// The catalog that serves all versions of `name`. A template of a namespace never overrides a central template
     /// that is required or has `autoInject`.
-    fn serving(&self, name: &str) -> &'c Catalog {
+    pub(super) fn serving(&self, name: &str) -> &'c Catalog {
         match self.own.filter(|own| own.knows(name)) {
             Some(own) if !self.central.knows(name) => own,
             Some(own) if self.prefers_own && !self.central.must_reach(name) => own,
@@ -38,10 +43,10 @@ impl<'c> View<'c> {
         }
     }
 
-    /// Finds a template. Without a version: the document without a version, else the highest version.
+    /// Finds a template; see [`Catalog::get`].
     ///
     /// # Errors
-    /// [`NotFound`] if the name or the version is unknown.
+    /// [`NotFound`] as in [`Catalog::get`].
     pub(crate) fn get(&self, wanted: TemplateRef<'_>) -> Result<&'c Template, NotFound<'c>> {
         self.serving(wanted.name).get(wanted)
     }
@@ -82,5 +87,35 @@ impl<'c> View<'c> {
     /// The central templates with `autoInject`, by name; see [`Catalog::auto_inject`].
     pub(crate) fn auto_inject(&self) -> impl Iterator<Item = (&'c Template, &'c AutoInject)> {
         self.central.auto_inject()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::inject::diagnostic::Source;
+    use crate::inject::settings::keys::Keys;
+
+    /// `required` is read from the version that a request without a version gets.
+    #[test]
+    fn only_the_serving_version_keeps_namespaces_from_replacing_a_template() {
+        let load = |text: &str| {
+            Arc::new(Template::load(&Source::new("t", text), "logs", &Keys::default()).expect(text).template)
+        };
+        let of = |texts: &[&str]| Catalog::new(texts.iter().map(|text| load(text)), BTreeMap::new());
+        for (central, expected) in [
+            (&["version: '1'\nrequired: true"][..], TemplateOrigin::Central),
+            (&["version: '1'\nrequired: true", "version: 2-rc1"], TemplateOrigin::Central),
+            (&["version: '1'", "version: 2-rc1\nrequired: true"], TemplateOrigin::Namespace),
+            (&["version: 2-rc1\nrequired: true"], TemplateOrigin::Namespace),
+            (&["version: '1'", "version: 2-rc1\nrequired: true\ndefault: true"], TemplateOrigin::Central),
+        ] {
+            let local = BTreeMap::from([("ns".to_owned(), Arc::new(of(&["description: own"])))]);
+            let catalog = of(central).with_local(local, true);
+            assert_eq!(View::of(&catalog, "ns").origin("logs"), expected, "{central:?}");
+        }
     }
 }

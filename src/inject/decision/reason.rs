@@ -119,8 +119,10 @@ reasons! {
         "Nothing. The message contains the trace.";
     ValidTemplate (Validation): "The templates of a ConfigMap are valid.",
         "Nothing.";
-    InvalidTemplate (Validation): "A ConfigMap contains a text that is not a valid template.",
+    InvalidTemplate (Validation): "A ConfigMap contains a text that is not a valid template, or a version of a template that another ConfigMap defines.",
         "Correct the text; the message shows the place of the error.";
+    VersionChanged (Validation): "Requests for a template without a version get another version than before.",
+        "Nothing. To decide which version they get, set `default: true` in it.";
 }
 
 impl fmt::Display for Reason {

@@ -116,10 +116,11 @@ impl Checker {
         match kind {
             Kind::List(item) => self.list(node, item, path),
             Kind::Map(item) => self.map(node, item, path),
-            Kind::Object(_) => match kind.object() {
-                Some(object) => self.object(node, object, path),
-                None => {}
-            },
+            Kind::Object(_) => {
+                if let Some(object) = kind.object() {
+                    self.object(node, object, path);
+                }
+            }
             scalar => self.scalar(node, scalar, path),
         }
     }

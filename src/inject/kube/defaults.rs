@@ -5,6 +5,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::inject::kube::names;
+use crate::inject::kube::paths;
 use crate::inject::kube::quantity::quantity;
 
 /// Returns the default of a field.
@@ -93,6 +94,7 @@ fn plain_member(key: &str, value: &Json) -> Json {
         // A divisor of zero is the default, one.
         ("divisor", Some(0 | 1_000_000_000)) => Json::Null,
         ("divisor" | "sizeLimit", Some(nano)) => Json::from(nano.to_string()),
+        ("mountPath" | "devicePath", _) => value.as_str().map_or(Json::Null, |path| Json::from(paths::clean(path))),
         _ => plain(value),
     }
 }

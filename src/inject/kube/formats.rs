@@ -11,17 +11,17 @@ use crate::inject::kube::names::{is_label, is_label_value, is_qualified_name, is
 
 /// The format of a string.
 #[derive(Debug)]
-pub struct Format {
+pub(crate) struct Format {
     /// What the string must be, such as `a DNS label`.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
     /// How to write it; can be empty.
-    pub help: &'static str,
+    pub(crate) help: &'static str,
     /// Returns true if a non-empty string has the format.
-    pub is_valid: fn(&str) -> bool,
+    pub(crate) is_valid: fn(&str) -> bool,
     /// A string that has the format.
-    pub accepted: &'static str,
+    pub(crate) accepted: &'static str,
     /// Strings that do not have the format.
-    pub refused: &'static [&'static str],
+    pub(crate) refused: &'static [&'static str],
 }
 
 const LABEL_HELP: &str = "use 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit";
@@ -43,6 +43,14 @@ pub(crate) static SUBDOMAIN: Format = Format {
     is_valid: is_subdomain,
     accepted: "a.b-1",
     refused: &["A", "a_b", "a..b", "Bad Name"],
+};
+/// `ValidateCSIDriverName`: the name is lowered first.
+pub(crate) static CSI_DRIVER: Format = Format {
+    what: "a DNS subdomain",
+    help: SUBDOMAIN_HELP,
+    is_valid: |name| is_subdomain(&name.to_lowercase()),
+    accepted: "Csi.example.com",
+    refused: &["a_b", "a..b", "Bad Name"],
 };
 /// `IsQualifiedName`.
 pub(crate) static QUALIFIED: Format = Format {
@@ -357,7 +365,8 @@ fn is_windows_user(name: &str) -> bool {
 }
 
 #[cfg(test)]
-pub(crate) static ALL: [&Format; 26] = [
+pub(crate) static ALL: [&Format; 27] = [
+    &CSI_DRIVER,
     &LABEL,
     &SUBDOMAIN,
     &QUALIFIED,

@@ -4,6 +4,7 @@
 
 pub(crate) mod checker;
 pub mod defaults;
+pub mod examples;
 pub(crate) mod formats;
 pub mod names;
 pub mod paths;

@@ -165,7 +165,7 @@ impl Types {
         for variant in VARIANTS {
             if let Some(base) = types.names.get(variant.base) {
                 let mut object = types.objects[*base].variant(variant.only);
-                object.name = variant.rules.name.to_owned();
+                variant.rules.name.clone_into(&mut object.name);
                 object.apply(&variant.rules);
                 types.push(object);
             }

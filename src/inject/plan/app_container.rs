@@ -4,6 +4,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::inject::diagnostic::shown;
+use crate::inject::kube::paths;
 use crate::inject::review::pod::Container;
 use crate::inject::template::body::additions::{Append, Member, Mount};
 
@@ -100,10 +101,13 @@ impl<'r> AppContainer<'r> {
         new.or_else(|| self.own.env.iter().flatten().rfind(|own| own["name"] == name).cloned())
     }
 
+    /// The mount or device at this path. Paths are compared as the runtime reads them.
     pub(super) fn mounted_at(&self, path: &str) -> Option<&Json> {
-        let own = self.own.mounts.iter().flatten().find(|own| own["mountPath"] == path);
-        let device = || self.own.devices.iter().flatten().find(|own| own["devicePath"] == path);
-        let new = || self.mounts.iter().find(|mount| mount.path == path).map(|mount| &mount.value);
+        let path = paths::clean(path);
+        let is_there = |own: &&Json, field: &str| own[field].as_str().is_some_and(|own| paths::clean(own) == path);
+        let own = self.own.mounts.iter().flatten().find(|own| is_there(own, "mountPath"));
+        let device = || self.own.devices.iter().flatten().find(|own| is_there(own, "devicePath"));
+        let new = || self.mounts.iter().find(|mount| paths::clean(&mount.path) == path).map(|mount| &mount.value);
         own.or_else(device).or_else(new)
     }
 

@@ -8,6 +8,7 @@ mod app;
 mod app_container;
 mod contents;
 mod context;
+mod cross;
 mod finish;
 mod fit;
 mod glob;

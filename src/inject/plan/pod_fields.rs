@@ -49,6 +49,11 @@ impl PodLevel {
         Self { state: POD_FIELDS.iter().filter_map(field).collect(), operations: Vec::new() }
     }
 
+    /// The fields with the additions, by their names in `spec`.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&String, &Json)> {
+        self.state.iter()
+    }
+
     /// Adds the fields of one template. Returns the fields that the pod has with another value, keys joined by dots.
     pub(crate) fn add(&mut self, fields: &Map<String, Json>) -> Vec<String> {
         let mut conflicts = Vec::new();
@@ -66,6 +71,11 @@ impl PodLevel {
     fn leaves(&mut self, path: Vec<String>, wanted: &Json, conflicts: &mut Vec<String>) {
         let own = path[1..].iter().fold(self.state.get(&path[0]), |own, step| own.and_then(|own| own.get(step)));
         match (own, wanted) {
+            (Some(Json::Object(own)), Json::Object(_)) if is_whole(&path) && !own.is_empty() => {
+                if !defaults::equal(&Json::Object(own.clone()), wanted) {
+                    conflicts.push(path.join("."));
+                }
+            }
             (Some(Json::Object(_)), Json::Object(members)) => {
                 for (key, value) in members {
                     let path = path.iter().chain([key]).cloned().collect();
@@ -129,6 +139,12 @@ impl PodLevel {
         }
         self.operations.push(Operation { path, value, replaced });
     }
+}
+
+/// Returns true for an object whose members have a meaning only together (unions of the API, and options of one system).
+fn is_whole(path: &[String]) -> bool {
+    const WHOLE: [&str; 4] = ["seccompProfile", "appArmorProfile", "windowsOptions", "seLinuxOptions"];
+    path.len() == 2 && path[0] == "securityContext" && WHOLE.contains(&path[1].as_str())
 }
 
 #[cfg(test)]

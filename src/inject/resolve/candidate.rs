@@ -130,8 +130,8 @@ pub(super) fn done<'r>(candidates: &'r [Candidate<'r>]) -> Vec<Resolved<'r>> {
     candidates.iter().map(|candidate| Resolved { candidate, outcome: outcome(candidate) }).collect()
 }
 
-/// Plans the candidates that are ready. If placed templates miss a volume, planning starts again without them, so that
-/// the others are planned as if those had not been requested.
+/// Plans the candidates that are ready. If a placed template misses a volume or breaks a rule between parts of
+/// the pod, planning starts again without it, so that the others are planned as if those had not been requested.
 pub(super) fn plan<'r>(pod: &PodContext<'r>, candidates: &'r [Candidate<'r>]) -> (Plan<'r>, Vec<Resolved<'r>>) {
     let mut missing: Vec<Vec<Problem>> = candidates.iter().map(|_| Vec::new()).collect();
     loop {
@@ -147,6 +147,10 @@ pub(super) fn plan<'r>(pod: &PodContext<'r>, candidates: &'r [Candidate<'r>]) ->
         for placed in &plan.placed {
             missing[placed.index] = plan.missing_volumes(placed, pod);
             again |= !missing[placed.index].is_empty();
+        }
+        for (index, problem) in plan.cross_problems(pod) {
+            missing[index].push(problem);
+            again = true;
         }
         if !again {
             plan.placed.retain(|placed| !placed.is_empty());

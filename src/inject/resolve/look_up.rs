@@ -73,6 +73,11 @@ fn unknown(catalog: &View<'_>, key: &str, choice: &Choice<'_>, unknown: &NotFoun
             let known = first_ten(&known);
             asks(&format!("{}@{version}", wanted.name)) + &format!("a version that does not exist. Known: {known}")
         }
+        NotFound::OnlyPreReleases { known } => {
+            let known: Vec<String> = known.iter().map(|version| format!("{}@{version}", wanted.name)).collect();
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            asks(wanted.name) + &format!("which has only pre-releases. Request a version: {}", first_ten(&known))
+        }
     }
 }
 

@@ -21,8 +21,9 @@ use crate::inject::select::{Choice, Choices};
 use crate::inject::status::{Status, StatusEntry};
 use crate::inject::template::reference::TemplateRef;
 
-/// Maximum size of an object that the API server reads, in bytes (`MaxRequestBodyBytes`).
-const MAX_OBJECT: usize = 3 * 1024 * 1024;
+/// Maximum size of a pod as JSON, in bytes. etcd accepts requests of 1.5 MiB (`DefaultMaxRequestBytes`), and the API
+/// server answers 500 for a larger object. It stores pods as protobuf, which is smaller than JSON.
+const MAX_OBJECT: usize = 3 * 1024 * 1024 / 2;
 
 /// Decides on a pod for which templates were chosen.
 pub(crate) fn decide(case: &Case<'_>, mut choices: Choices<'_>, recorder: Recorder<'_>) -> Decision {

@@ -4,7 +4,7 @@
 
 pub(crate) mod write;
 
-use crate::inject::kube::defaults;
+use crate::inject::kube::{defaults, paths};
 use crate::inject::review::pod::{Container, Metadata, NamedObject, Spec, StringMap};
 use std::collections::BTreeMap;
 
@@ -129,7 +129,7 @@ impl Listed {
         let field = |pointer: &String| has_field(spec, pointer);
         (lists.iter().any(|list| !list.is_empty()) || !no_maps || !self.pod.is_empty())
             && self.pod.iter().all(field)
-            && self.mounts.iter().all(|(container, paths)| has_members(spec, container, paths, mount_paths))
+            && self.mounts.iter().all(|(container, paths)| has_members(spec, container, &cleaned(paths), mount_paths))
             && self.env.iter().all(|(container, names)| has_members(spec, container, names, env_names))
             && self.env_from.iter().all(|(container, entries)| has_env_from(spec, container, entries))
             && self.appended.iter().all(|(container, suffixes)| has_appended(spec, container, suffixes))
@@ -181,7 +181,12 @@ fn has_field(spec: &Spec<'_>, pointer: &str) -> bool {
 fn mount_paths(container: &Container<'_>) -> Vec<String> {
     let mut paths = strings(container.volume_mounts, "mountPath");
     paths.extend(strings(container.volume_devices, "devicePath"));
-    paths
+    cleaned(&paths)
+}
+
+/// The paths as the runtime reads them.
+fn cleaned(paths: &[String]) -> Vec<String> {
+    paths.iter().map(|path| paths::clean(path).into_owned()).collect()
 }
 
 fn env_names(container: &Container<'_>) -> Vec<String> {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
+use crate::inject::kube::paths;
 use crate::inject::plan::Placed;
 use crate::inject::plan::pod_fields::Operation;
 use crate::inject::review::pod::Spec;
@@ -177,7 +178,9 @@ impl Listed {
         let files = || adds.volumes.iter().flat_map(|volume| &volume.files);
         self.annotations.retain(|key| adds.annotations.iter().chain(files()).any(|(other, _)| other == key));
         let changes = || adds.app_containers.iter();
-        let mounts = |path: &String| changes().flat_map(|change| &change.mounts).any(|mount| mount.path == *path);
+        let mounts = |path: &String| {
+            changes().flat_map(|change| &change.mounts).any(|mount| paths::clean(&mount.path) == paths::clean(path))
+        };
         let appends =
             |name: &String| changes().flat_map(|change| &change.append_env).any(|append| append.name == *name);
         let sets = |name: &String| changes().flat_map(|change| &change.env).any(|member| member.name == *name);

@@ -11,7 +11,7 @@ use crate::inject::settings::keys::Keys;
 use crate::inject::template::body::{Body, compile};
 use crate::inject::template::selector::Selector;
 use crate::inject::template::words::{
-    CLASHES, HOST_NETWORKS, MODES, ON_PROBLEMS, name, on_conflict, position, string, version, word,
+    CLASHES, HOST_NETWORKS, MODES, ON_PROBLEMS, is_true, name, on_conflict, position, string, version, word,
 };
 use crate::inject::template::{Template, auto_inject, hash, parameter};
 
@@ -107,6 +107,12 @@ pub const FIELDS: &[TemplateField] = &[
         "Requested as NAME@VERSION. A string: as a number 4.10 would be 4.1.",
         |reading, node| reading.template.version = version(&mut reading.checker, node),
     ),
+    other(
+        "default",
+        FieldKind::Boolean,
+        "If true, a request without a version gets this version. Default: false.",
+        |reading, node| reading.template.is_default = is_true(&mut reading.checker, node, "default"),
+    ),
     other("description", FieldKind::Text, "A one-line description.", |reading, node| {
         reading.template.description = node.and_then(|node| string(&mut reading.checker, node, "description"));
     }),
@@ -190,10 +196,7 @@ pub const FIELDS: &[TemplateField] = &[
         "required",
         FieldKind::Boolean,
         "Problems always deny the pod, and `false` on the pod does not stop autoInject.",
-        |reading, node| {
-            let is_true = |node: &Node| reading.checker.json(node, "boolean", "required") == true;
-            reading.template.required = node.is_some_and(is_true);
-        },
+        |reading, node| reading.template.required = is_true(&mut reading.checker, node, "required"),
     ),
     other(
         "allowedNamespaces",
@@ -364,4 +367,20 @@ fn silenced(node: Option<&Node>) -> Vec<String> {
     let entries = node.map(Node::entries).unwrap_or_default().iter();
     let rules = entries.filter(|(key, reason)| has_reason(reason) && key.name != "invalid");
     rules.map(|(key, _)| key.name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_that_do_not_change_what_a_pod_gets_do_not_change_the_hash() {
+        let hash = |more: &str| {
+            let text = format!("sidecars: [{{name: a, image: 'i:1'}}]\n{more}");
+            Template::load(&Source::new("t", &text), "a", &Keys::default()).expect("a template").template.hash
+        };
+        assert_eq!(hash("default: true"), hash(""));
+        assert_eq!(hash("version: '1'\ndefault: false\nrequired: true"), hash(""));
+        assert_ne!(hash("mode: container"), hash(""));
+    }
 }

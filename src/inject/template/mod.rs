@@ -35,6 +35,8 @@ pub struct Template {
     pub name: String,
     /// The version; `None` for a document without one.
     pub version: Option<String>,
+    /// True if a request without a version gets this version, whatever its place among the versions.
+    pub is_default: bool,
     /// A one-line description.
     pub description: Option<String>,
     /// How sidecars run: as native sidecars or as plain containers.

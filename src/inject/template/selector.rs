@@ -94,7 +94,7 @@ impl Selector {
 
     fn expressions(&mut self, checker: &mut Checker, node: &Node, path: &str) {
         let json = checker.json(node, "[]LabelSelectorRequirement", path);
-        for (index, item) in json.as_array().into_iter().flatten().enumerate() {
+        for item in json.as_array().into_iter().flatten() {
             let values: Vec<String> = item["values"]
                 .as_array()
                 .into_iter()
@@ -109,14 +109,8 @@ impl Selector {
                 (Some("DoesNotExist"), true) => Some(Operator::DoesNotExist),
                 _ => None,
             };
-            match operator {
-                Some(operator) if is_qualified_name(&key) => self.requirements.push(Requirement { key, operator }),
-                _ => {
-                    let help = "write {key: KEY, operator: In|NotIn, values: […]} or \
-                        {key: KEY, operator: Exists|DoesNotExist}";
-                    checker.error(node.span, format!("{path}[{index}] is not a valid requirement"), help);
-                }
-            }
+            // A requirement that is not valid is an error of the check above.
+            self.requirements.extend(operator.map(|operator| Requirement { key, operator }));
         }
     }
 }

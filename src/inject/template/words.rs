@@ -226,6 +226,11 @@ pub(super) fn string(checker: &mut Checker, node: &Node, key: &str) -> Option<St
     }
 }
 
+/// Reads the boolean `key`. False if it is absent or not valid; the latter is an error.
+pub(super) fn is_true(checker: &mut Checker, node: Option<&Node>, key: &str) -> bool {
+    node.is_some_and(|node| checker.json(node, "boolean", key) == true)
+}
+
 /// The position of containers in their list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Position {

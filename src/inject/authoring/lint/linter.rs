@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use crate::inject::catalog::Catalog;
+use crate::inject::catalog::holder::TemplateText;
 use crate::inject::diagnostic::{Diagnostic, Severity, Source, Span};
 use crate::inject::document::Node;
 use crate::inject::select::request::{self, Dialect, RequestItem, Selection};
@@ -35,8 +36,8 @@ pub(super) enum RuleCheck {
     Loading,
     /// One template that was loaded. The function adds findings to the linter.
     Template(fn(&mut Linter<'_>)),
-    /// Several templates, each with its origin. The function returns the findings.
-    Templates(fn(&[(String, &Template)]) -> Vec<Finding>),
+    /// Several templates, each with its document. The function returns the findings.
+    Templates(fn(&[(&TemplateText, &Template)]) -> Vec<Finding>),
     /// A pod in a manifest. The function returns the messages of the findings.
     Manifest(fn(&ManifestPod<'_>) -> Vec<String>),
 }

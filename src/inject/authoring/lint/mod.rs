@@ -8,13 +8,18 @@ mod linter;
 mod nodes;
 mod rules;
 mod shell;
+mod versions;
 mod volumes;
 
 pub use linter::{Finding, LintLimits, ManifestPod, Rule};
 pub use rules::{INVALID, RULES, WRONG_PLACE, rule};
+pub use versions::notes;
+
+use std::collections::BTreeMap;
 
 use crate::inject::authoring::lint::linter::{Linter, RuleCheck};
 use crate::inject::authoring::lint::rules::UNKNOWN_FIELD;
+use crate::inject::catalog::holder::TemplateText;
 use crate::inject::diagnostic::{Diagnostic, Source, nearest};
 use crate::inject::document::{Value, yaml};
 use crate::inject::settings::keys::Keys;
@@ -54,11 +59,16 @@ pub fn template(
     (findings, Some(loaded.template))
 }
 
-/// Checks several templates together. Each is a pair of its origin and the template.
+/// Checks several templates together. Each is a pair of its document and the template. Templates in ConfigMaps of
+/// different namespaces do not affect each other.
 #[must_use]
-pub fn across(templates: &[(String, &Template)]) -> Vec<Finding> {
+pub fn across(templates: &[(&TemplateText, &Template)]) -> Vec<Finding> {
+    let mut places: BTreeMap<Option<&str>, Vec<(&TemplateText, &Template)>> = BTreeMap::new();
+    for &(text, template) in templates {
+        places.entry(text.namespace.as_deref()).or_default().push((text, template));
+    }
     let of = |rule: &Rule| match rule.check {
-        RuleCheck::Templates(check) => check(templates),
+        RuleCheck::Templates(check) => places.values().flat_map(|templates| check(templates)).collect(),
         _ => Vec::new(),
     };
     RULES.iter().flat_map(of).collect()

@@ -58,10 +58,8 @@ impl Checker {
                     self.error(node.span, format!("{path} must have {least} to {most} {what}, not {length}"), "");
                 }
             }
-            (Rule::Port, Value::Number(number)) => {
-                if number.as_i64().is_none_or(|port| !(1..=65_535).contains(&port)) {
-                    self.error(node.span, format!("{path} must be a port, 1 to 65535, not {number}"), "");
-                }
+            (Rule::Port, Value::Number(number)) if number.as_i64().is_none_or(|port| !(1..=65_535).contains(&port)) => {
+                self.error(node.span, format!("{path} must be a port, 1 to 65535, not {number}"), "");
             }
             (Rule::Port, Value::String(text)) if !is_port_name(text) => {
                 let help = "write a number without quotes, or the name of a port of the container";
@@ -80,6 +78,7 @@ impl Checker {
                     self.rule(item, rule, &path.item(index));
                 }
             }
+            (Rule::Stricter(rule), _) => self.rule(node, rule, path),
             (Rule::OneOf(words), _) => self.one_of(node, words, path),
             (Rule::Keys(format), Value::Map(entries)) => {
                 for (key, _) in entries.iter().filter(|(key, _)| key.name.is_empty() || !(format.is_valid)(&key.name)) {
@@ -180,7 +179,8 @@ impl Checker {
             }
             Relation::OneBeside(name) => self.one_beside(node, name, object, path),
             Relation::Needs(field, is, other) => {
-                if holds(node, field, *is) && !node.has_value(other) {
+                let is_absent = node.get(other).is_none_or(|node| matches!(node.value, Value::Null));
+                if holds(node, field, *is) && is_absent {
                     self.error(node.span_of(field), format!("{} needs {other}", path.member(field)), "");
                 }
             }

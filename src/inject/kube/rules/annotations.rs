@@ -23,11 +23,11 @@ pub(crate) static ANNOTATIONS: [AnnotationRule; 6] = [
         what: "a 32-bit integer without a leading zero or plus sign",
         source: "GetDeletionCostFromPodAnnotations (pkg/apis/core/helper)",
         is_valid: |text| {
-            let digits = text.strip_prefix('-').unwrap_or(text);
-            text == "0" || !digits.starts_with(['0', '+']) && text.parse::<i32>().is_ok()
+            let is_padded = text.starts_with('+') || text.starts_with('0') && text.len() > 1;
+            !is_padded && text.parse::<i32>().is_ok()
         },
         accepted: &["0", "-5", "100"],
-        refused: &["x", "01", "+1", "-0", "3000000000"],
+        refused: &["x", "01", "+1", "3000000000"],
     },
     AnnotationRule {
         key: "kubernetes.io/config.mirror",

@@ -51,6 +51,8 @@ pub(crate) enum Rule {
     Values(&'static Format),
     /// A member of the field's value obeys rules of its own in this place.
     Member(&'static str, &'static [Rule]),
+    /// A rule of ours: the API server accepts other values, but with another meaning than the author wants.
+    Stricter(&'static Rule),
     /// The field cannot be set here. The text completes "cannot be set".
     Forbidden(&'static str),
     /// The API server drops the field unless this feature gate is on, which it is not by default.

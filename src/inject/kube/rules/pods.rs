@@ -3,7 +3,8 @@
 use crate::inject::kube::formats::{IP, LABEL_VALUE, QUALIFIED, SEARCH, SUBDOMAIN, SYSCTL};
 use crate::inject::kube::rules::Relation::Function;
 use crate::inject::kube::rules::Rule::{
-    Each, EmptyIsDefault, Is, Keys, Length, NotEmpty, OneOf, Optional, Range, Repeats, Required, Unique, Values,
+    Each, EmptyIsDefault, Is, Keys, Length, NotEmpty, OneOf, Optional, Range, Repeats, Required, Stricter, Unique,
+    Values,
 };
 use crate::inject::kube::rules::relations::{SEARCHES, TOLERATION};
 use crate::inject::kube::rules::{Rule, TypeRules, fields, rules};
@@ -17,7 +18,7 @@ pub(super) static RULES: &[TypeRules] = &[
         &[
             ("nodeSelector", &[Keys(&QUALIFIED), Values(&LABEL_VALUE)]),
             ("serviceAccountName", &[Is(&SUBDOMAIN)]),
-            ("terminationGracePeriodSeconds", &[Range(0, i64::MAX)]),
+            ("terminationGracePeriodSeconds", &[Stricter(&Range(0, i64::MAX))]),
             ("hostAliases", &[Repeats]),
         ],
     ),

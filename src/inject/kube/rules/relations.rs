@@ -198,13 +198,17 @@ pub(super) static SEARCHES: Function = Function {
 pub(super) static AZURE_URI: Function = Function {
     what: "diskURI begins with /subscriptions/ for the kind Managed, else with https://",
     check: |node| {
-        let (Some(kind), Some(uri)) = (node.text("kind"), node.text("diskURI")) else { return Vec::new() };
+        let Some(uri) = node.text("diskURI").filter(|_| node.get("kind").is_none_or(Node::is_known)) else {
+            return Vec::new();
+        };
+        let kind = node.text("kind").unwrap_or("Shared");
         let prefix = if kind == "Managed" { "/subscriptions/" } else { "https://" };
         let fault = || ("diskURI", format!(".diskURI must begin with {prefix} for the kind {kind}"));
         if uri.starts_with(prefix) { Vec::new() } else { vec![fault()] }
     },
     accepted: &[r#"{"diskName":"d","diskURI":"https://d","kind":"Shared"}"#],
     refused: &[
+        r#"{"diskName":"d","diskURI":"d"}"#,
         r#"{"diskName":"d","diskURI":"/subscriptions/d","kind":"Dedicated"}"#,
         r#"{"diskName":"d","diskURI":"https://d","kind":"Managed"}"#,
     ],
@@ -312,4 +316,23 @@ pub(super) static PROJECTED_PATHS: Function = Function {
     refused: &[
         r#"{"sources":[{"secret":{"name":"a","items":[{"key":"k","path":"a"}]}},{"configMap":{"name":"a","items":[{"key":"k","path":"a"}]}}]}"#,
     ],
+};
+
+/// `ValidateLabelSelectorRequirement`.
+pub(super) static SELECTOR_VALUES: Function = Function {
+    what: "The operators In and NotIn have values, Exists and DoesNotExist have none",
+    check: |node| match (
+        node.text("operator"),
+        node.items("values").is_empty() && node.get("values").is_none_or(Node::is_known),
+    ) {
+        (Some(word @ ("In" | "NotIn")), true) => {
+            vec![("values", format!(".values cannot be empty for the operator {word}"))]
+        }
+        (Some(word @ ("Exists" | "DoesNotExist")), false) => {
+            vec![("values", format!(".values must be empty for the operator {word}"))]
+        }
+        _ => Vec::new(),
+    },
+    accepted: &[r#"{"key":"a","operator":"NotIn","values":["x"]}"#, r#"{"key":"a","operator":"Exists"}"#],
+    refused: &[r#"{"key":"a","operator":"In"}"#, r#"{"key":"a","operator":"DoesNotExist","values":["x"]}"#],
 };

@@ -159,7 +159,7 @@ pub(super) static DIVISOR: Function = Function {
     what: "divisor is 1 or 1m for cpu, else 1 with an optional unit from k to E or from Ki to Ei",
     check: |node| {
         let (Some(divisor), Some(resource)) = (node.text("divisor"), node.text("resource")) else { return Vec::new() };
-        let is_cpu = resource.ends_with(".cpu");
+        let is_cpu = resource.split('.').next_back() == Some("cpu");
         let units = ["", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
         let is_valid = |divisor: &str| match divisor.strip_prefix('1') {
             Some("m") => is_cpu,

@@ -2,15 +2,17 @@
 
 use crate::inject::kube::formats::ANNOTATION_KEY;
 use crate::inject::kube::formats::{
-    ABSOLUTE, DESCENDING, HOST_PORTS, IQN, LABEL, LABEL_VALUE, LOCAL, NO_BACKSTEP, NO_SLASH, NOT_KUBERNETES, QUALIFIED,
-    SIGNER, SUBDOMAIN, VOLUME_FIELD,
+    ABSOLUTE, CSI_DRIVER, DESCENDING, HOST_PORTS, IQN, LABEL, LABEL_VALUE, LOCAL, NO_BACKSTEP, NO_SLASH,
+    NOT_KUBERNETES, QUALIFIED, SIGNER, SUBDOMAIN, VOLUME_FIELD,
 };
 use crate::inject::kube::rules::Relation::{AtLeast, AtMost, Exactly, Function, Idle, Needs, OneBeside, Only};
 use crate::inject::kube::rules::Rule::{
     Each, EmptyIsDefault, Gate, Is, Keys, Length, Member, NotEmpty, NotNegative, OneOf, Optional, Range, Required,
     Values,
 };
-use crate::inject::kube::rules::relations::{AZURE_URI, CLAIM, DEFAULT_GROUP, ISCSI_NAME, PROJECTED_PATHS};
+use crate::inject::kube::rules::relations::{
+    AZURE_URI, CLAIM, DEFAULT_GROUP, ISCSI_NAME, PROJECTED_PATHS, SELECTOR_VALUES,
+};
 use crate::inject::kube::rules::{Is as Value, TypeRules, fields, rules};
 
 const MODE: &[super::Rule] = &[Range(0, 0o777)];
@@ -97,7 +99,7 @@ pub(super) static RULES: &[TypeRules] = &[
     fields(
         "CSIVolumeSource",
         "validateCSIVolumeSource",
-        &[("driver", &[Is(&SUBDOMAIN), Length(1, 63)]), ("nodePublishSecretRef", NAMED)],
+        &[("driver", &[Is(&CSI_DRIVER), Length(1, 63)]), ("nodePublishSecretRef", NAMED)],
     ),
     fields("EphemeralVolumeSource", "validateEphemeralVolumeSource", &[("volumeClaimTemplate", &[Required])]),
     rules(
@@ -120,10 +122,11 @@ pub(super) static RULES: &[TypeRules] = &[
         &[Function(&CLAIM)],
     ),
     fields("LabelSelector", "ValidateLabelSelector", &[("matchLabels", &[Keys(&QUALIFIED), Values(&LABEL_VALUE)])]),
-    fields(
+    rules(
         "LabelSelectorRequirement",
         "ValidateLabelSelectorRequirement",
         &[("key", &[Is(&QUALIFIED)]), ("operator", &[OneOf(&["In", "NotIn", "Exists", "DoesNotExist"])])],
+        &[Function(&SELECTOR_VALUES)],
     ),
     rules(
         "TypedLocalObjectReference",

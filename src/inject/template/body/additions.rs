@@ -65,6 +65,8 @@ pub struct AppChange {
     pub mounts: Vec<Mount>,
     /// Texts to append to the values of environment variables.
     pub append_env: Vec<Append>,
+    /// True if rules of the API server relate it to other parts of the pod.
+    pub crosses: bool,
 }
 
 /// The lists of containers that an entry of `appContainers` applies to.

@@ -61,7 +61,7 @@ fn entry(compiler: &mut Compiler<'_, '_>, node: &Node, index: usize) -> Option<A
     compiler.vocabulary = outer;
     let fields = entries.iter().filter(|(key, _)| key.name != "if").cloned().collect();
     let (node, is_dynamic) = compiler.strings(&Node { value: Value::Map(fields), ..node.clone() });
-    let change = read(compiler.checker, node.clone(), &path);
+    let change = read(compiler.checker, &node, &path);
     let constant = (!is_dynamic && condition.is_none()).then(|| Arc::new(change));
     Some(AppEntry { node, condition, constant, path })
 }
@@ -85,7 +85,7 @@ impl AppEntry {
         let mut checker = Checker::of_results();
         let has_names = |node: &Node| node.get("select").and_then(|select| select.get("names")).is_some();
         let selects_none = has_names(&self.node) && !has_names(&node);
-        let mut change = read(&mut checker, node, &self.path);
+        let mut change = read(&mut checker, &node, &self.path);
         // An expression that returns no names selects no container, instead of every container.
         if selects_none {
             change.names.clear();
@@ -106,7 +106,7 @@ impl AppEntry {
     }
 }
 
-fn read(checker: &mut Checker, node: Node, path: &str) -> AppChange {
+fn read(checker: &mut Checker, node: &Node, path: &str) -> AppChange {
     let mut change = AppChange { names: vec!["*".to_owned()], ..AppChange::default() };
     select(checker, node.get("select"), path, &mut change);
     let mut container = node.only(&LISTS);
@@ -126,6 +126,8 @@ fn read(checker: &mut Checker, node: Node, path: &str) -> AppChange {
     change.env_from = list("envFrom").into_iter().map(|value| Member { name: String::new(), value }).collect();
     change.mounts = list("volumeMounts").into_iter().map(mount("mountPath", false)).collect();
     change.mounts.extend(list("volumeDevices").into_iter().map(mount("devicePath", true)));
+    change.crosses = change.env.iter().any(|variable| !variable.value["valueFrom"]["fileKeyRef"].is_null())
+        || change.mounts.iter().any(|mount| mount.is_device || mount.value["mountPropagation"] == "Bidirectional");
     change
 }
 

@@ -23,8 +23,52 @@ pub struct Item {
     pub files: Vec<(String, String)>,
     /// True for a volume that other templates can share.
     pub shared: bool,
+    /// Whether rules of the API server relate it to other parts of the pod.
+    pub crossing: Crossing,
     /// The place of a container in its list; `None` uses the template's position.
     pub position: Option<Position>,
+}
+
+/// Whether rules of the API server relate an item to other parts of the pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Crossing {
+    /// No rule does.
+    #[default]
+    Never,
+    /// Rules do, if the pod has annotations with seccomp or AppArmor profiles.
+    WithProfiles,
+    /// Rules do in each pod.
+    Always,
+}
+
+impl Crossing {
+    fn of_container(container: &Json) -> Self {
+        let context = &container["securityContext"];
+        let sleeps = |hook: &str| !container["lifecycle"][hook]["sleep"].is_null();
+        let has_file_key = |variable: &Json| !variable["valueFrom"]["fileKeyRef"].is_null();
+        let is_bidirectional = |mount: &Json| mount["mountPropagation"] == "Bidirectional";
+        if !container["resizePolicy"].is_null()
+            || !container["volumeDevices"].is_null()
+            || !container["resources"]["claims"].is_null()
+            || !context["procMount"].is_null()
+            || !context["windowsOptions"].is_null()
+            || sleeps("preStop")
+            || sleeps("postStart")
+            || array(&container["env"]).any(has_file_key)
+            || array(&container["volumeMounts"]).any(is_bidirectional)
+        {
+            Self::Always
+        } else if !context["seccompProfile"].is_null() || !context["appArmorProfile"].is_null() {
+            Self::WithProfiles
+        } else {
+            Self::Never
+        }
+    }
+
+    pub(super) fn of_volume(volume: &Json) -> Self {
+        let is_claim = !volume["ephemeral"].is_null() || !volume["persistentVolumeClaim"].is_null();
+        if is_claim { Self::Always } else { Self::Never }
+    }
 }
 
 /// A declared port of a container.
@@ -166,7 +210,8 @@ pub(super) fn container_item(name: String, value: Json) -> Item {
         .collect();
     let security = &value["securityContext"];
     let linux_only = LINUX_ONLY.into_iter().find(|field| !security[field].is_null());
-    Item { mounts, ports, linux_only, ..plain_item(name, value) }
+    let crossing = Crossing::of_container(&value);
+    Item { mounts, ports, linux_only, crossing, ..plain_item(name, value) }
 }
 
 pub(super) fn plain_item(name: String, value: Json) -> Item {
@@ -179,6 +224,7 @@ pub(super) fn plain_item(name: String, value: Json) -> Item {
         linux_only: None,
         files: Vec::new(),
         shared: false,
+        crossing: Crossing::Never,
         position: None,
     }
 }

@@ -6,7 +6,7 @@ use crate::inject::document::{Node, Value};
 use crate::inject::kube::checker::Checker;
 use crate::inject::kube::names::is_subdomain;
 use crate::inject::template::body::files;
-use crate::inject::template::body::item::{Item, ItemKind, TakenNames, container_item, plain_item};
+use crate::inject::template::body::item::{Crossing, Item, ItemKind, TakenNames, container_item, plain_item};
 use crate::inject::template::body::item_checks::{Place, can_be_map, check_name, check_paths, refuse_keys, take_name};
 
 /// Reads the item `node`. `names` collects the names that are taken. If only an expression sets the name, the item has
@@ -44,7 +44,8 @@ fn volume(checker: &mut Checker, mut node: Node, place: Place<'_>, names: &mut T
     }
     let node = checked(checker, node, "Volume", path);
     let name = take_name(checker, &node, path, names)?;
-    Some(Item { shared, ..plain_item(name, node.into_json()) })
+    let value = node.into_json();
+    Some(Item { shared, crossing: Crossing::of_volume(&value), ..plain_item(name, value) })
 }
 
 fn container(checker: &mut Checker, mut node: Node, place: Place<'_>, names: &mut TakenNames) -> Option<Item> {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use crate::inject::diagnostic::{Diagnostic, Severity};
+use crate::inject::catalog::holder::TemplateText;
+use crate::inject::diagnostic::Severity;
 use crate::inject::kube::defaults::equal;
 use crate::inject::template::Template;
 
@@ -62,16 +63,16 @@ pub(super) const RULE: Rule = Rule {
     ],
 };
 
-fn check(templates: &[(String, &Template)]) -> Vec<Finding> {
+fn check(templates: &[(&TemplateText, &Template)]) -> Vec<Finding> {
     let mut owners: BTreeMap<(&str, String), (&str, Option<Json>)> = BTreeMap::new();
     let mut findings = Vec::new();
-    for (origin, template) in templates {
+    for (text, template) in templates {
         for (kind, name, shared) in template.literal_names() {
             match owners.get(&(kind, name.clone())) {
                 Some((_, Some(known))) if shared.as_ref().is_some_and(|shared| equal(known, shared)) => {}
                 Some((other, _)) if *other != template.name && !template.silences(RULE.id) => {
                     let message = format!("the {kind} {name} is also added by the template {other}");
-                    findings.push(Finding::new(&RULE, Diagnostic::of_document(origin, message), &template.name));
+                    findings.push(Finding::new(&RULE, text.error(message), &template.name));
                 }
                 Some(_) => {}
                 None => drop(owners.insert((kind, name), (&template.name, shared))),

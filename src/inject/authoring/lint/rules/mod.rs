@@ -2,8 +2,10 @@
 //! generated from them. To add a rule, add its file, its `mod` line and its line in [`RULES`].
 
 mod budget;
+mod duplicate_default;
 mod duplicate_env;
 mod duplicate_name;
+mod duplicate_version;
 mod free_image;
 mod image_tag;
 mod init_like_sidecar;
@@ -40,8 +42,10 @@ pub const WRONG_PLACE: Rule = wrong_place::RULE;
 /// All rules, sorted by id.
 pub const RULES: &[Rule] = &[
     budget::RULE,
+    duplicate_default::RULE,
     duplicate_env::RULE,
     duplicate_name::RULE,
+    duplicate_version::RULE,
     free_image::RULE,
     image_tag::RULE,
     init_like_sidecar::RULE,

@@ -1,8 +1,8 @@
 //! Runs the cases of every rule. The text of a case depends on the input of the rule:
 //! - one template: a template document; its name is `a`,
 //! - several templates: their documents, separated by `---`,
-//! - a manifest: a map with the metadata of the `pod` and, optionally, of its `workload`. [`LOGS`] is the only
-//!   template.
+//! - a manifest: a map with the metadata of the `pod` and, optionally, of its `workload`. [`LOGS`] and [`NEXT`] are
+//!   the templates.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,17 +13,20 @@ use crate::inject::authoring::lint;
 use crate::inject::authoring::lint::linter::{LintLimits, ManifestPod, Rule, RuleCheck};
 use crate::inject::authoring::lint::rules::RULES;
 use crate::inject::catalog::Catalog;
+use crate::inject::catalog::holder::TemplateText;
 use crate::inject::diagnostic::Source;
 use crate::inject::document::yaml;
 use crate::inject::settings::keys::Keys;
 use crate::inject::template::Template;
 
-/// The template that manifests can request.
+/// The templates that manifests can request.
 const LOGS: &str = "
 name: logs
 parameters: {level: {type: string, enum: [info, debug]}, labels: {type: map}}
 sidecars: [{name: logs, image: 'i:1', args: ['${params.level}', '${json(params.labels)}']}]
 ";
+
+const NEXT: &str = "{name: next, version: 2-rc1}";
 
 #[test]
 fn each_rule_has_the_expected_findings() {
@@ -65,12 +68,12 @@ fn messages(rule: &Rule, text: &str) -> Vec<String> {
         }
         RuleCheck::Templates(_) => {
             let templates: Vec<Template> = text.split("---\n").map(load).collect();
-            let templates: Vec<(String, &Template)> = templates.iter().map(|t| ("case".to_owned(), t)).collect();
-            lint::across(&templates)
+            let text = TemplateText { origin: "case".to_owned(), ..TemplateText::default() };
+            lint::across(&templates.iter().map(|template| (&text, template)).collect::<Vec<_>>())
         }
         RuleCheck::Manifest(_) => {
             let case: Json = yaml::parse_manifest(&Source::new("case", text)).expect("a pod and its workload");
-            let catalog = Catalog::new([Arc::new(load(LOGS))], BTreeMap::new());
+            let catalog = Catalog::new([LOGS, NEXT].map(|text| Arc::new(load(text))), BTreeMap::new());
             lint::manifest(&ManifestPod {
                 origin: "case",
                 metadata: &case["pod"],
