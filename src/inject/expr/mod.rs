@@ -20,7 +20,7 @@ mod value;
 use std::collections::BTreeSet;
 
 use crate::inject::diagnostic::shown;
-use kube_cel::cel::common::ast::Expr;
+use kube_cel::cel::common::ast::{Expr, LiteralValue};
 use kube_cel::cel::{IdedExpr, Program};
 
 pub(crate) use interpolation::{Compiled, Interpolation, Part, compile};
@@ -232,8 +232,13 @@ impl Expression {
 
     /// A placeholder for a variable that could not be compiled, so that its uses are not reported as further errors.
     pub(crate) fn broken() -> Self {
-        let (tree, reads) = (IdedExpr::default(), Reads::default());
-        Self { source: String::new(), tree, reads, result: Type::Dyn, warnings: Vec::new() }
+        let tree = IdedExpr { id: 0, expr: Expr::Literal(LiteralValue::Null) };
+        Self { source: String::new(), tree, reads: Reads::default(), result: Type::Dyn, warnings: Vec::new() }
+    }
+
+    /// Returns true for [`Self::broken`]. The source of any other expression has a character.
+    fn is_broken(&self) -> bool {
+        self.source.is_empty()
     }
 
     /// The expression as written, without surrounding whitespace.

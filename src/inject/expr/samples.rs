@@ -40,8 +40,8 @@ pub(super) fn failure(expression: &Expression, names: &Vocabulary<'_>, is_condit
     Some(ExpressionError::new(format!("{}, on each of four sample pods", reason?), help))
 }
 
-/// The defaults of the parameters. `None` if the expression reads a parameter without a default, a shared value or the
-/// namespace, also by way of variables.
+/// The defaults of the parameters. `None` if the expression reads a parameter without a default, a shared value, the
+/// namespace or a broken variable, also by way of variables.
 fn known_parameters(expression: &Expression, names: &Vocabulary<'_>) -> Option<Json> {
     let (mut pending, mut seen) = (vec![expression], BTreeSet::new());
     while let Some(next) = pending.pop() {
@@ -49,7 +49,12 @@ fn known_parameters(expression: &Expression, names: &Vocabulary<'_>) -> Option<J
         let is_known = |name: &String| {
             names.parameters.iter().any(|parameter| parameter.name == name && !parameter.default.is_null())
         };
-        if reads.all_values || reads.namespace || !reads.values.is_empty() || !reads.parameters.iter().all(is_known) {
+        if next.is_broken()
+            || reads.all_values
+            || reads.namespace
+            || !reads.values.is_empty()
+            || !reads.parameters.iter().all(is_known)
+        {
             return None;
         }
         for (name, variable) in names.variables {
@@ -97,6 +102,13 @@ mod tests {
             let [warning] = &found[..] else { panic!("{source}: {found:?}") };
             assert!(warning.message.contains(why) && warning.message.ends_with("sample pods"), "{}", warning.message);
         }
+    }
+
+    #[test]
+    fn a_broken_variable_is_not_evaluated() {
+        let variables = [("bad".to_owned(), Expression::broken())];
+        let names = Vocabulary { variables: &variables, ..Vocabulary::default() };
+        assert_eq!(Expression::compile("variables.bad + 1", &names).expect("compiles").warnings, []);
     }
 
     #[test]
