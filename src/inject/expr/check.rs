@@ -184,7 +184,7 @@ impl ExpressionCheck<'_> {
                 self.reads.object.insert(path.to_vec());
             }
             "params" => {
-                let known = || self.names.parameters.iter().map(|(name, _)| *name);
+                let known = || self.names.parameters.iter().map(|parameter| parameter.name);
                 let name = one_of(root, path, &known())?;
                 self.reads.parameters.insert(name);
             }

@@ -33,6 +33,9 @@ const NAMES: [(&str, &str); 24] = [
     ("i32", "int"),
 ];
 
+/// The beginning of the message about a missing member.
+pub(super) const MISSING: &str = "there is no \"";
+
 /// The type of a value.
 pub(super) fn word(value: &Value) -> String {
     match value {
@@ -60,7 +63,7 @@ pub(super) fn word(value: &Value) -> String {
 pub(super) fn reason(error: &ExecutionError) -> String {
     match error {
         ExecutionError::NoSuchKey(key) => format!(
-            "there is no \"{}\"; if it can be missing, use label(key, default), annotation(key, default) or get(object, path, default)",
+            "{MISSING}{}\"; if it can be missing, use label(key, default), annotation(key, default) or get(object, path, default)",
             shown(key, 60)
         ),
         ExecutionError::NoSuchOverload => "its operands have incompatible types".to_owned(),

@@ -10,6 +10,7 @@ mod interpolation;
 mod maps;
 mod messages;
 pub(crate) mod paths;
+mod samples;
 mod scope;
 mod signatures;
 mod text;
@@ -26,6 +27,8 @@ pub(crate) use interpolation::{Compiled, Interpolation, Part, compile};
 pub(crate) use scope::{Roots, Scope};
 use types::{ObjectFields, Type};
 
+use serde_json::Value as Json;
+
 /// Maximum length of an expression, in bytes.
 const MAX_SOURCE: usize = 2 * 1024;
 /// Maximum nesting depth of brackets, each of which is a recursion of the parser.
@@ -38,14 +41,24 @@ const PARSER_STACK: usize = 64 * 1024 * 1024;
 /// The names that expressions can use, besides the pod.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Vocabulary<'n> {
-    /// The names of the declared parameters, with the types of their values.
-    pub(crate) parameters: &'n [(&'n str, Type)],
+    /// The declared parameters.
+    pub(crate) parameters: &'n [DeclaredParameter<'n>],
     /// The variables that are declared before the expression.
     pub(crate) variables: &'n [(String, Expression)],
     /// True if `container` is available.
     pub(crate) container: bool,
     /// The types of the objects that expressions read.
     pub(crate) objects: Objects,
+}
+
+/// A parameter that a template declares.
+#[derive(Clone, Debug)]
+pub(crate) struct DeclaredParameter<'n> {
+    pub(crate) name: &'n str,
+    /// The type of its values. A parameter that is not set is null.
+    pub(crate) kind: Type,
+    /// The value if a pod does not set it; null without a default.
+    pub(crate) default: &'n Json,
 }
 
 /// The types of the objects that expressions read. The fields of an object without a type are not checked.
@@ -173,12 +186,18 @@ impl Expression {
     /// A syntax error, an unknown name, a limit that is exceeded, or a part that fails for every value of its types.
     /// The offset is in `source`.
     pub(crate) fn compile(source: &str, names: &Vocabulary<'_>) -> Result<Self, ExpressionError> {
+        let (expression, is_uncertain) = Self::parse(source, names)?;
+        Ok(if is_uncertain { expression.tried(names, false) } else { expression })
+    }
+
+    /// Returns an expression, and true if it can fail because a type is unknown.
+    fn parse(source: &str, names: &Vocabulary<'_>) -> Result<(Self, bool), ExpressionError> {
         bounds(source)?;
         let parse = || {
             let program = Program::compile(source).map_err(|errors| syntax(source, &errors))?;
             let (tree, reads) = check::check(program.expression().clone(), names)?;
-            let infer::Inferred { result, warnings } = infer::infer(&tree, source, names)?;
-            Ok(Self { source: source.trim().to_owned(), tree, reads, result, warnings })
+            let infer::Inferred { result, warnings, is_uncertain } = infer::infer(&tree, source, names)?;
+            Ok((Self { source: source.trim().to_owned(), tree, reads, result, warnings }, is_uncertain))
         };
         // The parser needs several stack frames per operator, and a stack overflow cannot be caught.
         std::thread::scope(|scope| {
@@ -193,13 +212,22 @@ impl Expression {
     /// # Errors
     /// As [`Self::compile`], or if the result cannot be a boolean.
     pub(crate) fn condition(source: &str, names: &Vocabulary<'_>) -> Result<Self, ExpressionError> {
-        let condition = Self::compile(source, names)?;
+        let (condition, is_uncertain) = Self::parse(source, names)?;
         if condition.result.overlaps(&Type::Bool) {
-            return Ok(condition);
+            return Ok(if is_uncertain { condition.tried(names, true) } else { condition });
         }
         let message = format!("a condition must be true or false, not {}", condition.result);
         let help = if matches!(condition.result, Type::String) { "compare it: … == 'true'" } else { "" };
         Err(ExpressionError::new(message, help))
+    }
+
+    /// Adds a warning if it fails on all sample pods. An expression with another warning is not tried, because one
+    /// mistake is reported once.
+    fn tried(mut self, names: &Vocabulary<'_>, is_condition: bool) -> Self {
+        if self.warnings.is_empty() {
+            self.warnings.extend(samples::failure(&self, names, is_condition));
+        }
+        self
     }
 
     /// A placeholder for a variable that could not be compiled, so that its uses are not reported as further errors.

@@ -16,6 +16,7 @@ use crate::inject::expr::{Expression, Reads, check, failed, functions, value};
 const MAX_STEPS: usize = 1_000_000;
 
 /// The variables of the expressions of one template, for one request.
+#[derive(Clone)]
 pub(crate) struct Scope<'t> {
     roots: Vec<(&'static str, Value)>,
     /// The template's variables, as pairs of a name and an expression.

@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 /// Calls `use_names` with the names of a template with three parameters.
 fn with_names<T>(use_names: impl FnOnce(&Vocabulary<'_>) -> T) -> T {
     let parameters = [("logDir", Type::String), ("extra", Type::map(Type::String)), ("tags", Type::list(Type::String))];
+    let parameters = parameters.map(|(name, kind)| DeclaredParameter { name, kind, default: &Json::Null });
     use_names(&Vocabulary { parameters: &parameters, objects: objects(), ..Vocabulary::default() })
 }
 

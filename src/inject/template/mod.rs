@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::inject::diagnostic::Diagnostic;
 use crate::inject::expr::paths::Paths;
 use crate::inject::expr::types::Type;
-use crate::inject::expr::{Expression, Reads, Scope, Vocabulary};
+use crate::inject::expr::{DeclaredParameter, Expression, Reads, Scope, Vocabulary};
 use crate::inject::kube::schema;
 use crate::inject::template::auto_inject::AutoInject;
 use crate::inject::template::body::Body;
@@ -74,12 +74,19 @@ pub struct Template {
 
 impl Template {
     /// The declared parameters, with the types of their values in expressions.
-    pub(crate) fn declared(&self) -> Vec<(&str, Type)> {
-        self.parameters.iter().map(|parameter| (parameter.name.as_str(), type_of(parameter.kind))).collect()
+    pub(crate) fn declared(&self) -> Vec<DeclaredParameter<'_>> {
+        let parameters = self.parameters.iter();
+        parameters
+            .map(|parameter| DeclaredParameter {
+                name: &parameter.name,
+                kind: type_of(parameter.kind),
+                default: &parameter.default,
+            })
+            .collect()
     }
 
     /// The names that expressions can use, with their types. `parameters` is from [`Self::declared`].
-    pub(crate) fn vocabulary<'t>(&'t self, parameters: &'t [(&'t str, Type)]) -> Vocabulary<'t> {
+    pub(crate) fn vocabulary<'t>(&'t self, parameters: &'t [DeclaredParameter<'t>]) -> Vocabulary<'t> {
         Vocabulary { parameters, variables: &self.variables, container: false, objects: schema::objects() }
     }
 

@@ -49,6 +49,9 @@ impl Inference<'_> {
     pub(super) fn matching(&mut self, call: &CallExpr, target: Option<&Type>, args: &[Type]) -> Outcome {
         let name = self.full_name(call);
         let signatures = signatures::of(&name);
+        // A call that takes any value does not fail because of its type.
+        let takes_all = signatures.iter().any(|signature| signature.args.iter().all(|arg| matches!(arg, Type::Any(_))));
+        self.is_uncertain |= !takes_all && target.into_iter().chain(args).any(|kind| matches!(kind, Type::Dyn));
         let (mut result, mut agrees, mut is_local) = (None::<Type>, false, true);
         for signature in signatures {
             // The table has those of the API server first.

@@ -23,14 +23,24 @@ use words::{locate, written};
 pub(super) struct Inferred {
     pub(super) result: Type,
     pub(super) warnings: Vec<ExpressionError>,
+    /// True if a part can fail because the type of its values is unknown.
+    pub(super) is_uncertain: bool,
 }
 
 /// Infers the type of a checked `tree`. Errors and warnings have their place in `source`.
 pub(super) fn infer(tree: &IdedExpr, source: &str, names: &Vocabulary<'_>) -> Result<Inferred, ExpressionError> {
-    let mut inference =
-        Inference { names, source, bound: Vec::new(), tested: BTreeSet::new(), warnings: Vec::new(), is_sorted: false };
+    let mut inference = Inference {
+        names,
+        source,
+        bound: Vec::new(),
+        tested: BTreeSet::new(),
+        warnings: Vec::new(),
+        is_sorted: false,
+        is_uncertain: false,
+    };
     let result = inference.of(tree)?;
-    Ok(Inferred { result, warnings: inference.warnings })
+    let is_uncertain = inference.is_uncertain || matches!(result, Type::Dyn);
+    Ok(Inferred { result, warnings: inference.warnings, is_uncertain })
 }
 
 struct Inference<'n> {
@@ -43,6 +53,7 @@ struct Inference<'n> {
     warnings: Vec<ExpressionError>,
     /// True while the target of `sort` is visited.
     is_sorted: bool,
+    is_uncertain: bool,
 }
 
 type Outcome = Result<Type, ExpressionError>;
@@ -104,7 +115,7 @@ impl Inference<'_> {
         match root.as_str() {
             "params" => {
                 let parameters = self.names.parameters.iter();
-                parameters.filter(|(name, _)| *name == field).map(|(_, kind)| kind.clone()).next()
+                parameters.filter(|known| known.name == field).map(|known| known.kind.clone()).next()
             }
             "variables" => {
                 let variables = self.names.variables.iter();

@@ -2,7 +2,7 @@ use kube_cel::cel::Program;
 use serde_json::{Value as Json, json};
 
 use crate::inject::expr::types::Type;
-use crate::inject::expr::{Expression, ExpressionError, Roots, Scope, Vocabulary, check};
+use crate::inject::expr::{DeclaredParameter, Expression, ExpressionError, Roots, Scope, Vocabulary, check};
 use crate::inject::kube::schema::objects;
 
 /// Expressions with their error, a part of its help, and its offset.
@@ -64,6 +64,7 @@ fn compiled(source: &str) -> Result<Expression, ExpressionError> {
         ("tags", Type::list(Type::String)),
         ("extra", Type::map(Type::Int)),
     ];
+    let parameters = parameters.map(|(name, kind)| DeclaredParameter { name, kind, default: &Json::Null });
     let mut variables = Vec::new();
     for (name, source) in [("names", "object.spec.containers.map(c, c.name)"), ("first", "object.spec.containers[0]")] {
         let names = Vocabulary { parameters: &parameters, objects: objects(), ..Vocabulary::default() };
@@ -181,7 +182,11 @@ fn what_is_an_error_fails_when_it_is_evaluated() {
         if message.starts_with("`.") || source.contains("variables.") || source.contains("container.") {
             continue;
         }
-        let parameters = ["text", "n", "ratio", "on", "tags", "extra"].map(|name| (name, Type::Dyn));
+        let parameters = ["text", "n", "ratio", "on", "tags", "extra"].map(|name| DeclaredParameter {
+            name,
+            kind: Type::Dyn,
+            default: &Json::Null,
+        });
         let names = Vocabulary { parameters: &parameters, ..Vocabulary::default() };
         let tree = Program::compile(source).expect(source).expression().clone();
         let (tree, reads) = check::check(tree, &names).expect(source);
