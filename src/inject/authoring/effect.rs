@@ -70,8 +70,8 @@ fn replaced(definitions: &[Definition], holder: &HolderId, own: Vec<Definition>)
     all
 }
 
-/// Returns true if the current texts of both documents define the same version of a template.
+/// Returns true if the current text of `one` defines the same version of a template as `other`.
 fn same(one: &Definition, other: &Definition) -> bool {
-    let identity = |definition: &Definition| (definition.template.name.clone(), definition.template.version.clone());
-    one.is_current && other.is_current && identity(one) == identity(other)
+    let (template, other) = (&one.template, &other.template);
+    one.is_current && template.name == other.name && template.version == other.version
 }

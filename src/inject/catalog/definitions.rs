@@ -138,6 +138,8 @@ mod tests {
         let message = |clash: &Clash| clash.kind.message(documents[clash.at], documents[clash.first]);
         assert_eq!(message(&same), "logs@1 is already defined by c");
         assert_eq!(message(&default), "logs@1 sets default: true, and so does logs@2 of b");
+        // The errors of an invalid document are reported instead of its clashes.
+        assert_eq!(settle(&[document(&two, "b"), old(&one, "a")]).clashes, []);
         // The last valid template of an invalid document stays the default that it was.
         let settled = settle(&[old(&one, "a"), document(&two, "b")]);
         assert_eq!(

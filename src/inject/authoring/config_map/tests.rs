@@ -30,7 +30,8 @@ fn review(operation: &str, metadata: &Json, data: &Json, place: Place<'_>) -> Js
     serde_json::from_slice::<Json>(&body).expect("JSON")["response"].clone()
 }
 
-/// The templates of ConfigMaps in the namespace: the name and creation time of each, and its documents.
+/// The templates of ConfigMaps in the namespace: the name and creation time of each, and its documents. A ConfigMap that
+/// occurs twice is changed.
 fn catalog(config_maps: &[(&str, &str, &[&str])]) -> Catalog {
     let mut sources = Sources::with_rules(RULES, Keys::default());
     for (name, created, documents) in config_maps {
@@ -124,6 +125,18 @@ fn a_version_of_another_config_map_is_denied() {
     let both = [logs!("version: '1'"), logs!("version: '2', description: changed")];
     assert_eq!(effect(&catalog, "b", "2026-02-01T00:00:00Z", &both), [""; 0]);
     assert_eq!(effect(&catalog, "new", "2026-04-01T00:00:00Z", &[logs!("version: '0.3'")]), [""; 0]);
+}
+
+/// The text of `a` is invalid, so `b` serves.
+#[test]
+fn a_version_that_replaced_an_invalid_text_keeps_its_place() {
+    let catalog = catalog(&[
+        ("a", "2026-01-01T00:00:00Z", &[logs!("version: '3'")]),
+        ("a", "2026-01-01T00:00:00Z", &["sidecar: []"]),
+        ("b", "2026-02-01T00:00:00Z", &[logs!("version: '3'")]),
+    ]);
+    let found = effect(&catalog, "a", "2026-01-01T00:00:00Z", &[logs!("version: '3'")]);
+    assert!(found[0].contains("logs@3 is already defined by ConfigMap ns/b key 0.yaml"), "{found:?}");
 }
 
 #[test]

@@ -240,6 +240,8 @@ impl Checker {
         for (key, value) in node.entries().iter().filter(|(key, _)| key.name != name) {
             let is_null = matches!(value.value, Value::Null);
             match object.field(&key.name) {
+                // A null result would drop its key.
+                Some(_) if !value.is_known() => has_unknown = true,
                 Some(_) if !is_null => known.push(key.name.as_str()),
                 Some(_) => {}
                 None => has_unknown = true,

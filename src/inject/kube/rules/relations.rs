@@ -21,7 +21,9 @@ fn lacks(node: &Node, field: &str) -> bool {
 pub(super) static VALUE_OR_SOURCE: Function = Function {
     what: "A variable has either value or valueFrom",
     check: |node| {
-        let both = node.has_value("valueFrom") && node.has_value("value");
+        // A null result would drop its key.
+        let is_known = |field: &str| node.has_value(field) && node.get(field).is_some_and(Node::is_known);
+        let both = is_known("valueFrom") && is_known("value");
         let name = node.text("name").unwrap_or("?");
         if both { vec![("value", format!(" ({name}) has both value and valueFrom"))] } else { Vec::new() }
     },
@@ -276,7 +278,9 @@ pub(super) static DEFAULT_GROUP: Function = Function {
 pub(super) static ISCSI_NAME: Function = Function {
     what: "The name of a volume and iscsi.targetPortal have together at most 63 characters if initiatorName is set",
     check: |node| {
-        let Some(iscsi) = node.get("iscsi").filter(|iscsi| iscsi.has_value("initiatorName")) else { return Vec::new() };
+        let Some(iscsi) = node.get("iscsi").filter(|iscsi| iscsi.text("initiatorName").is_some()) else {
+            return Vec::new();
+        };
         let length = node.text("name").map_or(0, str::len) + iscsi.text("targetPortal").map_or(0, str::len);
         let fault =
             ("iscsi", ".iscsi.targetPortal is too long: with the volume's name it may have 63 characters".into());
@@ -328,7 +332,7 @@ pub(super) static SELECTOR_VALUES: Function = Function {
         (Some(word @ ("In" | "NotIn")), true) => {
             vec![("values", format!(".values cannot be empty for the operator {word}"))]
         }
-        (Some(word @ ("Exists" | "DoesNotExist")), false) => {
+        (Some(word @ ("Exists" | "DoesNotExist")), false) if node.get("values").is_none_or(Node::is_known) => {
             vec![("values", format!(".values must be empty for the operator {word}"))]
         }
         _ => Vec::new(),

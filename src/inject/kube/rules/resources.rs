@@ -46,6 +46,10 @@ struct Amount<'n> {
 }
 
 fn resources(node: &Node) -> Vec<Fault> {
+    // A whole map that an expression sets is checked when it is known.
+    if ["requests", "limits"].into_iter().any(|field| node.get(field).is_some_and(|node| !node.is_known())) {
+        return Vec::new();
+    }
     let entries = |field: &str| node.get(field).map(Node::entries).unwrap_or_default();
     let get = |field: &str, name: &str| node.get(field).and_then(|map| map.get(name));
     let names = entries("requests").iter().map(|(key, _)| key.name.as_str());
@@ -161,10 +165,11 @@ pub(super) static DIVISOR: Function = Function {
         let (Some(divisor), Some(resource)) = (node.text("divisor"), node.text("resource")) else { return Vec::new() };
         let is_cpu = resource.split('.').next_back() == Some("cpu");
         let units = ["", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-        let is_valid = |divisor: &str| match divisor.strip_prefix('1') {
-            Some("m") => is_cpu,
-            Some(unit) => unit.is_empty() || !is_cpu && units.contains(&unit),
-            None => divisor == "0",
+        let units = if is_cpu { &["", "m"][..] } else { &units };
+        // The API server compares the shortest notation, and zero means one.
+        let is_valid = |divisor: &str| {
+            let value = quantity(divisor);
+            value == Some(0) || units.iter().any(|unit| quantity(&format!("1{unit}")) == value)
         };
         let help = if is_cpu { "1 or 1m" } else { "1, 1k, 1M, 1Ki, 1Mi and so on" };
         if is_valid(divisor) {

@@ -245,9 +245,9 @@ pub(super) fn windows_options(pod: &Json) -> Vec<CrossFault> {
 /// `validateVolumeSource`, `ValidateVolumes`: the claim of an ephemeral volume is named POD-VOLUME.
 pub(super) fn claim_names(pod: &Json) -> Vec<CrossFault> {
     let metadata = &pod["metadata"];
-    // The API server adds five characters to generateName.
+    // The API server adds five characters to the first 58 of generateName (`MaxGeneratedNameLength`).
     let name = match text(metadata, "name") {
-        "" => format!("{}xxxxx", text(metadata, "generateName")),
+        "" => format!("{}xxxxx", text(metadata, "generateName").chars().take(58).collect::<String>()),
         name => name.to_owned(),
     };
     let volumes = || items(&pod["spec"], "volumes");
