@@ -16,7 +16,7 @@ use expressions::{Row, VARIABLES, pod, rows};
 use serde_json::{Value, json};
 use sidecar_injector::inject::Engine;
 use sidecar_injector::inject::catalog::Catalog;
-use sidecar_injector::inject::diagnostic::Source;
+use sidecar_injector::inject::diagnostic::{Diagnostic, Source};
 use sidecar_injector::inject::review::Request;
 use sidecar_injector::inject::settings::keys::Keys;
 use sidecar_injector::inject::settings::{Embedding, EntryPoint, Settings};
@@ -41,9 +41,7 @@ impl Verdict {
         let annotations = json!({"example.com/result": format!("${{json({expression})}}")});
         let template =
             json!({"name": "t", "variables": variables, "metadata": {"annotations": annotations}}).to_string();
-        let lines = |list: Vec<sidecar_injector::inject::diagnostic::Diagnostic>| {
-            list.iter().map(sidecar_injector::inject::diagnostic::Diagnostic::one_line).collect()
-        };
+        let lines = |list: Vec<Diagnostic>| list.iter().map(Diagnostic::one_line).collect();
         match Template::load(&Source::new("t", &template), "t", &Keys::default()) {
             Err(errors) => Self::Rejected(lines(errors)),
             Ok(loaded) => Self::Loaded(lines(loaded.warnings), evaluate(loaded.template)),
@@ -142,12 +140,94 @@ fn the_injector_agrees_with_the_api_server() {
     assert!(counts.values().all(|count| *count >= 10), "{counts:?}");
 }
 
-/// An error must not be false: what the injector rejects because of its types fails for the API server, too.
 #[test]
 fn one_mistake_is_one_error() {
     for row in rows() {
         if let Verdict::Rejected(errors) = Verdict::of(&row.expression) {
             assert_eq!(errors.len(), 1, "{}: {errors:?}", row.expression);
         }
+    }
+}
+
+/// The errors and warnings of a template, each on one line.
+fn load(template: &str) -> (Vec<String>, Vec<String>) {
+    let lines = |list: Vec<Diagnostic>| list.iter().map(Diagnostic::one_line).collect();
+    match Template::load(&Source::new("t", template), "t", &Keys::default()) {
+        Ok(loaded) => (Vec::new(), lines(loaded.warnings)),
+        Err(errors) => (lines(errors), Vec::new()),
+    }
+}
+
+const PARAMETERS: &str = "parameters: {n: {type: integer, default: 1}, text: {type: string}, tags: {type: list}}\n";
+
+#[test]
+fn a_result_that_does_not_fit_its_field_is_an_error() {
+    for (template, error) in [
+        (
+            "sidecars: [{name: a, image: 'a:1', env: [{name: A, value: '${params.tags}'}]}]",
+            "t:2:59: sidecars[0].env[0].value must be a string, but the expression returns list(string) (write LIST.join(',') or json(…))",
+        ),
+        (
+            "sidecars: [{name: a, image: 'a:1', env: [{name: A, value: 'x${params.tags}'}]}]",
+            "t:2:63: the result is list(string), but the text around it needs a string (write json(…) or .join(…))",
+        ),
+        (
+            "sidecars: [{name: a, image: 'a:1', ports: [{containerPort: '${params.text}'}]}]",
+            "t:2:60: sidecars[0].ports[0].containerPort must be a 32-bit integer, but the expression returns string (write int(…))",
+        ),
+        (
+            "sidecars: [{name: a, image: 'a:1', tty: '${params.n}'}]",
+            "t:2:41: sidecars[0].tty must be a boolean, but the expression returns int",
+        ),
+        (
+            "sidecars: [{name: a, image: 'a:1', args: '${params.text}'}]",
+            "t:2:42: sidecars[0].args must be a list, but the expression returns string (write [ITEM])",
+        ),
+        (
+            "sidecars: [{name: a, image: 'a:1', if: params.text}]",
+            "t:2:40: a condition must be true or false, not string (compare it: … == 'true')",
+        ),
+        (
+            "metadata: {annotations: {a: \"${duration('1m')}\"}}",
+            "t:2:32: the result is duration, which has no JSON form (write string(…))",
+        ),
+        (
+            "appContainers: [{if: \"container.nam == 'a'\", env: [{name: A, value: a}]}]",
+            "t:2:33: unknown field \"nam\" in Container (did you mean \"name\"?)",
+        ),
+        (
+            "autoInject: {podSelector: {matchLabels: {a: b}}, if: object.metadata.labels}",
+            "t:2:54: a condition must be true or false, not map(string, string)",
+        ),
+    ] {
+        assert_eq!(load(&format!("{PARAMETERS}{template}")).0, [error], "{template}");
+    }
+}
+
+#[test]
+fn a_broken_variable_is_one_error() {
+    let template = "variables: [{name: bad, expression: 1 + 'a'}, {name: uses, expression: variables.bad + 1}]\n\
+        sidecars: [{name: a, image: 'a:1', if: variables.bad, args: ['${variables.uses}'], tty: '${variables.bad}'}]";
+    assert_eq!(load(template).0, ["t:1:39: `+` does not work with int and string (write string(1))"]);
+}
+
+#[test]
+fn unknown_fields_and_certain_failures_are_warnings() {
+    for (expression, warning) in [
+        (
+            "object.spec.newField",
+            "unknown field \"newField\" in PodSpec (if it can be missing, use get(object, path, default))",
+        ),
+        ("params.n == '1'", "int and string are never equal (write string(params.n))"),
+        (
+            "object.spec.containers[0].resources.limits.cpu + 1",
+            "failed: `+` does not work with string and int, on each of four sample pods (the samples are a minimal pod, and \
+             pods of a Deployment, of a Job and of Windows)",
+        ),
+    ] {
+        let template = format!("{PARAMETERS}metadata: {{annotations: {{a: \"${{json({expression})}}\"}}}}");
+        let (errors, warnings) = load(&template);
+        let [found] = &warnings[..] else { panic!("{expression}: {errors:?} {warnings:?}") };
+        assert!(found.ends_with(warning), "{found}");
     }
 }
