@@ -44,7 +44,7 @@ impl Verdict {
         let lines = |list: Vec<Diagnostic>| list.iter().map(Diagnostic::one_line).collect();
         match Template::load(&Source::new("t", &template), "t", &Keys::default()) {
             Err(errors) => Self::Rejected(lines(errors)),
-            Ok(loaded) => Self::Loaded(lines(loaded.warnings), evaluate(loaded.template)),
+            Ok(loaded) => Self::Loaded(lines(loaded.doubts), evaluate(loaded.template)),
         }
     }
 
@@ -153,7 +153,7 @@ fn one_mistake_is_one_error() {
 fn load(template: &str) -> (Vec<String>, Vec<String>) {
     let lines = |list: Vec<Diagnostic>| list.iter().map(Diagnostic::one_line).collect();
     match Template::load(&Source::new("t", template), "t", &Keys::default()) {
-        Ok(loaded) => (Vec::new(), lines(loaded.warnings)),
+        Ok(loaded) => (Vec::new(), lines(loaded.doubts)),
         Err(errors) => (lines(errors), Vec::new()),
     }
 }

@@ -283,7 +283,8 @@ impl TemplateDocument {
                 let mut template = loaded.template;
                 template.profile = rules.profile;
                 let template = Arc::new(template);
-                Self { text, last_good: Some(Arc::clone(&template)), current: Ok(template), warnings: loaded.warnings }
+                let warnings = loaded.warnings.into_iter().chain(loaded.doubts).collect();
+                Self { text, last_good: Some(Arc::clone(&template)), current: Ok(template), warnings }
             }
             Err(errors) => Self { text, current: Err(errors), warnings: Vec::new(), last_good },
         }

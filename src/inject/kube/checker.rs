@@ -35,6 +35,8 @@ pub(crate) struct Checker {
     pub(crate) errors: Vec<LocatedError>,
     /// Probable mistakes, which do not make the document unusable.
     pub(crate) warnings: Vec<LocatedError>,
+    /// Probable mistakes in expressions.
+    pub(crate) doubts: Vec<LocatedError>,
 }
 
 impl Checker {
@@ -55,7 +57,7 @@ impl Checker {
 
     /// Adds a probable mistake in an expression in the string `node`.
     pub(crate) fn expression_warning(&mut self, node: &Node, warning: ExpressionError) {
-        self.warnings.push(Self::in_expression(node, warning));
+        self.doubts.push(Self::in_expression(node, warning));
     }
 
     fn in_expression(node: &Node, error: ExpressionError) -> LocatedError {

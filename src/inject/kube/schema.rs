@@ -69,6 +69,28 @@ fn of_kind(kind: &Kind) -> Type {
     }
 }
 
+/// Returns false for a path in `object` or `container` with a field that is not in the table. `[]` is an index.
+pub(crate) fn knows(path: &[String]) -> bool {
+    let objects = objects();
+    let root = match path.first().map(String::as_str) {
+        Some("object") => objects.pod,
+        Some("container") => objects.container,
+        _ => None,
+    };
+    let mut kind = root.map_or(Type::Dyn, Type::Object);
+    for step in path.iter().skip(1) {
+        kind = match &kind {
+            Type::Object(fields) => match fields.field(step) {
+                Some(kind) => kind,
+                None => return false,
+            },
+            Type::List(item) => Type::clone(item),
+            _ => return true,
+        };
+    }
+    true
+}
+
 /// Returns true if some result of the type `result` is a value of the kind. Where the kind is a string, numbers and
 /// booleans are converted. Null drops the field or the item.
 pub(crate) fn accepts(kind: &Kind, result: &Type) -> bool {
@@ -114,6 +136,20 @@ mod tests {
         }
         for root in [Root::Pod, Root::Namespace] {
             assert!(root.names().into_iter().all(|name| root.field(name).is_some()), "{root:?}");
+        }
+    }
+
+    #[test]
+    fn paths_with_an_unknown_field_are_found() {
+        for (path, expected) in [
+            ("object.spec.containers.[].livenessProbe", true),
+            ("object.metadata.labels.any", true),
+            ("object.spec.newField", false),
+            ("container.ports.[].newField", false),
+            ("values.X", true),
+        ] {
+            let path: Vec<String> = path.split('.').map(str::to_owned).collect();
+            assert_eq!(knows(&path), expected, "{path:?}");
         }
     }
 

@@ -225,6 +225,8 @@ pub struct Loaded {
     pub template: Template,
     /// Probable mistakes, each with its place.
     pub warnings: Vec<Diagnostic>,
+    /// Probable mistakes in expressions, each with its place.
+    pub doubts: Vec<Diagnostic>,
 }
 
 impl Template {
@@ -257,7 +259,9 @@ impl Template {
             source.error(span, format!("an expression in {field} is only allowed for the profile privileged"))
         });
         template.sensitive = sensitive.collect();
-        Ok(Loaded { template, warnings: diagnostics(checker.warnings).map(Diagnostic::warning).collect() })
+        let warnings = diagnostics(checker.warnings).map(Diagnostic::warning).collect();
+        let doubts = diagnostics(checker.doubts).map(Diagnostic::warning).collect();
+        Ok(Loaded { template, warnings, doubts })
     }
 }
 

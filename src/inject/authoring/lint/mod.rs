@@ -18,7 +18,7 @@ pub use versions::notes;
 use std::collections::BTreeMap;
 
 use crate::inject::authoring::lint::linter::{Linter, RuleCheck};
-use crate::inject::authoring::lint::rules::UNKNOWN_FIELD;
+use crate::inject::authoring::lint::rules::{DOUBTFUL_EXPRESSION, UNKNOWN_FIELD};
 use crate::inject::catalog::holder::TemplateText;
 use crate::inject::diagnostic::{Diagnostic, Source, nearest};
 use crate::inject::document::{Value, yaml};
@@ -48,6 +48,8 @@ pub fn template(
     let mut linter =
         Linter { source, node: &node, template: &loaded.template, limits, rule: &UNKNOWN_FIELD, findings: Vec::new() };
     loaded.warnings.into_iter().for_each(|warning| linter.push(warning));
+    linter.rule = &DOUBTFUL_EXPRESSION;
+    loaded.doubts.into_iter().for_each(|warning| linter.push(warning));
     for rule in RULES {
         if let RuleCheck::Template(check) = rule.check {
             linter.rule = rule;

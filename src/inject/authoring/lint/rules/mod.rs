@@ -2,6 +2,7 @@
 //! generated from them. To add a rule, add its file, its `mod` line and its line in [`RULES`].
 
 mod budget;
+mod doubtful_expression;
 mod duplicate_default;
 mod duplicate_env;
 mod duplicate_name;
@@ -34,7 +35,9 @@ use crate::inject::authoring::lint::linter::Rule;
 
 /// The rule `invalid`: templates that cannot be loaded.
 pub const INVALID: Rule = invalid::RULE;
-/// The rule `unknown-field`: warnings of loading.
+/// The rule `doubtful-expression`: warnings of loading about expressions.
+pub(super) const DOUBTFUL_EXPRESSION: Rule = doubtful_expression::RULE;
+/// The rule `unknown-field`: other warnings of loading.
 pub(super) const UNKNOWN_FIELD: Rule = unknown_field::RULE;
 /// The rule `wrong-place`: annotations and keys that have no effect.
 pub const WRONG_PLACE: Rule = wrong_place::RULE;
@@ -42,6 +45,7 @@ pub const WRONG_PLACE: Rule = wrong_place::RULE;
 /// All rules, sorted by id.
 pub const RULES: &[Rule] = &[
     budget::RULE,
+    doubtful_expression::RULE,
     duplicate_default::RULE,
     duplicate_env::RULE,
     duplicate_name::RULE,

@@ -2,7 +2,7 @@
 
 use crate::inject::authoring::lint::linter::{Linter, Rule, RuleCheck};
 use crate::inject::diagnostic::Severity;
-use crate::inject::kube::defaults;
+use crate::inject::kube::{defaults, schema};
 
 pub(super) const RULE: Rule = Rule {
     id: "unguarded-access",
@@ -50,6 +50,7 @@ pub(super) const RULE: Rule = Rule {
             "appContainers: [{if: container.livenessProbe.httpGet.port == 80, env: [{name: A, value: b}]}]",
             &["many pods have no livenessProbe.httpGet.port"],
         ),
+        ("variables: [{name: v, expression: object.spec.newField}]", &[]),
         ("appContainers: [{if: container.name == 'x', env: [{name: A, value: b}]}]", &[]),
         (r#"description: "Reads ${object.metadata.labels.app}""#, &[]),
     ],
@@ -67,7 +68,8 @@ const REQUIRED: [&[&str]; 5] = [
 fn check(linter: &mut Linter<'_>) {
     let mut found = Vec::new();
     linter.visit_expressions(|node, reads| {
-        let path = reads.unguarded().find(|path| !is_always_set(path));
+        // Loading reports unknown fields.
+        let path = reads.unguarded().find(|path| !is_always_set(path) && schema::knows(path));
         let path = path.map(|path| path[1..].join(".").replace(".[]", "[]"));
         found.extend(path.map(|path| (node.span, path)));
     });
