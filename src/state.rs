@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-use crate::inject::authoring::config_map::Place;
+use crate::inject::authoring::config_map::TemplatePlace;
 use crate::inject::catalog::Catalog;
 use crate::inject::catalog::sources::SourceRules;
 use crate::inject::settings::Settings;
@@ -80,8 +80,8 @@ impl Webhook {
     /// Returns what is known of the templates in the ConfigMaps of `namespace`. `catalog` is a snapshot of the catalog
     /// in use. While the cluster cannot be watched, the catalog can be out of date, and nothing is compared with it.
     #[must_use]
-    pub fn place<'c>(&self, catalog: &'c Option<Catalog>, namespace: &str) -> Place<'c> {
+    pub fn place<'c>(&self, catalog: &'c Option<Catalog>, namespace: &str) -> TemplatePlace<'c> {
         let is_current = self.stale_since.load(Ordering::Relaxed) == 0 && self.trust.reads(namespace);
-        Place { rules: self.trust.rules_of(namespace), catalog: catalog.as_ref().filter(|_| is_current) }
+        TemplatePlace { rules: self.trust.rules_of(namespace), catalog: catalog.as_ref().filter(|_| is_current) }
     }
 }

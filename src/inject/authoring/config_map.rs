@@ -33,7 +33,7 @@ const READ: [&[&str]; 4] =
 
 /// What is known of the templates in the ConfigMaps of a namespace.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'c> {
+pub struct TemplatePlace<'c> {
     /// The rules for the templates.
     pub rules: SourceRules,
     /// The catalog to compare them with. `None` if it can be out of date, or does not contain the templates of the
@@ -49,7 +49,7 @@ pub struct Place<'c> {
 pub fn config_map<'c>(
     body: &[u8],
     settings: &Settings,
-    place: impl FnOnce(&str) -> Place<'c>,
+    place: impl FnOnce(&str) -> TemplatePlace<'c>,
 ) -> Result<(Vec<u8>, Decision), ReviewError> {
     let request = Request::parse(body)?;
     let decision = decide(&request, &settings.keys, place(request.namespace.as_str()));
@@ -58,7 +58,7 @@ pub fn config_map<'c>(
     Ok((body, decision))
 }
 
-fn decide(request: &Request<'_>, keys: &Keys, place: Place<'_>) -> Decision {
+fn decide(request: &Request<'_>, keys: &Keys, place: TemplatePlace<'_>) -> Decision {
     let writes = matches!(request.subject.operation.as_str(), "CREATE" | "UPDATE");
     if !writes || request.subject.resource.as_str() != "configmaps" {
         return Decision::unchanged(Reason::NotAPodCreate);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::inject::catalog::Catalog;
 use crate::inject::catalog::changes::of_place;
-use crate::inject::catalog::definitions::{Clash, ClashKind, Definition};
+use crate::inject::catalog::definitions::{Definition, Duplicate, DuplicateKind};
 use crate::inject::catalog::holder::HolderId;
 use crate::inject::catalog::view::View;
 use crate::inject::diagnostic::Diagnostic;
@@ -38,20 +38,20 @@ pub(super) fn of(view: View<'_>, of_namespace: bool, id: &HolderId, own: Vec<Def
 impl Effect {
     /// Adds the problem of a clash of two documents in `after`. Clashes of other ConfigMaps are not problems of the
     /// ConfigMap `id`, nor is one in which the ConfigMap defined and served the version before.
-    fn add_clash(&mut self, clash: Clash, before: &[Definition], after: &[Definition], id: &HolderId) {
+    fn add_clash(&mut self, clash: Duplicate, before: &[Definition], after: &[Definition], id: &HolderId) {
         let (at, first) = (&after[clash.at], &after[clash.first]);
         let is_own = |definition: &Definition| definition.holder.id == *id;
         let (own, other) = match (is_own(at), is_own(first)) {
             (true, _) => (at, first),
             (false, true)
-                if clash.kind == ClashKind::Version && !before.iter().any(|it| is_own(it) && same(it, at)) =>
+                if clash.kind == DuplicateKind::Version && !before.iter().any(|it| is_own(it) && same(it, at)) =>
             {
                 (first, at)
             }
             _ => return,
         };
         let message = clash.kind.message(own.document(), other.document());
-        if clash.kind == ClashKind::Version || is_own(other) {
+        if clash.kind == DuplicateKind::Version || is_own(other) {
             self.errors.push(Diagnostic::of_document(&own.place, message));
         } else {
             self.warnings.push(format!("{}: {message}, which is older and serves", own.place));
@@ -63,10 +63,7 @@ impl Effect {
 fn replaced(definitions: &[Definition], holder: &HolderId, own: Vec<Definition>) -> Vec<Definition> {
     let mut all: Vec<Definition> = definitions.iter().filter(|each| each.holder.id != *holder).cloned().collect();
     all.extend(own);
-    all.sort_by(|one, other| {
-        let (one, other) = (&one.holder, &other.holder);
-        (&one.created, &one.id).cmp(&(&other.created, &other.id))
-    });
+    all.sort_by(|one, other| one.holder.cmp(&other.holder));
     all
 }
 

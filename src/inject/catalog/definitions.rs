@@ -41,14 +41,14 @@ pub(crate) struct Document<'t> {
 
 /// What two documents must not both have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ClashKind {
+pub(crate) enum DuplicateKind {
     /// The same name and version. Only the older document is in the catalog.
     Version,
     /// The same name and `default: true`. Only the older document serves requests without a version.
     Default,
 }
 
-impl ClashKind {
+impl DuplicateKind {
     /// The problem of `document`, a clause without the document's place.
     pub(crate) fn message(self, document: Document<'_>, other: Document<'_>) -> String {
         let (display, place) = (document.template.display(), other.place);
@@ -63,9 +63,9 @@ impl ClashKind {
 
 /// Two documents that clash, by their index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Clash {
+pub(crate) struct Duplicate {
     /// What both have.
-    pub(crate) kind: ClashKind,
+    pub(crate) kind: DuplicateKind,
     /// The document with the problem.
     pub(crate) at: usize,
     /// The document that serves.
@@ -78,7 +78,7 @@ pub(crate) struct Settled {
     /// The documents in the catalog, from the oldest to the newest.
     pub(crate) served: Vec<usize>,
     /// The clashes.
-    pub(crate) clashes: Vec<Clash>,
+    pub(crate) clashes: Vec<Duplicate>,
 }
 
 /// Decides which of `documents` serve. They are sorted from the oldest to the newest. A valid document takes precedence
@@ -96,7 +96,7 @@ pub(crate) fn settle(documents: &[Document<'_>]) -> Settled {
                     settled.served.push(at);
                 }
                 Entry::Occupied(entry) if is_current => {
-                    settled.clashes.push(Clash { kind: ClashKind::Version, at, first: *entry.get() });
+                    settled.clashes.push(Duplicate { kind: DuplicateKind::Version, at, first: *entry.get() });
                 }
                 Entry::Occupied(_) => {}
             }
@@ -107,7 +107,7 @@ pub(crate) fn settle(documents: &[Document<'_>]) -> Settled {
     for &at in settled.served.iter().filter(|at| documents[**at].template.is_default) {
         let first = *default_at.entry(&documents[at].template.name).or_insert(at);
         if first != at && documents[at].is_current {
-            settled.clashes.push(Clash { kind: ClashKind::Default, at, first });
+            settled.clashes.push(Duplicate { kind: DuplicateKind::Default, at, first });
         }
     }
     settled
@@ -132,10 +132,10 @@ mod tests {
         let documents = [old(&one, "a"), document(&two, "b"), document(&one, "c"), document(&one, "d")];
         let settled = settle(&documents);
         assert_eq!(settled.served, [1, 2], "a valid document takes precedence over an older invalid one");
-        let same = Clash { kind: ClashKind::Version, at: 3, first: 2 };
-        let default = Clash { kind: ClashKind::Default, at: 2, first: 1 };
+        let same = Duplicate { kind: DuplicateKind::Version, at: 3, first: 2 };
+        let default = Duplicate { kind: DuplicateKind::Default, at: 2, first: 1 };
         assert_eq!(settled.clashes, [same, default]);
-        let message = |clash: &Clash| clash.kind.message(documents[clash.at], documents[clash.first]);
+        let message = |clash: &Duplicate| clash.kind.message(documents[clash.at], documents[clash.first]);
         assert_eq!(message(&same), "logs@1 is already defined by c");
         assert_eq!(message(&default), "logs@1 sets default: true, and so does logs@2 of b");
         // The errors of an invalid document are reported instead of its clashes.
@@ -144,7 +144,7 @@ mod tests {
         let settled = settle(&[old(&one, "a"), document(&two, "b")]);
         assert_eq!(
             (settled.served, settled.clashes),
-            (vec![0, 1], vec![Clash { kind: ClashKind::Default, at: 1, first: 0 }])
+            (vec![0, 1], vec![Duplicate { kind: DuplicateKind::Default, at: 1, first: 0 }])
         );
     }
 }

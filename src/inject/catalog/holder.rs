@@ -29,8 +29,8 @@ impl fmt::Display for HolderId {
     }
 }
 
-/// A place that holds documents: a file, or one ConfigMap.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A place that holds documents: a file, or one ConfigMap. The order is from the oldest to the newest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Holder {
     /// Creation time of the ConfigMap, RFC 3339 (which sorts by time); empty for files. Of two equal
     /// templates, the one in the older ConfigMap serves.

@@ -9,7 +9,7 @@ pub mod sources;
 mod version;
 pub(crate) mod view;
 
-use crate::inject::catalog::definitions::{Clash, Definition, settle};
+use crate::inject::catalog::definitions::{Definition, Duplicate, settle};
 use crate::inject::catalog::namespaces::Namespaces;
 use crate::inject::catalog::version::{Rank, compare};
 use crate::inject::settings::EntryPoint;
@@ -132,7 +132,10 @@ impl Catalog {
     }
 
     /// Creates a catalog of `definitions`, which are sorted from the oldest to the newest. Also returns their clashes.
-    pub(crate) fn of_definitions(definitions: Vec<Definition>, broken: BTreeMap<String, String>) -> (Self, Vec<Clash>) {
+    pub(crate) fn of_definitions(
+        definitions: Vec<Definition>,
+        broken: BTreeMap<String, String>,
+    ) -> (Self, Vec<Duplicate>) {
         let documents: Vec<_> = definitions.iter().map(Definition::document).collect();
         let settled = settle(&documents);
         let served = settled.served.iter().map(|at| Arc::clone(&definitions[*at].template));

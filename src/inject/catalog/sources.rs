@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::inject::catalog::Catalog;
-use crate::inject::catalog::definitions::{Clash, ClashKind, Definition};
+use crate::inject::catalog::definitions::{Definition, Duplicate, DuplicateKind};
 use crate::inject::catalog::holder::{FoundDocuments, Holder, HolderId, SourceError, TemplateText};
 use crate::inject::diagnostic::{Diagnostic, shown};
 use crate::inject::settings::keys::Keys;
@@ -188,11 +188,11 @@ impl Sources {
             }
         }
         let (catalog, clashes) = Catalog::of_definitions(definitions, broken);
-        for Clash { kind, at, first } in clashes {
+        for Duplicate { kind, at, first } in clashes {
             let (document, first) = (&catalog.definitions()[at], &catalog.definitions()[first]);
             let message = kind.message(document.document(), first.document()) + ", which serves";
             errors.push(error(&document.holder.id, texts[at].error(message)));
-            if kind == ClashKind::Version {
+            if kind == DuplicateKind::Version {
                 valid.insert(document.template.name.clone(), false);
             }
         }

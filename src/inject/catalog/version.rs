@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank<'v> {
     /// A version that is not a pre-release, in the order of [`compare`].
-    Version(Version<'v>),
+    Version(Ordered<'v>),
     /// The document without a version.
     WithoutVersion,
     /// A document with `default: true`.
@@ -23,22 +23,22 @@ impl<'v> Rank<'v> {
             _ if is_default => Some(Self::Default),
             None => Some(Self::WithoutVersion),
             Some(version) if is_pre_release(version) => None,
-            Some(version) => Some(Self::Version(Version(version))),
+            Some(version) => Some(Self::Version(Ordered(version))),
         }
     }
 }
 
 /// A version, in the order of [`compare`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Version<'v>(&'v str);
+pub(super) struct Ordered<'v>(&'v str);
 
-impl Ord for Version<'_> {
+impl Ord for Ordered<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
         compare(self.0, other.0)
     }
 }
 
-impl PartialOrd for Version<'_> {
+impl PartialOrd for Ordered<'_> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }

@@ -14,8 +14,8 @@ static PODS: LazyLock<Vec<Json>> =
     LazyLock::new(|| serde_json::from_str(include_str!("samples.json")).unwrap_or_default());
 
 /// The warning about an expression that fails on every sample. `is_condition` is true if the result must be a boolean.
-/// `None` if a sample has a result, or if the expression reads a value that is not known yet. A member that is missing
-/// in all samples is no reason: pods can have it, and a condition can guard the expression.
+/// `None` if a sample has a result, or if the expression reads a value that is not known yet. A missing member does
+/// not count: pods can have it, and a condition can guard the expression.
 pub(super) fn failure(expression: &Expression, names: &Vocabulary<'_>, is_condition: bool) -> Option<ExpressionError> {
     let params = known_parameters(expression, names)?;
     let request = json!({"namespace": "default", "operation": "CREATE", "dryRun": false});

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::inject::kube::rules::{self, Relation, Rule, TypeRules, VARIANTS};
+use crate::inject::kube::rules::{self, FieldRule, Relation, TypeRules, VARIANTS};
 
 /// The type of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,17 +48,17 @@ pub(crate) struct Field {
     /// The members of which no two items of a list have the same values; empty if items can be equal.
     pub(crate) keys: Vec<&'static str>,
     /// All other rules.
-    pub(crate) rules: &'static [Rule],
+    pub(crate) rules: &'static [FieldRule],
 }
 
 impl Field {
     /// Reads a line of the table: `NAME TYPE [required] [enum WORD…] [keys MEMBER…]`.
-    fn parse(line: &'static str, names: &HashMap<&str, usize>) -> Self {
+    fn parse(line: &'static str, index: &dyn Fn(&str) -> Option<usize>) -> Self {
         let mut words = line.split(' ');
         let (name, kind) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let mut field = Self {
             name: name.to_owned(),
-            kind: Kind::parse(kind, names),
+            kind: Kind::parse(kind, index),
             required: false,
             words: Vec::new(),
             can_be_empty: false,
@@ -79,15 +79,15 @@ impl Field {
     }
 
     /// Applies the rules that the OpenAPI document does not have.
-    fn apply(&mut self, rules: &'static [Rule]) {
+    fn apply(&mut self, rules: &'static [FieldRule]) {
         self.rules = rules;
         for rule in rules {
             match rule {
-                Rule::Required => self.required = true,
-                Rule::Optional => self.required = false,
-                Rule::EmptyIsDefault => self.can_be_empty = true,
-                Rule::Repeats => self.keys.clear(),
-                Rule::OneOf(words) => self.words = words.to_vec(),
+                FieldRule::Required => self.required = true,
+                FieldRule::Optional => self.required = false,
+                FieldRule::EmptyIsDefault => self.can_be_empty = true,
+                FieldRule::Repeats => self.keys.clear(),
+                FieldRule::OneOf(words) => self.words = words.to_vec(),
                 _ => {}
             }
         }
@@ -95,12 +95,13 @@ impl Field {
 }
 
 impl Kind {
-    fn parse(text: &str, names: &HashMap<&str, usize>) -> Self {
+    /// Reads a kind of the table. `index` returns the index of an object type.
+    fn parse(text: &str, index: &dyn Fn(&str) -> Option<usize>) -> Self {
         if let Some(item) = text.strip_prefix("[]") {
-            return Self::List(Box::new(Self::parse(item, names)));
+            return Self::List(Box::new(Self::parse(item, index)));
         }
         if let Some(item) = text.strip_prefix("{}") {
-            return Self::Map(Box::new(Self::parse(item, names)));
+            return Self::Map(Box::new(Self::parse(item, index)));
         }
         match text {
             "string" => Self::String,
@@ -110,7 +111,7 @@ impl Kind {
             "int-or-string" => Self::IntOrString,
             "quantity" => Self::Quantity,
             "time" => Self::Time,
-            name => names.get(name).map_or(Self::Any, |index| Self::Object(*index)),
+            name => index(name).map_or(Self::Any, Self::Object),
         }
     }
 
@@ -154,7 +155,9 @@ impl Types {
         let mut types = Self { objects: Vec::new(), names: HashMap::new() };
         for line in lines() {
             match (line.strip_prefix("  "), types.objects.last_mut()) {
-                (Some(field), Some(object)) => object.fields.push(Field::parse(field, &names)),
+                (Some(field), Some(object)) => {
+                    object.fields.push(Field::parse(field, &|name| names.get(name).copied()));
+                }
                 _ => types.push(ObjectType { name: line.to_owned(), fields: Vec::new(), relations: Vec::new() }),
             }
         }
@@ -207,16 +210,7 @@ impl ObjectType {
 
 /// The kind with this name in the table, such as `string`, `[]EnvVar` or `Container`.
 pub(crate) fn kind(text: &str) -> Kind {
-    if let Some(item) = text.strip_prefix("[]") {
-        return Kind::List(Box::new(kind(item)));
-    }
-    if let Some(item) = text.strip_prefix("{}") {
-        return Kind::Map(Box::new(kind(item)));
-    }
-    match TYPES.names.get(text) {
-        Some(index) => Kind::Object(*index),
-        None => Kind::parse(text, &HashMap::new()),
-    }
+    Kind::parse(text, &|name| TYPES.names.get(name).copied())
 }
 
 /// All types of objects.

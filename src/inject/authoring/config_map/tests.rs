@@ -13,10 +13,10 @@ const RULES: SourceRules = SourceRules { without_namespaces: true, of_namespace:
 
 fn answer(operation: &str, label: &str, data: &Json) -> Json {
     let metadata = json!({"name": "c", "labels": {"sidecar.io/template": label}});
-    review(operation, &metadata, data, Place { rules: RULES, catalog: None })
+    review(operation, &metadata, data, TemplatePlace { rules: RULES, catalog: None })
 }
 
-fn review(operation: &str, metadata: &Json, data: &Json, place: Place<'_>) -> Json {
+fn review(operation: &str, metadata: &Json, data: &Json, place: TemplatePlace<'_>) -> Json {
     let review = json!({
         "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
         "request": {
@@ -50,7 +50,7 @@ fn data<'t>(documents: &[&'t str]) -> BTreeMap<String, &'t str> {
 /// What the answer says about versions: the message of a denial, or the warnings.
 fn effect(catalog: &Catalog, name: &str, created: &str, documents: &[&str]) -> Vec<String> {
     let metadata = json!({"name": name, "creationTimestamp": created, "labels": {"sidecar.io/template": "true"}});
-    let place = Place { rules: RULES, catalog: Some(catalog) };
+    let place = TemplatePlace { rules: RULES, catalog: Some(catalog) };
     let answer = review("UPDATE", &metadata, &json!(data(documents)), place);
     match answer["status"]["message"].as_str() {
         Some(message) => vec![message.to_owned()],
@@ -181,7 +181,7 @@ fn templates_of_a_namespace_are_compared_with_those_of_the_namespace() {
         (&[logs!("version: '2'")], false, Json::Null),
     ] {
         let catalog = central(documents).with_local(BTreeMap::from([("ns".to_owned(), own())]), prefers_own);
-        let place = Place { rules, catalog: Some(&catalog) };
+        let place = TemplatePlace { rules, catalog: Some(&catalog) };
         let answer = review("CREATE", &metadata, &json!({"a.yaml": logs!("version: '2'")}), place);
         assert_eq!((&answer["allowed"], &answer["warnings"]), (&Json::Bool(true), &warnings), "{documents:?}");
     }

@@ -233,7 +233,7 @@ impl Inference<'_> {
     }
 
     fn wrong_operands(&self, call: &CallExpr, token: &str, args: &[Type]) -> ExpressionError {
-        // Loops are made of operators that nobody has written.
+        // The library expands loops to operators, which are not in the source.
         let is_loop = call.args.iter().any(|arg| matches!(&arg.expr, Expr::Ident(name) if name.starts_with('@')))
             || matches!(call.args.get(2).map(|arg| &arg.expr), Some(Expr::Ident(name)) if name.starts_with('@'));
         match (call.func_name.as_str(), args) {

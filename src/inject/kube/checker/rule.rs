@@ -5,7 +5,7 @@ use crate::inject::document::{Node, Value};
 use crate::inject::kube::checker::Checker;
 use crate::inject::kube::checker::path::Path;
 use crate::inject::kube::formats::{Format, is_port_name};
-use crate::inject::kube::rules::{Is, Relation, Rule};
+use crate::inject::kube::rules::{FieldRule, Is, Relation};
 use crate::inject::kube::types::{Field, ObjectType};
 
 /// The longest value that a message quotes, in characters.
@@ -21,34 +21,33 @@ impl Checker {
             self.error(node.span, format!("{path} is empty"), "");
             return;
         }
-        let has_own_words = !field.rules.iter().any(|rule| matches!(rule, Rule::OneOf(_)));
-        if has_own_words && !(field.can_be_empty && is_empty(node)) {
-            self.one_of(node, &field.words, path);
+        if field.can_be_empty && is_empty(node) {
+            return;
         }
+        self.one_of(node, &field.words, path);
         if !field.keys.is_empty() {
             self.unique(node, &field.keys, path);
         }
-        for rule in field.rules {
-            if !(field.can_be_empty && is_empty(node)) {
-                self.rule(node, rule, path);
-            }
+        // The words of the rules are among those of the field.
+        for rule in field.rules.iter().filter(|rule| !matches!(rule, FieldRule::OneOf(_))) {
+            self.rule(node, rule, path);
         }
     }
 
-    fn rule(&mut self, node: &Node, rule: &Rule, path: &Path<'_>) {
+    fn rule(&mut self, node: &Node, rule: &FieldRule, path: &Path<'_>) {
         match (rule, &node.value) {
             (_, Value::Null | Value::Interpolated(_)) => {}
-            (Rule::NotEmpty, Value::String(text)) if text.is_empty() => {
+            (FieldRule::NotEmpty, Value::String(text)) if text.is_empty() => {
                 self.error(node.span, format!("{path} is empty"), "");
             }
-            (Rule::Unique(member), _) => self.unique(node, &[member], path),
-            (Rule::Range(least, most), Value::Number(number)) => {
+            (FieldRule::Unique(member), _) => self.unique(node, &[member], path),
+            (FieldRule::Range(least, most), Value::Number(number)) => {
                 let range = if *most == i64::MAX { format!("at least {least}") } else { format!("{least} to {most}") };
                 if number.as_i64().is_none_or(|number| !(*least..=*most).contains(&number)) {
                     self.error(node.span, format!("{path} must be {range}, not {number}"), "");
                 }
             }
-            (Rule::Length(least, most), value) => {
+            (FieldRule::Length(least, most), value) => {
                 let (length, what) = match value {
                     Value::List(items) => (items.len(), "items"),
                     Value::String(text) => (text.len(), "characters"),
@@ -58,10 +57,12 @@ impl Checker {
                     self.error(node.span, format!("{path} must have {least} to {most} {what}, not {length}"), "");
                 }
             }
-            (Rule::Port, Value::Number(number)) if number.as_i64().is_none_or(|port| !(1..=65_535).contains(&port)) => {
+            (FieldRule::Port, Value::Number(number))
+                if number.as_i64().is_none_or(|port| !(1..=65_535).contains(&port)) =>
+            {
                 self.error(node.span, format!("{path} must be a port, 1 to 65535, not {number}"), "");
             }
-            (Rule::Port, Value::String(text)) if !is_port_name(text) => {
+            (FieldRule::Port, Value::String(text)) if !is_port_name(text) => {
                 let help = "write a number without quotes, or the name of a port of the container";
                 self.error(
                     node.span,
@@ -69,35 +70,35 @@ impl Checker {
                     help,
                 );
             }
-            (Rule::Is(format), Value::String(text)) => self.format(node, format, text, path),
-            (Rule::NotNegative, Value::String(text)) if text.starts_with('-') => {
+            (FieldRule::Is(format), Value::String(text)) => self.format(node, format, text, path),
+            (FieldRule::NotNegative, Value::String(text)) if text.starts_with('-') => {
                 self.error(node.span, format!("{path} cannot be negative"), "");
             }
-            (Rule::Each(rule), Value::List(items)) => {
+            (FieldRule::Each(rule), Value::List(items)) => {
                 for (index, item) in items.iter().enumerate() {
                     self.rule(item, rule, &path.item(index));
                 }
             }
-            (Rule::Stricter(rule), _) => self.rule(node, rule, path),
-            (Rule::OneOf(words), _) => self.one_of(node, words, path),
-            (Rule::Keys(format), Value::Map(entries)) => {
+            (FieldRule::Stricter(rule), _) => self.rule(node, rule, path),
+            (FieldRule::OneOf(words), _) => self.one_of(node, words, path),
+            (FieldRule::Keys(format), Value::Map(entries)) => {
                 for (key, _) in entries.iter().filter(|(key, _)| key.name.is_empty() || !(format.is_valid)(&key.name)) {
                     let message = format!("{path}: the key \"{}\" must be {}", shown(&key.name, SHOWN), format.what);
                     self.error(key.span, message, format.help);
                 }
             }
-            (Rule::Values(format), Value::Map(entries)) => {
+            (FieldRule::Values(format), Value::Map(entries)) => {
                 for (key, value) in entries {
                     if let Value::String(text) = &value.value {
                         self.format(value, format, text, &path.member(&key.name));
                     }
                 }
             }
-            (Rule::Member(name, rules), _) => self.member(node, name, rules, path),
-            (Rule::Forbidden(where_), _) => {
-                self.error(node.span, format!("{path} cannot be set {where_}"), "");
+            (FieldRule::Member(name, rules), _) => self.member(node, name, rules, path),
+            (FieldRule::Forbidden(place), _) => {
+                self.error(node.span, format!("{path} cannot be set {place}"), "");
             }
-            (Rule::Gate(gate), _) => {
+            (FieldRule::Gate(gate), _) => {
                 let message = format!("{path} has an effect only with the feature gate {gate}");
                 self.warnings.push(LocatedError::new(node.span, message, "by default, the API server drops it"));
             }
@@ -105,8 +106,8 @@ impl Checker {
         }
     }
 
-    fn member(&mut self, node: &Node, name: &str, rules: &[Rule], path: &Path<'_>) {
-        let is_required = rules.iter().any(|rule| matches!(rule, Rule::Required));
+    fn member(&mut self, node: &Node, name: &str, rules: &[FieldRule], path: &Path<'_>) {
+        let is_required = rules.iter().any(|rule| matches!(rule, FieldRule::Required));
         match node.get(name) {
             Some(member) if is_required && is_empty(member) => {
                 self.error(member.span, format!("{} is empty", path.member(name)), "");
@@ -114,6 +115,13 @@ impl Checker {
             Some(member) => rules.iter().for_each(|rule| self.rule(member, rule, &path.member(name))),
             None if is_required => self.error(node.span, format!("{path} has no {name}"), ""),
             None => {}
+        }
+    }
+
+    /// Checks a string of a template that is not a field of a Pod. `path` names it in messages.
+    pub(crate) fn check_format(&mut self, node: &Node, format: &Format, path: &str) {
+        if let Value::String(text) = &node.value {
+            self.format(node, format, text, &Path::root(path));
         }
     }
 
@@ -156,7 +164,7 @@ impl Checker {
     /// Checks the members of an object together. Each member has been checked alone.
     pub(super) fn object_rules(&mut self, node: &Node, object: &ObjectType, path: &Path<'_>) {
         for field in object.fields.iter().filter(|field| field.required) {
-            if node.get(&field.name).is_none_or(|member| matches!(member.value, Value::Null)) {
+            if lacks(node, &field.name) {
                 self.error(node.span, format!("{path} has no {}", field.name), "");
             }
         }
@@ -179,15 +187,13 @@ impl Checker {
             }
             Relation::OneBeside(name) => self.one_beside(node, name, object, path),
             Relation::Needs(field, is, other) => {
-                let is_absent = node.get(other).is_none_or(|node| matches!(node.value, Value::Null));
-                if holds(node, field, *is) && is_absent {
+                if holds(node, field, *is) && lacks(node, other) {
                     self.error(node.span_of(field), format!("{} needs {other}", path.member(field)), "");
                 }
             }
             Relation::Excludes(field, is, other) => {
-                if holds(node, field, *is)
-                    && node.get(other).is_some_and(|node| node.is_known() && !matches!(node.value, Value::Null))
-                {
+                let is_known = node.get(other).is_some_and(Node::is_known);
+                if holds(node, field, *is) && is_known && !lacks(node, other) {
                     let word = node.text(field).unwrap_or_default();
                     self.error(
                         node.span_of(other),
@@ -262,6 +268,11 @@ fn first(node: &Node) -> Option<(String, &Node)> {
         Value::Map(entries) => entries.first().map(|(key, value)| (format!(".{}", key.name), value)),
         _ => None,
     }
+}
+
+/// True if the member is absent or null.
+fn lacks(node: &Node, member: &str) -> bool {
+    node.get(member).is_none_or(|member| matches!(member.value, Value::Null))
 }
 
 /// True for an empty string or an empty list, which are unset values to the API server.

@@ -18,7 +18,7 @@ use crate::inject::kube::types::{self, Field, ObjectType};
 
 /// A rule of the API server with its examples.
 #[derive(Debug)]
-pub struct Row {
+pub struct RuleRow {
     /// The API type and the field, such as `ContainerPort.hostPort`, or the type alone for a rule between fields.
     pub of: String,
     /// The rule, a sentence without full stop.
@@ -46,7 +46,7 @@ pub struct Example {
 
 /// All rules, by type in the order of the table.
 #[must_use]
-pub fn rows() -> Vec<Row> {
+pub fn rows() -> Vec<RuleRow> {
     let mut rows = Vec::new();
     for object in types::objects().iter().filter(|object| pod::is_reachable(object)) {
         let source = source(&object.name);
@@ -56,7 +56,7 @@ pub fn rows() -> Vec<Row> {
         for relation in &object.relations {
             let examples = values::of_relation(object, relation).into_iter();
             let examples = examples.map(|(value, is_allowed)| example(object, value, is_allowed)).collect();
-            rows.push(Row {
+            rows.push(RuleRow {
                 of: object.name.clone(),
                 rule: values::relation_in_words(relation),
                 source,
@@ -76,7 +76,7 @@ pub fn rows() -> Vec<Row> {
             is_allowed,
             messages: rules::annotations::broken(&key, text).map(str::to_owned).into_iter().collect(),
         };
-        Row {
+        RuleRow {
             of: format!("annotation {}", rule.key),
             rule: format!("The value is {}", rule.what),
             source: rule.source,
@@ -93,7 +93,7 @@ fn source(name: &str) -> &'static str {
 }
 
 /// The rules of one field. A variant of a type has rows only for its own rules.
-fn field_rows(object: &'static ObjectType, field: &Field, source: &'static str) -> Vec<Row> {
+fn field_rows(object: &'static ObjectType, field: &Field, source: &'static str) -> Vec<RuleRow> {
     let variant = VARIANTS.iter().find(|variant| variant.rules.name == object.name);
     let is_of_template = object.name == "PodSpec" && field.required;
     if !pod::is_used(object, &field.name) || is_of_template {
@@ -126,7 +126,7 @@ fn field_rows(object: &'static ObjectType, field: &Field, source: &'static str) 
         let is_needed = object.relations.iter().any(is_needed);
         let examples = examples.into_iter().filter(|(value, _)| !is_needed || *value != Some("".into()));
         let examples = examples.map(|(value, is_allowed)| example(object, with(value, is_allowed), is_allowed));
-        Row { of: format!("{}.{}", object.name, field.name), rule, source, gate, examples: examples.collect() }
+        RuleRow { of: format!("{}.{}", object.name, field.name), rule, source, gate, examples: examples.collect() }
     };
     values::of_field(field).into_iter().map(row).collect()
 }

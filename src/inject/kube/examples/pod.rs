@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use serde_json::{Value as Json, json};
 
 use crate::inject::kube::examples::sample::{accompany, sample_with};
-use crate::inject::kube::rules::{Relation, Rule};
+use crate::inject::kube::rules::{FieldRule, Relation};
 use crate::inject::kube::types::{self, Field, Kind, ObjectType};
 
 /// The fields of a pod's spec that a template can add to. Sidecars stand for all containers.
@@ -38,13 +38,13 @@ pub(super) fn gate(object: &ObjectType) -> Option<&'static str> {
 
 /// The feature gate of a field.
 pub(super) fn gate_of(field: &Field) -> Option<&'static str> {
-    field.rules.iter().find_map(|rule| if let Rule::Gate(gate) = rule { Some(*gate) } else { None })
+    field.rules.iter().find_map(|rule| if let FieldRule::Gate(gate) = rule { Some(*gate) } else { None })
 }
 
 /// The type and the field in which each type is first reached from a pod's spec, and true for a list.
 static PARENTS: LazyLock<HashMap<String, (&'static ObjectType, String, bool)>> = LazyLock::new(|| {
     let mut parents = HashMap::new();
-    let Some(spec) = types::objects().iter().find(|object| object.name == "PodSpec") else { return parents };
+    let Some(spec) = types::kind("PodSpec").object() else { return parents };
     let mut pending = vec![spec];
     while !pending.is_empty() {
         let mut next = Vec::new();

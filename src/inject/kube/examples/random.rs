@@ -4,7 +4,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::inject::kube::examples::sample::accepted;
-use crate::inject::kube::rules::{Relation, Rule};
+use crate::inject::kube::rules::{FieldRule, Relation};
 use crate::inject::kube::types::{self, Field, Kind, ObjectType};
 
 /// A source of random values (SplitMix64).
@@ -45,14 +45,12 @@ impl Random {
 
     /// An object of the type `name`, such as `Container`. Most of its values are valid.
     pub fn object(&mut self, name: &str) -> Json {
-        let found = types::objects().iter().find(|object| object.name == name);
-        found.map_or(Json::Null, |object| Json::Object(self.of_type(object, 0)))
+        types::kind(name).object().map_or(Json::Null, |object| Json::Object(self.of_type(object, 0)))
     }
 
     /// The field `name` of a pod's spec.
     pub fn field_of_spec(&mut self, name: &str) -> Json {
-        let spec = types::objects().iter().find(|object| object.name == "PodSpec");
-        let field = spec.and_then(|spec| spec.field(name));
+        let field = types::kind("PodSpec").object().and_then(|spec| spec.field(name));
         field.map_or(Json::Null, |field| self.of_field(field, 0))
     }
 
@@ -102,7 +100,7 @@ impl Random {
             return (*word).into();
         }
         let bounds = field.rules.iter().find_map(|rule| match rule {
-            Rule::Range(least, most) => Some((*least, *most)),
+            FieldRule::Range(least, most) => Some((*least, *most)),
             _ => None,
         });
         match (&field.kind, bounds) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::inject::kube::rules::{Relation, Rule};
+use crate::inject::kube::rules::{FieldRule, Relation};
 use crate::inject::kube::types::{Field, Kind, ObjectType};
 
 /// Objects that refer to other parts of the pod, or that need more than their required members.
@@ -81,18 +81,19 @@ pub(super) fn accepted(field: &Field) -> Json {
         return (*word).into();
     }
     let of_rule = field.rules.iter().find_map(|rule| match rule {
-        Rule::Is(format) => Some(Json::from(format.accepted)),
-        Rule::Range(least, _) => Some(Json::from(*least)),
-        Rule::Each(Rule::OneOf(words)) => Some(json!([words[0]])),
-        Rule::Each(Rule::Is(format)) => Some(json!([format.accepted])),
+        FieldRule::Is(format) => Some(Json::from(format.accepted)),
+        FieldRule::Range(least, _) => Some(Json::from(*least)),
+        FieldRule::Each(FieldRule::OneOf(words)) => Some(json!([words[0]])),
+        FieldRule::Each(FieldRule::Is(format)) => Some(json!([format.accepted])),
         _ => None,
     });
     let mut value = of_rule.unwrap_or_else(|| sample_of(&field.kind));
     for rule in field.rules {
-        if let Rule::Member(name, rules) = rule {
-            let format =
-                rules.iter().find_map(|rule| if let Rule::Is(format) = rule { Some(format.accepted) } else { None });
-            let needed = rules.iter().any(|rule| matches!(rule, Rule::Required)).then_some("x");
+        if let FieldRule::Member(name, rules) = rule {
+            let format = rules
+                .iter()
+                .find_map(|rule| if let FieldRule::Is(format) = rule { Some(format.accepted) } else { None });
+            let needed = rules.iter().any(|rule| matches!(rule, FieldRule::Required)).then_some("x");
             if let (Json::Object(whole), Some(text)) = (&mut value, format.or(needed)) {
                 whole.insert((*name).to_owned(), text.into());
             }

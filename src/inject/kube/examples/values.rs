@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::inject::kube::examples::sample::{accepted, sample};
-use crate::inject::kube::rules::{Is, Relation, Rule};
+use crate::inject::kube::rules::{FieldRule, Is, Relation};
 use crate::inject::kube::types::{Field, Kind, ObjectType};
 
 /// A value of a field, or none, and true if the rule allows it.
@@ -13,7 +13,7 @@ type FieldExample = (Option<Json>, bool);
 pub(super) fn of_field(field: &Field) -> Vec<(String, Vec<FieldExample>)> {
     let mut rows = Vec::new();
     let is_text = field.kind == Kind::String;
-    let not_empty = field.rules.iter().any(|rule| matches!(rule, Rule::NotEmpty | Rule::Length(1.., _)));
+    let not_empty = field.rules.iter().any(|rule| matches!(rule, FieldRule::NotEmpty | FieldRule::Length(1.., _)));
     if field.required {
         let mut examples = vec![(None, false), (Some(accepted(field)), true)];
         examples.extend(is_text.then(|| (Some("".into()), false)));
@@ -37,7 +37,7 @@ pub(super) fn of_field(field: &Field) -> Vec<(String, Vec<FieldExample>)> {
         if let Some(words) = in_words(rule) {
             let mut examples: Vec<FieldExample> =
                 of_rule(rule, field).into_iter().map(|(value, allowed)| (Some(value), allowed)).collect();
-            if matches!(rule, Rule::Is(_)) && !field.required {
+            if matches!(rule, FieldRule::Is(_)) && !field.required {
                 examples.push((Some("".into()), !not_empty));
             }
             rows.push((words, examples));
@@ -59,18 +59,18 @@ fn twice(field: &Field) -> Json {
     value
 }
 
-fn of_rule(rule: &Rule, field: &Field) -> Vec<(Json, bool)> {
+fn of_rule(rule: &FieldRule, field: &Field) -> Vec<(Json, bool)> {
     match rule {
-        Rule::NotEmpty => vec![("".into(), false)],
-        Rule::Unique(_) => vec![(twice(field), false)],
-        Rule::Range(least, most) => {
+        FieldRule::NotEmpty => vec![("".into(), false)],
+        FieldRule::Unique(_) => vec![(twice(field), false)],
+        FieldRule::Range(least, most) => {
             let mut values = vec![(Json::from(*least), true), (Json::from(least - 1), false)];
             if *most < i64::from(i32::MAX) || field.kind == Kind::Int64 && *most < i64::MAX {
                 values.extend([(Json::from(*most), true), (Json::from(most + 1), false)]);
             }
             values
         }
-        Rule::Length(least, most) => {
+        FieldRule::Length(least, most) => {
             let of = |count: usize| match &field.kind {
                 Kind::List(item) => {
                     let item = accepted(&Field { kind: Kind::clone(item), ..field.clone() });
@@ -83,36 +83,36 @@ fn of_rule(rule: &Rule, field: &Field) -> Vec<(Json, bool)> {
             values.extend((*least > 0).then(|| (of(least - 1), false)));
             values
         }
-        Rule::Port => {
+        FieldRule::Port => {
             let refused = [json!(0), json!(65_536), json!(""), json!("a_b"), json!("8080")];
             refused.into_iter().map(|value| (value, false)).chain([(json!(1), true), (json!("http"), true)]).collect()
         }
-        Rule::Is(format) => {
+        FieldRule::Is(format) => {
             let refused = format.refused.iter().map(|text| (Json::from(*text), false));
             refused.chain([(format.accepted.into(), true)]).collect()
         }
-        Rule::NotNegative => vec![("-1".into(), false), ("1".into(), true)],
-        Rule::Each(Rule::NotEmpty) => vec![(json!([""]), false)],
-        Rule::Each(Rule::OneOf(words)) => vec![(json!(["Nope"]), false), (json!([words[0]]), true)],
-        Rule::Each(rule) => {
+        FieldRule::NotNegative => vec![("-1".into(), false), ("1".into(), true)],
+        FieldRule::Each(FieldRule::NotEmpty) => vec![(json!([""]), false)],
+        FieldRule::Each(FieldRule::OneOf(words)) => vec![(json!(["Nope"]), false), (json!([words[0]]), true)],
+        FieldRule::Each(rule) => {
             let values = of_rule(rule, &Field { kind: Kind::Int64, ..field.clone() });
             values.into_iter().map(|(value, allowed)| (json!([value]), allowed)).collect()
         }
-        Rule::Keys(format) => {
+        FieldRule::Keys(format) => {
             let refused = format.refused.iter().map(|key| (json!({*key: "x"}), false));
             refused.chain([(json!({format.accepted: "x"}), true)]).collect()
         }
-        Rule::Values(format) => {
+        FieldRule::Values(format) => {
             let refused = format.refused.iter().map(|text| (json!({"a": text}), false));
             refused.chain([(json!({"a": format.accepted}), true)]).collect()
         }
-        Rule::Member(name, rules) => rules.iter().flat_map(|rule| of_member(field, name, rule)).collect(),
+        FieldRule::Member(name, rules) => rules.iter().flat_map(|rule| of_member(field, name, rule)).collect(),
         _ => Vec::new(),
     }
 }
 
 /// Values of an object in which one member obeys or breaks its rule.
-fn of_member(field: &Field, name: &str, rule: &Rule) -> Vec<(Json, bool)> {
+fn of_member(field: &Field, name: &str, rule: &FieldRule) -> Vec<(Json, bool)> {
     let of = field.kind.object().and_then(|object| object.field(name));
     let Some(member) = of else { return Vec::new() };
     let with = |value: Option<Json>| {
@@ -126,9 +126,9 @@ fn of_member(field: &Field, name: &str, rule: &Rule) -> Vec<(Json, bool)> {
         whole
     };
     match rule {
-        Rule::Required => vec![(with(None), false), (with(Some("".into())), false)],
-        Rule::Forbidden(_) => vec![(with(Some(accepted(member))), false), (with(None), true)],
-        Rule::Gate(_) => Vec::new(),
+        FieldRule::Required => vec![(with(None), false), (with(Some("".into())), false)],
+        FieldRule::Forbidden(_) => vec![(with(Some(accepted(member))), false), (with(None), true)],
+        FieldRule::Gate(_) => Vec::new(),
         rule => of_rule(rule, member).into_iter().map(|(value, allowed)| (with(Some(value)), allowed)).collect(),
     }
 }
@@ -178,32 +178,36 @@ pub(super) fn of_relation(object: &'static ObjectType, relation: &Relation) -> V
 }
 
 /// A rule of a field, a sentence without full stop; `None` if it only changes what the OpenAPI document says.
-fn in_words(rule: &Rule) -> Option<String> {
+fn in_words(rule: &FieldRule) -> Option<String> {
     Some(match rule {
-        Rule::Required | Rule::Optional | Rule::EmptyIsDefault | Rule::Repeats | Rule::OneOf(_) => return None,
-        Rule::NotEmpty => "It is not empty".to_owned(),
-        Rule::Unique(member) => format!("No two items have the same {member}"),
-        Rule::Range(least, i64::MAX) => format!("It is at least {least}"),
-        Rule::Range(least, most) => format!("It is {least} to {most}"),
-        Rule::Length(least, most) => format!("Its length is {least} to {most}"),
-        Rule::Port => "It is 1 to 65535, or a port name".to_owned(),
-        Rule::Is(format) => format!("It is {}", format.what),
-        Rule::NotNegative => "It is not negative".to_owned(),
-        Rule::Stricter(rule) => format!("{} (stricter than the API server)", in_words(rule)?),
-        Rule::Each(Rule::OneOf(words)) => format!("Each item is one of {}", words.join(", ")),
-        Rule::Each(rule) => format!("For each item: {}", in_words(rule)?.to_lowercase()),
-        Rule::Keys(format) => format!("Each key is {}", format.what),
-        Rule::Values(format) => format!("Each value is {}", format.what),
-        Rule::Member(name, rules) => {
+        FieldRule::Required
+        | FieldRule::Optional
+        | FieldRule::EmptyIsDefault
+        | FieldRule::Repeats
+        | FieldRule::OneOf(_) => return None,
+        FieldRule::NotEmpty => "It is not empty".to_owned(),
+        FieldRule::Unique(member) => format!("No two items have the same {member}"),
+        FieldRule::Range(least, i64::MAX) => format!("It is at least {least}"),
+        FieldRule::Range(least, most) => format!("It is {least} to {most}"),
+        FieldRule::Length(least, most) => format!("Its length is {least} to {most}"),
+        FieldRule::Port => "It is 1 to 65535, or a port name".to_owned(),
+        FieldRule::Is(format) => format!("It is {}", format.what),
+        FieldRule::NotNegative => "It is not negative".to_owned(),
+        FieldRule::Stricter(rule) => format!("{} (stricter than the API server)", in_words(rule)?),
+        FieldRule::Each(FieldRule::OneOf(words)) => format!("Each item is one of {}", words.join(", ")),
+        FieldRule::Each(rule) => format!("For each item: {}", in_words(rule)?.to_lowercase()),
+        FieldRule::Keys(format) => format!("Each key is {}", format.what),
+        FieldRule::Values(format) => format!("Each value is {}", format.what),
+        FieldRule::Member(name, rules) => {
             let parts = rules.iter().filter_map(|rule| match rule {
-                Rule::Required => Some("is required".to_owned()),
-                Rule::Forbidden(place) => Some(format!("cannot be set {place}")),
+                FieldRule::Required => Some("is required".to_owned()),
+                FieldRule::Forbidden(place) => Some(format!("cannot be set {place}")),
                 rule => in_words(rule).map(|text| text.replacen("It ", "", 1)),
             });
             format!("Here, {name} {}", parts.collect::<Vec<_>>().join(", and "))
         }
-        Rule::Forbidden(place) => format!("It cannot be set {place}"),
-        Rule::Gate(gate) => format!("It has an effect only with the feature gate {gate} (a warning)"),
+        FieldRule::Forbidden(place) => format!("It cannot be set {place}"),
+        FieldRule::Gate(gate) => format!("It has an effect only with the feature gate {gate} (a warning)"),
     })
 }
 

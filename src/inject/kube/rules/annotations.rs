@@ -16,6 +16,13 @@ pub(crate) struct AnnotationRule {
     pub(crate) refused: &'static [&'static str],
 }
 
+/// The annotation with the seccomp profile of a pod, which a field has replaced.
+pub(crate) const SECCOMP_OF_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
+/// The prefix of annotations with the seccomp profile of one container.
+pub(crate) const SECCOMP_OF_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
+/// The prefix of annotations with the AppArmor profile of one container.
+pub(crate) const APP_ARMOR_OF_CONTAINER: &str = "container.apparmor.security.beta.kubernetes.io/";
+
 /// The annotations with rules.
 pub(crate) static ANNOTATIONS: [AnnotationRule; 6] = [
     AnnotationRule {
@@ -45,24 +52,10 @@ pub(crate) static ANNOTATIONS: [AnnotationRule; 6] = [
         accepted: &["[]"],
         refused: &["x"],
     },
+    seccomp(SECCOMP_OF_POD),
+    seccomp(SECCOMP_OF_CONTAINER),
     AnnotationRule {
-        key: "seccomp.security.alpha.kubernetes.io/pod",
-        what: SECCOMP,
-        source: "ValidateSeccompPodAnnotations",
-        is_valid: is_seccomp,
-        accepted: &["runtime/default", "localhost/a"],
-        refused: &["x", "localhost/../a", ""],
-    },
-    AnnotationRule {
-        key: "container.seccomp.security.alpha.kubernetes.io/",
-        what: SECCOMP,
-        source: "ValidateSeccompPodAnnotations",
-        is_valid: is_seccomp,
-        accepted: &["runtime/default", "localhost/a"],
-        refused: &["x", "localhost/../a", ""],
-    },
-    AnnotationRule {
-        key: "container.apparmor.security.beta.kubernetes.io/",
+        key: APP_ARMOR_OF_CONTAINER,
         what: "runtime/default, unconfined or localhost/PROFILE",
         source: "ValidateAppArmorPodAnnotations",
         is_valid: |text| matches!(text, "" | "runtime/default" | "unconfined") || text.starts_with("localhost/"),
@@ -71,7 +64,16 @@ pub(crate) static ANNOTATIONS: [AnnotationRule; 6] = [
     },
 ];
 
-const SECCOMP: &str = "runtime/default, docker/default, unconfined or localhost/PATH";
+const fn seccomp(key: &'static str) -> AnnotationRule {
+    AnnotationRule {
+        key,
+        what: "runtime/default, docker/default, unconfined or localhost/PATH",
+        source: "ValidateSeccompPodAnnotations",
+        is_valid: is_seccomp,
+        accepted: &["runtime/default", "localhost/a"],
+        refused: &["x", "localhost/../a", ""],
+    }
+}
 
 fn is_seccomp(text: &str) -> bool {
     matches!(text, "runtime/default" | "docker/default" | "unconfined")

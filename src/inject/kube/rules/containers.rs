@@ -4,11 +4,11 @@ use crate::inject::kube::formats::{
     CONFIG_KEY, DESCENDING, ENV_FIELD, ENV_NAME, HEADER, LABEL, NO_BACKSTEP, PORT_NAME, RESOURCE_FIELD, SUBDOMAIN,
     TRIMMED, V1, WINDOWS_USER,
 };
-use crate::inject::kube::rules::Relation::{AtMost, Exactly, Excludes, Function, Needs};
-use crate::inject::kube::rules::Rule::{
+use crate::inject::kube::rules::FieldRule::{
     EmptyIsDefault, Forbidden, Gate, Is, Length, Member, NotEmpty, OneOf, Optional, Port, Range, Repeats, Required,
     Unique,
 };
+use crate::inject::kube::rules::Relation::{AtMost, Exactly, Excludes, Function, Needs};
 use crate::inject::kube::rules::relations::{
     BIDIRECTIONAL, DEVICES_AND_MOUNTS, ESCALATION, RECURSIVE, RESTART_RULES, VALUE_OR_SOURCE,
 };
@@ -177,7 +177,7 @@ pub(super) static RULES: &[TypeRules] = &[
     ),
 ];
 
-const NOT_IN_INIT: &[super::Rule] = &[Forbidden("for an init container that does not keep running")];
+const NOT_IN_INIT: &[super::FieldRule] = &[Forbidden("for an init container that does not keep running")];
 
 /// An init container that ends before the application starts.
 pub(super) static INIT: Variant = Variant {

@@ -18,7 +18,7 @@ use crate::inject::kube::formats::Format;
 
 /// A rule for the value of one field.
 #[derive(Debug)]
-pub(crate) enum Rule {
+pub(crate) enum FieldRule {
     /// The field must have a value, although the OpenAPI document does not require it.
     Required,
     /// The field can be absent, although the OpenAPI document requires it.
@@ -42,7 +42,7 @@ pub(crate) enum Rule {
     /// A quantity that is not negative.
     NotNegative,
     /// Each item of a list obeys the rule.
-    Each(&'static Rule),
+    Each(&'static FieldRule),
     /// One of these words.
     OneOf(&'static [&'static str]),
     /// Each key of a map has the format.
@@ -50,9 +50,9 @@ pub(crate) enum Rule {
     /// Each value of a map has the format.
     Values(&'static Format),
     /// A member of the field's value obeys rules of its own in this place.
-    Member(&'static str, &'static [Rule]),
+    Member(&'static str, &'static [FieldRule]),
     /// A rule of ours: the API server accepts other values, but with another meaning than the author wants.
-    Stricter(&'static Rule),
+    Stricter(&'static FieldRule),
     /// The field cannot be set here. The text completes "cannot be set".
     Forbidden(&'static str),
     /// The API server drops the field unless this feature gate is on, which it is not by default.
@@ -116,7 +116,7 @@ pub(crate) struct TypeRules {
     pub(crate) name: &'static str,
     /// The functions of Kubernetes that the rules come from.
     pub(crate) source: &'static str,
-    pub(crate) fields: &'static [(&'static str, &'static [Rule])],
+    pub(crate) fields: &'static [(&'static str, &'static [FieldRule])],
     pub(crate) relations: &'static [Relation],
 }
 
@@ -133,7 +133,7 @@ pub(crate) struct Variant {
 const fn fields(
     name: &'static str,
     source: &'static str,
-    fields: &'static [(&'static str, &'static [Rule])],
+    fields: &'static [(&'static str, &'static [FieldRule])],
 ) -> TypeRules {
     TypeRules { name, source, fields, relations: &[] }
 }
@@ -141,7 +141,7 @@ const fn fields(
 const fn rules(
     name: &'static str,
     source: &'static str,
-    fields: &'static [(&'static str, &'static [Rule])],
+    fields: &'static [(&'static str, &'static [FieldRule])],
     relations: &'static [Relation],
 ) -> TypeRules {
     TypeRules { name, source, fields, relations }

@@ -1,15 +1,15 @@
 //! The rules of pod-level fields that a template can set.
 
 use crate::inject::kube::formats::{IP, LABEL_VALUE, QUALIFIED, SEARCH, SUBDOMAIN, SYSCTL};
-use crate::inject::kube::rules::Relation::Function;
-use crate::inject::kube::rules::Rule::{
+use crate::inject::kube::rules::FieldRule::{
     Each, EmptyIsDefault, Is, Keys, Length, NotEmpty, OneOf, Optional, Range, Repeats, Required, Stricter, Unique,
     Values,
 };
+use crate::inject::kube::rules::Relation::Function;
 use crate::inject::kube::rules::relations::{SEARCHES, TOLERATION};
-use crate::inject::kube::rules::{Rule, TypeRules, fields, rules};
+use crate::inject::kube::rules::{FieldRule, TypeRules, fields, rules};
 
-const ID: &[Rule] = &[Range(0, i32::MAX as i64)];
+const ID: &[FieldRule] = &[Range(0, i32::MAX as i64)];
 
 pub(super) static RULES: &[TypeRules] = &[
     fields(

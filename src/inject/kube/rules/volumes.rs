@@ -5,21 +5,21 @@ use crate::inject::kube::formats::{
     ABSOLUTE, CSI_DRIVER, DESCENDING, HOST_PORTS, IQN, LABEL, LABEL_VALUE, LOCAL, NO_BACKSTEP, NO_SLASH,
     NOT_KUBERNETES, QUALIFIED, SIGNER, SUBDOMAIN, VOLUME_FIELD,
 };
-use crate::inject::kube::rules::Relation::{AtLeast, AtMost, Exactly, Function, Idle, Needs, OneBeside, Only};
-use crate::inject::kube::rules::Rule::{
+use crate::inject::kube::rules::FieldRule::{
     Each, EmptyIsDefault, Gate, Is, Keys, Length, Member, NotEmpty, NotNegative, OneOf, Optional, Range, Required,
     Values,
 };
+use crate::inject::kube::rules::Relation::{AtLeast, AtMost, Exactly, Function, Idle, Needs, OneBeside, Only};
 use crate::inject::kube::rules::relations::{
     AZURE_URI, CLAIM, DEFAULT_GROUP, ISCSI_NAME, PROJECTED_PATHS, SELECTOR_VALUES,
 };
 use crate::inject::kube::rules::{Is as Value, TypeRules, fields, rules};
 
-const MODE: &[super::Rule] = &[Range(0, 0o777)];
+const MODE: &[super::FieldRule] = &[Range(0, 0o777)];
 const PROJECTIONS: &[&str] =
     &["clusterTrustBundle", "configMap", "downwardAPI", "podCertificate", "secret", "serviceAccountToken"];
-const NAMED: &[super::Rule] = &[Member("name", &[Required, Is(&SUBDOMAIN)])];
-const NAMED_FREELY: &[super::Rule] = &[Member("name", &[Required])];
+const NAMED: &[super::FieldRule] = &[Member("name", &[Required, Is(&SUBDOMAIN)])];
+const NAMED_FREELY: &[super::FieldRule] = &[Member("name", &[Required])];
 
 pub(super) static RULES: &[TypeRules] = &[
     rules(

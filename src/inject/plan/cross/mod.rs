@@ -16,11 +16,12 @@ use crate::inject::decision::reason::Reason;
 use crate::inject::expr::paths::Paths;
 use crate::inject::plan::contents::{Placed, Plan};
 use crate::inject::plan::context::PodContext;
+use crate::inject::review::pod::StringMap;
 use crate::inject::template::body::item::Crossing;
 
 /// A part of a pod that a template can add or change.
 #[derive(Clone, Debug)]
-enum Part {
+enum PodPart {
     /// A container by name, or something in it.
     Container(String),
     /// A volume by name.
@@ -38,11 +39,11 @@ struct CrossFault {
     /// What is wrong, a sentence without full stop. Equal faults have equal texts.
     what: String,
     /// The parts that the rule reads.
-    reads: Vec<Part>,
+    reads: Vec<PodPart>,
 }
 
 impl CrossFault {
-    fn new(what: String, reads: impl Into<Vec<Part>>) -> Self {
+    fn new(what: String, reads: impl Into<Vec<PodPart>>) -> Self {
         Self { reason: Reason::Conflict, what, reads: reads.into() }
     }
 }
@@ -143,13 +144,10 @@ fn crosses(placed: &Placed<'_>, pod: &PodContext<'_>) -> bool {
     let additions = &placed.ready.additions;
     let containers = || placed.init_containers.iter().chain(&placed.containers);
     let items = || containers().map(AsRef::as_ref).chain(placed.volumes.iter().copied());
-    let has_legacy = || {
-        let pods =
-            pod.metadata.annotations.iter().flat_map(super::super::review::pod::StringMap::iter).map(|(key, _)| key);
-        pods.into_iter().any(profiles::is_legacy)
-    };
+    let has_legacy =
+        || pod.metadata.annotations.iter().flat_map(StringMap::iter).any(|(key, _)| profiles::is_legacy(key));
     items().any(|item| item.crossing == Crossing::Always)
-        || !additions.app_containers.is_empty() && additions.app_containers.iter().any(|change| change.crosses)
+        || additions.app_containers.iter().any(|change| change.crosses)
         || additions.pod.contains_key("securityContext")
         || additions.annotations.iter().any(|(key, _)| profiles::is_legacy(key))
         || items().any(|item| item.crossing == Crossing::WithProfiles) && has_legacy()
@@ -158,14 +156,16 @@ fn crosses(placed: &Placed<'_>, pod: &PodContext<'_>) -> bool {
 }
 
 /// Returns true if the template has added or changed the part.
-fn touches(placed: &Placed<'_>, part: &Part) -> bool {
+fn touches(placed: &Placed<'_>, part: &PodPart) -> bool {
     match part {
-        Part::Container(name) => {
+        PodPart::Container(name) => {
             placed.init_containers.iter().chain(&placed.containers).any(|item| item.name == *name)
                 || placed.app_containers.iter().any(|added| added.container == name)
         }
-        Part::Volume(name) => placed.volumes.iter().any(|item| item.name == *name),
-        Part::Field(field) => placed.pod.iter().any(|operation| operation.path.first().is_some_and(|own| own == field)),
-        Part::Annotation(key) => placed.annotations.contains(&key.as_str()),
+        PodPart::Volume(name) => placed.volumes.iter().any(|item| item.name == *name),
+        PodPart::Field(field) => {
+            placed.pod.iter().any(|operation| operation.path.first().is_some_and(|own| own == field))
+        }
+        PodPart::Annotation(key) => placed.annotations.contains(&key.as_str()),
     }
 }

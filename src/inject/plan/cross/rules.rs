@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use crate::inject::decision::reason::Reason;
 use crate::inject::kube::names::is_subdomain;
-use crate::inject::plan::cross::{CrossFault, Part};
+use crate::inject::plan::cross::{CrossFault, PodPart};
 
 /// The items of a list.
 fn items<'j>(value: &'j Json, field: &str) -> impl Iterator<Item = &'j Json> + use<'j> {
@@ -22,8 +22,16 @@ pub(super) fn text<'j>(value: &'j Json, field: &str) -> &'j str {
 }
 
 /// The container as a part of the pod.
-pub(super) fn part(container: &Json) -> Part {
-    Part::Container(text(container, "name").to_owned())
+pub(super) fn part(container: &Json) -> PodPart {
+    PodPart::Container(text(container, "name").to_owned())
+}
+
+/// A fault in each container for which `is_broken` returns true. `why` completes the sentence behind its name.
+fn broken(pod: &Json, is_broken: impl Fn(&Json) -> bool, why: &str) -> Vec<CrossFault> {
+    let fault = |container: &Json| {
+        CrossFault::new(format!("the container \"{}\" {why}", text(container, "name")), [part(container)])
+    };
+    containers(pod).filter(|container| is_broken(container)).map(fault).collect()
 }
 
 fn volume<'j>(pod: &'j Json, name: &str) -> Option<&'j Json> {
@@ -49,19 +57,12 @@ pub(super) fn claims(pod: &Json) -> Vec<CrossFault> {
 
 /// `validateResizePolicy`.
 pub(super) fn resize(pod: &Json) -> Vec<CrossFault> {
-    let restarts = |container: &&Json| {
-        pod["spec"]["restartPolicy"] == "Never"
-            && items(container, "resizePolicy").any(|policy| policy["restartPolicy"] == "RestartContainer")
-    };
-    let fault = |container: &Json| {
-        let name = text(container, "name");
-        let what = format!(
-            "the container \"{name}\" has the restartPolicy RestartContainer in resizePolicy, but the pod has the \
-             restartPolicy Never"
-        );
-        CrossFault::new(what, [part(container)])
-    };
-    containers(pod).filter(restarts).map(fault).collect()
+    if pod["spec"]["restartPolicy"] != "Never" {
+        return Vec::new();
+    }
+    let restarts = |policy: &Json| policy["restartPolicy"] == "RestartContainer";
+    let why = "has the restartPolicy RestartContainer in resizePolicy, but the pod has the restartPolicy Never";
+    broken(pod, |container| items(container, "resizePolicy").any(restarts), why)
 }
 
 /// `validateSleepAction`. The API server sets a negative grace period to 1.
@@ -78,7 +79,7 @@ pub(super) fn sleep(pod: &Json) -> Vec<CrossFault> {
                     "the container \"{name}\" has lifecycle.{hook}.sleep.seconds {seconds}, more than the \
                      terminationGracePeriodSeconds of the pod, {grace}"
                 );
-                faults.push(CrossFault::new(what, [part(container), Part::Field("terminationGracePeriodSeconds")]));
+                faults.push(CrossFault::new(what, [part(container), PodPart::Field("terminationGracePeriodSeconds")]));
             }
         }
     }
@@ -87,18 +88,11 @@ pub(super) fn sleep(pod: &Json) -> Vec<CrossFault> {
 
 /// `validateHostUsers`.
 pub(super) fn devices_in_user_namespace(pod: &Json) -> Vec<CrossFault> {
-    let has_devices = |container: &&Json| items(container, "volumeDevices").next().is_some();
-    let fault = |container: &Json| {
-        let name = text(container, "name");
-        let what =
-            format!("the container \"{name}\" has volumeDevices, which a pod with hostUsers: false must not have");
-        CrossFault::new(what, [part(container)])
-    };
-    if pod["spec"]["hostUsers"] == false {
-        containers(pod).filter(has_devices).map(fault).collect()
-    } else {
-        Vec::new()
+    if pod["spec"]["hostUsers"] != false {
+        return Vec::new();
     }
+    let has_devices = |container: &Json| items(container, "volumeDevices").next().is_some();
+    broken(pod, has_devices, "has volumeDevices, which a pod with hostUsers: false must not have")
 }
 
 /// `ValidateVolumeDevices`.
@@ -113,7 +107,7 @@ pub(super) fn device_sources(pod: &Json) -> Vec<CrossFault> {
                     "the container \"{}\" has the volume {name} in volumeDevices, which is not a persistentVolumeClaim",
                     text(container, "name")
                 );
-                faults.push(CrossFault::new(what, [part(container), Part::Volume(name.to_owned())]));
+                faults.push(CrossFault::new(what, [part(container), PodPart::Volume(name.to_owned())]));
             }
         }
     }
@@ -136,7 +130,7 @@ pub(super) fn file_keys(pod: &Json) -> Vec<CrossFault> {
                 text(variable, "name"),
                 text(container, "name")
             );
-            let reads = vec![part(container), Part::Volume(name.to_owned())];
+            let reads = vec![part(container), PodPart::Volume(name.to_owned())];
             faults.push(CrossFault { reason, what, reads });
         }
     }
@@ -145,30 +139,20 @@ pub(super) fn file_keys(pod: &Json) -> Vec<CrossFault> {
 
 /// `ValidateSecurityContext`.
 pub(super) fn proc_mount(pod: &Json) -> Vec<CrossFault> {
-    let unmasks = |container: &&Json| container["securityContext"]["procMount"] == "Unmasked";
-    let fault = |container: &Json| {
-        let name = text(container, "name");
-        let what =
-            format!("the container \"{name}\" has procMount Unmasked, but the pod does not have hostUsers: false");
-        CrossFault::new(what, [part(container)])
-    };
-    if pod["spec"]["hostUsers"] == false { Vec::new() } else { containers(pod).filter(unmasks).map(fault).collect() }
+    if pod["spec"]["hostUsers"] == false {
+        return Vec::new();
+    }
+    let unmasks = |container: &Json| container["securityContext"]["procMount"] == "Unmasked";
+    broken(pod, unmasks, "has procMount Unmasked, but the pod does not have hostUsers: false")
 }
 
 /// `validateMountPropagation`.
 pub(super) fn bidirectional(pod: &Json) -> Vec<CrossFault> {
-    let is_broken = |container: &&Json| {
+    let is_broken = |container: &Json| {
         container["securityContext"]["privileged"] != true
             && items(container, "volumeMounts").any(|mount| mount["mountPropagation"] == "Bidirectional")
     };
-    let fault = |container: &Json| {
-        let name = text(container, "name");
-        let what = format!(
-            "the container \"{name}\" has a mount with mountPropagation Bidirectional, but it is not privileged"
-        );
-        CrossFault::new(what, [part(container)])
-    };
-    containers(pod).filter(is_broken).map(fault).collect()
+    broken(pod, is_broken, "has a mount with mountPropagation Bidirectional, but it is not privileged")
 }
 
 /// `validateWindowsHostProcessPod`.
@@ -178,7 +162,6 @@ pub(super) fn host_process(pod: &Json) -> Vec<CrossFault> {
     let all: Vec<(&Json, Option<bool>)> =
         containers(pod).map(|container| (container, read(&container["securityContext"]))).collect();
     let is_of_host = |own: Option<bool>| own.or(of_pod) == Some(true);
-    let fault = |what: String, reads: Vec<Part>| CrossFault { reason: Reason::Conflict, what, reads };
     let mut faults = Vec::new();
     for (container, own) in &all {
         if own.zip(of_pod).is_some_and(|(own, of_pod)| own != of_pod) {
@@ -186,43 +169,43 @@ pub(super) fn host_process(pod: &Json) -> Vec<CrossFault> {
                 "windowsOptions.hostProcess of the container \"{}\" differs from that of the pod",
                 text(container, "name")
             );
-            faults.push(fault(what, vec![part(container), Part::Field("securityContext")]));
+            faults.push(CrossFault::new(what, [part(container), PodPart::Field("securityContext")]));
         }
     }
     if !all.iter().any(|(_, own)| is_of_host(*own)) {
         return faults;
     }
     let others = all.iter().filter(|(_, own)| !is_of_host(*own)).map(|(container, _)| part(container));
-    let mut reads: Vec<Part> = others.collect();
+    let mut reads: Vec<PodPart> = others.collect();
     if !reads.is_empty() {
         reads.extend(all.iter().filter(|(_, own)| *own == Some(true)).map(|(container, _)| part(container)));
         let what = "if one container has windowsOptions.hostProcess, all containers must have it";
-        faults.push(fault(what.to_owned(), reads));
+        faults.push(CrossFault::new(what.to_owned(), reads));
     }
     if pod["spec"]["hostNetwork"] != true {
         let reads = all.iter().filter(|(_, own)| is_of_host(*own)).map(|(container, _)| part(container));
         let what = "windowsOptions.hostProcess needs a pod with hostNetwork";
-        faults.push(fault(what.to_owned(), reads.chain([Part::Field("securityContext")]).collect()));
+        let reads: Vec<PodPart> = reads.chain([PodPart::Field("securityContext")]).collect();
+        faults.push(CrossFault::new(what.to_owned(), reads));
     }
     faults
 }
 
 /// `ValidateHostSysctl` with the namespaces of `k8s.io/component-helpers/node/util/sysctl`.
 pub(super) fn host_sysctls(pod: &Json) -> Vec<CrossFault> {
-    const IPC: [&str; 4] = ["kernel.shm", "kernel.msg", "fs.mqueue.", "kernel.sem"];
+    const IPC: [&str; 3] = ["kernel.shm", "kernel.msg", "fs.mqueue."];
     let mut faults = Vec::new();
     for sysctl in items(&pod["spec"]["securityContext"], "sysctls") {
         let name = text(sysctl, "name");
         let dotted = name.replace('/', ".");
-        let is_ipc = IPC.iter().any(|prefix| dotted.starts_with(prefix))
-            && (dotted == "kernel.sem" || !dotted.starts_with("kernel.sem"));
+        let is_ipc = dotted == "kernel.sem" || IPC.iter().any(|prefix| dotted.starts_with(prefix));
         let field = match () {
             () if dotted.starts_with("net.") && pod["spec"]["hostNetwork"] == true => "hostNetwork",
             () if is_ipc && pod["spec"]["hostIPC"] == true => "hostIPC",
             () => continue,
         };
         let what = format!("sysctls has {name}, which a pod with {field} must not have");
-        faults.push(CrossFault::new(what, [Part::Field("securityContext")]));
+        faults.push(CrossFault::new(what, [PodPart::Field("securityContext")]));
     }
     faults
 }
@@ -233,13 +216,12 @@ pub(super) fn windows_options(pod: &Json) -> Vec<CrossFault> {
         return Vec::new();
     }
     let has = |value: &Json| !value["securityContext"]["windowsOptions"].is_null();
-    let why = "windowsOptions, which a pod with os.name linux must not have";
-    let of_pod =
-        has(&pod["spec"]).then(|| CrossFault::new(format!("the pod has {why}"), [Part::Field("securityContext")]));
-    let fault = |container: &Json| {
-        CrossFault::new(format!("the container \"{}\" has {why}", text(container, "name")), [part(container)])
-    };
-    of_pod.into_iter().chain(containers(pod).filter(|container| has(container)).map(fault)).collect()
+    let why = "has windowsOptions, which a pod with os.name linux must not have";
+    let mut faults = broken(pod, has, why);
+    if has(&pod["spec"]) {
+        faults.insert(0, CrossFault::new(format!("the pod {why}"), [PodPart::Field("securityContext")]));
+    }
+    faults
 }
 
 /// `validateVolumeSource`, `ValidateVolumes`: the claim of an ephemeral volume is named POD-VOLUME.
@@ -258,13 +240,13 @@ pub(super) fn claim_names(pod: &Json) -> Vec<CrossFault> {
         if !is_subdomain(&claim) {
             let what =
                 format!("the ephemeral volume {own} needs a claim whose name is not valid: POD-VOLUME is too long");
-            faults.push(CrossFault::new(what, [Part::Volume(own.to_owned())]));
+            faults.push(CrossFault::new(what, [PodPart::Volume(own.to_owned())]));
         }
         for other in volumes().filter(|other| other["persistentVolumeClaim"]["claimName"] == claim.as_str()) {
             let other = text(other, "name");
             let what =
                 format!("the volume {other} has the claimName {claim}, which the ephemeral volume {own} creates");
-            faults.push(CrossFault::new(what, [Part::Volume(own.to_owned()), Part::Volume(other.to_owned())]));
+            faults.push(CrossFault::new(what, [PodPart::Volume(own.to_owned()), PodPart::Volume(other.to_owned())]));
         }
     }
     faults

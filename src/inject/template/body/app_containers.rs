@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use crate::inject::diagnostic::{nearest, shown};
+use crate::inject::diagnostic::nearest;
 use crate::inject::document::{Node, Value};
 use crate::inject::expr::{Expression, Scope, Vocabulary};
 use crate::inject::kube::checker::Checker;
@@ -168,9 +168,8 @@ fn append_env(checker: &mut Checker, node: Option<&Node>, path: &str) -> Vec<App
             checker.json(node, "string", &format!("{path}.appendEnv[{index}].{key}")).as_str().map(str::to_owned)
         };
         let (name, value, separator) = (text("name"), text("value"), text("separator"));
-        if let Some(name) = name.as_deref().filter(|name| !(ENV_NAME.is_valid)(name)) {
-            let what = format!("{path}.appendEnv[{index}].name must be {}, not \"{}\"", ENV_NAME.what, shown(name, 80));
-            checker.error(item.span_of("name"), what, ENV_NAME.help);
+        if let Some(name) = item.get("name") {
+            checker.check_format(name, &ENV_NAME, &format!("{path}.appendEnv[{index}].name"));
         }
         let is_unknown = |key: &str| item.get(key).is_some_and(|node| !node.is_known());
         let has_name = name.as_ref().is_some_and(|name| !name.is_empty()) || is_unknown("name");

@@ -64,8 +64,7 @@ fn map(compiler: &mut Compiler<'_, '_>, node: &Node, are_labels: bool, keys: &Ke
                         LABEL_VALUE.help,
                     );
                 }
-                if let Some(what) = annotations::broken(&key.name, text).filter(|_| !are_labels) {
-                    let message = format!("{path}: {} must be {what}, not \"{}\"", key.name, shown(text, 80));
+                if let Some(message) = annotation_fault(&key.name, text).filter(|_| !are_labels) {
                     compiler.checker.error(value.span, message, "");
                 }
                 map.push((key.name.clone(), MetadataValue::Constant(text.clone())));
@@ -85,6 +84,12 @@ fn check_key(compiler: &mut Compiler<'_, '_>, key: &Key, of_label: bool, keys: &
         let message = format!("\"{}\" is not a valid key of a label or annotation", key.name);
         compiler.checker.error(key.span, message, format.help);
     }
+}
+
+/// The rule of the API server that the value of an annotation breaks, a sentence without full stop.
+fn annotation_fault(key: &str, text: &str) -> Option<String> {
+    let what = annotations::broken(key, text)?;
+    Some(format!("metadata.annotations: {key} must be {what}, not \"{}\"", shown(text, 80)))
 }
 
 impl MetadataMap {
@@ -127,9 +132,7 @@ impl MetadataMap {
             if what == "label" && !is_label_value(&text) {
                 problems.push(format!("the label {key} cannot have the value \"{}\"", shown(&text, 80)));
             }
-            if let Some(wanted) = annotations::broken(key, &text).filter(|_| what == "annotation") {
-                problems.push(format!("metadata.annotations: {key} must be {wanted}, not \"{}\"", shown(&text, 80)));
-            }
+            problems.extend(annotation_fault(key, &text).filter(|_| what == "annotation"));
             evaluated.push((key.clone(), text));
         }
         evaluated

@@ -2,7 +2,7 @@
 
 use crate::inject::authoring::lint::linter::{Rule, RuleCheck};
 use crate::inject::authoring::lint::rules::duplicate_version::findings;
-use crate::inject::catalog::definitions::ClashKind;
+use crate::inject::catalog::definitions::DuplicateKind;
 use crate::inject::diagnostic::Severity;
 
 pub(super) const RULE: Rule = Rule {
@@ -10,7 +10,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Error,
     explanation: "Two versions of a template set `default: true`. The webhook uses the one in the older ConfigMap for \
         requests without a version; `inject` and `why` fail. Set `default: true` in one version only.",
-    check: RuleCheck::Templates(|templates| findings(templates, ClashKind::Default, &RULE)),
+    check: RuleCheck::Templates(|templates| findings(templates, DuplicateKind::Default, &RULE)),
     #[cfg(test)]
     cases: &[
         ("{version: '1', default: true}\n---\n{version: '2', default: false}\n---\n{name: b, default: true}\n", &[]),

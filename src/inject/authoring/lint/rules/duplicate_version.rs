@@ -1,7 +1,7 @@
 //! Documents that define the same version of a template.
 
 use crate::inject::authoring::lint::linter::{Finding, Rule, RuleCheck};
-use crate::inject::catalog::definitions::{ClashKind, Document, settle};
+use crate::inject::catalog::definitions::{Document, DuplicateKind, settle};
 use crate::inject::catalog::holder::TemplateText;
 use crate::inject::diagnostic::Severity;
 use crate::inject::template::Template;
@@ -11,7 +11,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Error,
     explanation: "Two documents define the same version of a template. The webhook uses the one in the older ConfigMap; \
         `inject` and `why` fail. Change the version of one document, or delete the document.",
-    check: RuleCheck::Templates(|templates| findings(templates, ClashKind::Version, &RULE)),
+    check: RuleCheck::Templates(|templates| findings(templates, DuplicateKind::Version, &RULE)),
     #[cfg(test)]
     cases: &[
         ("version: '1'\n---\nversion: '2'\n---\nname: b\nversion: '1'\n---\n{}\n", &[]),
@@ -21,7 +21,7 @@ pub(super) const RULE: Rule = Rule {
 };
 
 /// The findings of `rule` for the clashes of one kind.
-pub(super) fn findings(templates: &[(&TemplateText, &Template)], of: ClashKind, rule: &Rule) -> Vec<Finding> {
+pub(super) fn findings(templates: &[(&TemplateText, &Template)], of: DuplicateKind, rule: &Rule) -> Vec<Finding> {
     let places: Vec<String> = templates.iter().map(|(text, _)| text.place()).collect();
     let documents = templates.iter().zip(&places);
     let documents: Vec<Document<'_>> =
