@@ -59,8 +59,7 @@ impl<'p> Evaluation<'p> {
     /// Evaluates `template` for the pod.
     ///
     /// # Errors
-    /// Parameters that are not valid, expressions that fail, or additions that the profile or the pod's resources do
-    /// not allow.
+    /// Parameters that are not valid, expressions that fail, or additions that the profile does not allow.
     pub(crate) fn of(&self, template: &'p Template) -> Result<Ready<'p>, Vec<Problem>> {
         let problems = |reason, fix| {
             move |why: Vec<String>| why.into_iter().map(|what| Problem { reason, what, fix }).collect::<Vec<_>>()
@@ -97,8 +96,7 @@ impl<'p> Evaluation<'p> {
     /// Fits the evaluated template into the pod.
     ///
     /// # Errors
-    /// A violation of the profile of the template's source, or a container that does not fit into the pod-level
-    /// resources.
+    /// A violation of the profile of the template's source.
     fn ready(
         &self,
         template: &'p Template,
@@ -113,10 +111,7 @@ impl<'p> Evaluation<'p> {
             return Err(vec![Problem { reason: Reason::NotAllowed, what, fix }]);
         }
         let on_conflict = template.on_conflict;
-        let fitted = read(self.spec.resources).map(|resources| pod_resources::fit(&additions, &resources));
-        let fix = "Remove the resource from the pod-level resources, or do not use the template";
-        let exceeded = |what| vec![Problem { reason: Reason::ResourcesExceeded, what, fix }];
-        let fitted = fitted.transpose().map_err(exceeded)?.flatten();
+        let fitted = read(self.spec.resources).and_then(|resources| pod_resources::fit(&additions, &resources));
         Ok(match fitted {
             Some((additions, changes)) => {
                 Ready { template, additions: Arc::new(additions), hash, changes, on_conflict, verifies: false }

@@ -1,26 +1,20 @@
 //! Fits containers into a pod with pod-level resources (KEP-2837). The sum of the containers' requests must not exceed
 //! the pod's request, and no limit can exceed the pod's limit. Removing requests does not help: the API server defaults
 //! them from limits, and a LimitRange adds them back. So requests become an explicit "0", and limits are capped. Huge
-//! pages cannot be overcommitted: a request must equal its limit, so a container that needs huge pages does not fit.
-//! This module does not depend on templates.
+//! pages cannot be overcommitted: a request must equal its limit, so they stay as they are. Whether they fit is judged
+//! with the containers of the whole pod. This module does not depend on templates.
 
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use crate::inject::kube::quantity::quantity;
+use crate::inject::kube::quantity::{HUGE_PAGES, quantity};
 use crate::inject::template::body::additions::Additions;
 use crate::inject::template::body::item::Item;
 
-/// The prefix of resources whose requests must equal their limits (`IsOvercommitAllowed`).
-const HUGE_PAGES: &str = "hugepages-";
-
 /// Fits `additions` into a pod with the pod-level `resources`. Returns the fitted additions and the changes, one
 /// sentence without full stop for each changed container; `None` if no change is needed.
-///
-/// # Errors
-/// The first container that does not fit, a sentence without full stop.
-pub(crate) fn fit(additions: &Additions, resources: &Json) -> Result<Option<(Additions, Vec<String>)>, String> {
+pub(crate) fn fit(additions: &Additions, resources: &Json) -> Option<(Additions, Vec<String>)> {
     let member = |key: &str| resources[key].as_object().into_iter().flatten();
     let mut names: Vec<&str> = member("requests").chain(member("limits")).map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
@@ -29,19 +23,13 @@ pub(crate) fn fit(additions: &Additions, resources: &Json) -> Result<Option<(Add
     for item in fitted.init_containers.iter_mut().chain(&mut fitted.containers) {
         let mut value = item.value.clone();
         let mut parts = Vec::new();
-        for name in &names {
+        for name in names.iter().filter(|name| !name.starts_with(HUGE_PAGES)) {
             let limit = &resources["limits"][*name];
             if cap(&mut value, name, limit) {
                 parts.push(format!("limit of {name}"));
             }
             let own = &value["resources"]["requests"][*name];
             let has_limit = !value["resources"]["limits"][*name].is_null();
-            if name.starts_with(HUGE_PAGES) && (has_limit || !own.is_null()) {
-                return Err(format!(
-                    "its container \"{}\" needs {name}, which the pod-level resources allocate",
-                    item.name
-                ));
-            }
             if own != "0" && (!own.is_null() || has_limit) {
                 value["resources"]["requests"][*name] = json!("0");
                 parts.push(format!("request of {name}"));
@@ -52,7 +40,7 @@ pub(crate) fn fit(additions: &Additions, resources: &Json) -> Result<Option<(Add
             *item = Arc::new(Item { json: value.to_string(), value, ..Item::clone(item) });
         }
     }
-    Ok((!changes.is_empty()).then_some((fitted, changes)))
+    (!changes.is_empty()).then_some((fitted, changes))
 }
 
 /// Lowers the limit of a container for the resource `name` to the pod's `limit`. Returns true if it was higher.

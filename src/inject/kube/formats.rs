@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::inject::kube::names::{is_label, is_label_value, is_qualified_name, is_subdomain};
+use crate::inject::kube::quantity::HUGE_PAGES;
 
 /// The format of a string.
 #[derive(Debug)]
@@ -206,7 +207,7 @@ pub(crate) static RESOURCE_FIELD: Format = Format {
     help: "write limits.NAME or requests.NAME with cpu, memory, ephemeral-storage or hugepages-SIZE",
     is_valid: |name| {
         let of = name.strip_prefix("limits.").or_else(|| name.strip_prefix("requests."));
-        of.is_some_and(|of| matches!(of, "cpu" | "memory" | "ephemeral-storage") || of.starts_with("hugepages-"))
+        of.is_some_and(|of| matches!(of, "cpu" | "memory" | "ephemeral-storage") || of.starts_with(HUGE_PAGES))
     },
     accepted: "limits.cpu",
     refused: &["limits.nope", "cpu"],

@@ -1,6 +1,9 @@
 //! Parses quantities and durations of Kubernetes, so that they can be compared by value. Elsewhere both stay text: a
 //! user's `64Mi` is never rewritten.
 
+/// The prefix of resources whose requests must equal their limits (`IsOvercommitAllowed`).
+pub const HUGE_PAGES: &str = "hugepages-";
+
 /// The value of a quantity in units of 10^-9, as `k8s.io/apimachinery/pkg/api/resource` parses it: an optional sign,
 /// digits with at most one point, and an optional suffix or decimal exponent. `None` if `text` is not a quantity, or if
 /// its value is too large for an `i128` (about 10^29).

@@ -31,8 +31,6 @@ impl<'r> Fit<'r> {
     pub(super) fn of(plan: &Plan<'r>, ready: &'r Ready<'r>, pod: &PodContext<'r>) -> Self {
         let mut fit = Self::default();
         fit.problems.extend(host_network(ready, pod));
-        fit.problems.extend(windows(ready, pod));
-        fit.problems.extend(host_pid(ready, pod));
         let additions = ready.additions.as_ref();
         let on_conflict = ready.on_conflict;
         let mut left_out: Vec<&Item> = Vec::new();
@@ -218,12 +216,12 @@ fn owner_of_host_port<'p>(pod: &PodContext<'p>, wanted: &ItemPort, number: u16) 
     })
 }
 
+/// The problem, if the template does not allow pods with hostNetwork.
 fn host_network(ready: &Ready<'_>, pod: &PodContext<'_>) -> Option<Problem> {
     if pod.spec.host_network != Some(true) {
         return None;
     }
     let declares = ready.additions.all_containers().find(|item| !item.ports.is_empty());
-    let differs = |item: &&Item| item.ports.iter().any(|port| port.host_port.is_some_and(|p| p != port.container_port));
     let what = match (ready.template.host_network, declares) {
         (HostNetwork::Refuse, _) => "the template rejects pods with hostNetwork".to_owned(),
         (HostNetwork::RefusePorts, Some(item)) => {
@@ -232,39 +230,8 @@ fn host_network(ready: &Ready<'_>, pod: &PodContext<'_>) -> Option<Problem> {
                 item.name
             )
         }
-        // The API server requires equal ports.
-        _ => format!(
-            "its container \"{}\" has a hostPort that differs from its containerPort, and the pod uses hostNetwork",
-            ready.additions.all_containers().find(differs)?.name
-        ),
+        _ => return None,
     };
-    let fix = "Remove hostNetwork, or change the template (hostNetwork: allow, equal ports)";
+    let fix = "Remove hostNetwork, or change the template (hostNetwork: allow)";
     Some(Problem { reason: Reason::HostNetwork, what, fix })
-}
-
-/// The API server rejects pods with both `shareProcessNamespace` and `hostPID`.
-fn host_pid(ready: &Ready<'_>, pod: &PodContext<'_>) -> Option<Problem> {
-    let shares = ready.additions.pod.get("shareProcessNamespace").is_some_and(|shares| *shares == true);
-    let what = "it sets pod.shareProcessNamespace, which a pod with hostPID must not have".to_owned();
-    let fix = "Remove hostPID, or change the template";
-    (shares && pod.spec.host_pid == Some(true)).then_some(Problem { reason: Reason::Conflict, what, fix })
-}
-
-fn windows(ready: &Ready<'_>, pod: &PodContext<'_>) -> Option<Problem> {
-    if !pod.spec.is_windows() {
-        return None;
-    }
-    let context = ready.additions.pod.get("securityContext").and_then(serde_json::Value::as_object);
-    let of_pod =
-        context.into_iter().flatten().map(|(field, _)| field.as_str()).find(|field| *field != "windowsOptions");
-    let of_pod = of_pod.or_else(|| ready.additions.pod.get("shareProcessNamespace").map(|_| "shareProcessNamespace"));
-    if let Some(field) = of_pod {
-        let what = format!("it sets pod-level {field}, which Windows pods must not have");
-        return Some(Problem { reason: Reason::WindowsPod, what, fix: "Use a template made for Windows" });
-    }
-    let containers = || ready.additions.all_containers().find_map(|item| Some((item, item.linux_only?)));
-    let (item, field) = containers()?;
-    let what =
-        format!("its container \"{}\" sets securityContext.{field}, which Windows pods must not have", item.name);
-    Some(Problem { reason: Reason::WindowsPod, what, fix: "Use a template made for Windows" })
 }

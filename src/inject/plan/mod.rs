@@ -217,32 +217,6 @@ impl<'r> Plan<'r> {
         }
         own.is_none()
     }
-
-    /// A problem for each volume that the placed template mounts and that neither the pod nor a placed template has.
-    /// Call it when all templates are placed, so that the order of the request does not matter.
-    pub(crate) fn missing_volumes(&self, placed: &Placed<'_>, pod: &PodContext<'_>) -> Vec<Problem> {
-        let mut missing: Vec<&str> = Vec::new();
-        let mut problems = Vec::new();
-        let containers = placed.init_containers.iter().chain(&placed.containers);
-        let own = containers.flat_map(|item| item.mounts.iter().map(|volume| (item.name.as_str(), volume.as_str())));
-        let app = placed
-            .app_containers
-            .iter()
-            .flat_map(|added| added.mounts.iter().map(|mount| (added.container, mount.volume.as_str())));
-        for (container, volume) in own.chain(app) {
-            let added = self.volumes.iter().any(|item| item.name == volume);
-            if !added && !pod.has_volume(volume) && !missing.contains(&volume) {
-                missing.push(volume);
-                let what = format!(
-                    "the container \"{}\" mounts the volume \"{volume}\", which neither the pod nor a template has",
-                    shown(container, 63)
-                );
-                let fix = "Add the volume to the pod or the template";
-                problems.push(Problem { reason: Reason::MissingVolume, what, fix });
-            }
-        }
-        problems
-    }
 }
 
 /// The problem, if the pod has the annotation of a file with another value.

@@ -107,7 +107,7 @@ pub(super) fn evaluate<'p>(case: &Case<'p>, key: &str, choice: Choice<'p>, is_in
     match case.evaluation().of(template) {
         Ok(mut ready) => {
             if is_incomplete {
-                // The parts in the pod are kept, and the missing parts are added.
+                // The parts in the pod are kept, and the crossed parts are added.
                 ready.on_conflict = OnConflict::all(Clash::Keep);
                 ready.verifies = true;
             }
@@ -130,33 +130,29 @@ pub(super) fn done<'r>(candidates: &'r [Candidate<'r>]) -> Vec<Resolved<'r>> {
     candidates.iter().map(|candidate| Resolved { candidate, outcome: outcome(candidate) }).collect()
 }
 
-/// Plans the candidates that are ready. If a placed template misses a volume or breaks a rule between parts of
-/// the pod, planning starts again without it, so that the others are planned as if those had not been requested.
+/// Plans the candidates that are ready. If a placed template breaks a rule between parts of the
+/// pod, planning starts again without it, so that the others are planned as if those had not been requested.
 pub(super) fn plan<'r>(pod: &PodContext<'r>, candidates: &'r [Candidate<'r>]) -> (Plan<'r>, Vec<Resolved<'r>>) {
-    let mut missing: Vec<Vec<Problem>> = candidates.iter().map(|_| Vec::new()).collect();
+    let mut crossed: Vec<Vec<Problem>> = candidates.iter().map(|_| Vec::new()).collect();
     loop {
         let mut plan = Plan::of(pod);
         let mut problems: Vec<Vec<Problem>> = Vec::with_capacity(candidates.len());
         for (index, candidate) in candidates.iter().enumerate() {
             problems.push(match &candidate.state {
-                Evaluated::Ready(ready) if missing[index].is_empty() => plan.place(index, ready, pod),
+                Evaluated::Ready(ready) if crossed[index].is_empty() => plan.place(index, ready, pod),
                 _ => Vec::new(),
             });
         }
-        let mut again = false;
-        for placed in &plan.placed {
-            missing[placed.index] = plan.missing_volumes(placed, pod);
-            again |= !missing[placed.index].is_empty();
+        let broken = plan.cross_problems(pod);
+        let is_sound = broken.is_empty();
+        for (index, problem) in broken {
+            crossed[index].push(problem);
         }
-        for (index, problem) in plan.cross_problems(pod) {
-            missing[index].push(problem);
-            again = true;
-        }
-        if !again {
+        if is_sound {
             plan.placed.retain(|placed| !placed.is_empty());
             plan.finish(pod);
-            let all = problems.into_iter().zip(missing).map(|(mut problems, missing)| {
-                problems.extend(missing);
+            let all = problems.into_iter().zip(crossed).map(|(mut problems, crossed)| {
+                problems.extend(crossed);
                 problems
             });
             let resolved = resolved(candidates, all, &mut plan);

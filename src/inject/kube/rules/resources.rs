@@ -2,12 +2,11 @@
 
 use crate::inject::document::{Node, Value};
 use crate::inject::kube::names::is_qualified_name;
-use crate::inject::kube::quantity::quantity;
+use crate::inject::kube::quantity::{HUGE_PAGES, quantity};
 use crate::inject::kube::rules::{Fault, Function};
 
 /// The resources of a container whose names have no domain (`IsStandardContainerResourceName`).
 const STANDARD: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
-const HUGE_PAGES: &str = "hugepages-";
 const ONE: i128 = 1_000_000_000;
 
 /// `validateContainerResourceRequirements`, `validateContainerResourceName`.

@@ -1,10 +1,8 @@
 //! Rules between the fields of seccomp and AppArmor profiles and the annotations that they replace.
 
-use serde_json::Value as Json;
-
 use crate::inject::kube::rules::annotations::{APP_ARMOR_OF_CONTAINER, SECCOMP_OF_CONTAINER, SECCOMP_OF_POD};
-use crate::inject::plan::cross::rules::{containers, part, text};
-use crate::inject::plan::cross::{CrossFault, PodPart};
+use crate::inject::plan::cross::CrossFault;
+use crate::inject::plan::cross::located::Located;
 
 /// Returns true for an annotation with a profile.
 pub(super) fn is_legacy(key: &str) -> bool {
@@ -12,73 +10,66 @@ pub(super) fn is_legacy(key: &str) -> bool {
 }
 
 /// Returns true if the annotation has the same meaning as the field.
-fn agrees(annotation: &str, profile: &Json) -> bool {
-    match text(profile, "type") {
+fn agrees(annotation: &str, profile: &Located<'_>) -> bool {
+    match profile.text("type") {
         "Unconfined" => annotation == "unconfined",
         "RuntimeDefault" => matches!(annotation, "runtime/default" | "docker/default"),
-        "Localhost" => annotation.strip_prefix("localhost/") == profile["localhostProfile"].as_str(),
+        "Localhost" => annotation.strip_prefix("localhost/") == profile.value["localhostProfile"].as_str(),
         _ => true,
     }
 }
 
-fn annotation<'j>(pod: &'j Json, key: &str) -> Option<&'j str> {
-    pod["metadata"]["annotations"][key].as_str()
+/// The annotation, if it is a text for which `differs` returns true.
+fn annotation<'j>(pod: &Located<'j>, key: &str, differs: impl Fn(&str) -> bool) -> Option<Located<'j>> {
+    let annotation = pod.path(["metadata", "annotations", key]);
+    annotation.value.as_str().is_some_and(differs).then_some(annotation)
 }
 
 /// `validateSeccompAnnotationsAndFields`.
-pub(super) fn seccomp(pod: &Json) -> Vec<CrossFault> {
-    let mut faults = Vec::new();
-    let of_pod = &pod["spec"]["securityContext"]["seccompProfile"];
-    if !of_pod.is_null() && annotation(pod, SECCOMP_OF_POD).is_some_and(|text| !agrees(text, of_pod)) {
-        let what =
-            format!("metadata.annotations: {SECCOMP_OF_POD} differs from securityContext.seccompProfile of the pod");
-        faults.push(CrossFault::new(
-            what,
-            [PodPart::Annotation(SECCOMP_OF_POD.to_owned()), PodPart::Field("securityContext")],
-        ));
-    }
-    for container in containers(pod) {
-        let own = &container["securityContext"]["seccompProfile"];
-        let key = format!("{SECCOMP_OF_CONTAINER}{}", text(container, "name"));
-        if !own.is_null() && annotation(pod, &key).is_some_and(|text| !agrees(text, own)) {
-            let what =
-                format!("metadata.annotations: {key} differs from securityContext.seccompProfile of that container");
-            faults.push(CrossFault::new(what, [PodPart::Annotation(key), part(container)]));
-        }
-    }
-    faults
+pub(super) fn seccomp(pod: &Located<'_>) -> Vec<CrossFault> {
+    let of_pod = [(SECCOMP_OF_POD.to_owned(), pod.member("spec"), "the pod")].into_iter();
+    let of_containers = pod.containers().map(|own| {
+        let key = format!("{SECCOMP_OF_CONTAINER}{}", own.name());
+        (key, own, "that container")
+    });
+    let fault = |(key, owner, name): (String, Located<'_>, &str)| {
+        let profile = owner.path(["securityContext", "seccompProfile"]);
+        let annotation = annotation(pod, &key, |text| profile.exists() && !agrees(text, &profile))?;
+        let what = format!("metadata.annotations: {key} differs from securityContext.seccompProfile of {name}");
+        Some(CrossFault::new(what, [annotation.at, profile.at]))
+    };
+    of_pod.chain(of_containers).filter_map(fault).collect()
 }
 
 /// `validateAppArmorAnnotationsAndFieldsMatchOnCreate`.
-pub(super) fn app_armor(pod: &Json) -> Vec<CrossFault> {
-    if pod["spec"]["os"]["name"] == "windows" {
+pub(super) fn app_armor(pod: &Located<'_>) -> Vec<CrossFault> {
+    let spec = pod.member("spec");
+    if spec.member("os").name() == "windows" {
         return Vec::new();
     }
-    let of_pod = &pod["spec"]["securityContext"]["appArmorProfile"];
-    let mut faults = Vec::new();
-    for container in containers(pod) {
-        let own = &container["securityContext"]["appArmorProfile"];
-        let profile = if own.is_null() { of_pod } else { own };
-        let key = format!("{APP_ARMOR_OF_CONTAINER}{}", text(container, "name"));
-        let differs = |text: &str| text == "docker/default" || !agrees(text, profile);
-        if !profile.is_null() && annotation(pod, &key).is_some_and(differs) {
-            let what =
-                format!("metadata.annotations: {key} differs from securityContext.appArmorProfile of that container");
-            let reads = [PodPart::Annotation(key), part(container), PodPart::Field("securityContext")];
-            faults.push(CrossFault::new(what, reads));
-        }
-    }
-    faults
+    let of_pod = spec.path(["securityContext", "appArmorProfile"]);
+    let fault = |container: Located<'_>| {
+        let own = container.path(["securityContext", "appArmorProfile"]);
+        let profile = if own.exists() { own } else { of_pod.clone() };
+        let key = format!("{APP_ARMOR_OF_CONTAINER}{}", container.name());
+        let differs = |text: &str| profile.exists() && (text == "docker/default" || !agrees(text, &profile));
+        let annotation = annotation(pod, &key, differs)?;
+        let what =
+            format!("metadata.annotations: {key} differs from securityContext.appArmorProfile of that container");
+        Some(CrossFault::new(what, [annotation.at, profile.at]))
+    };
+    pod.containers().filter_map(fault).collect()
 }
 
 /// `ValidateAppArmorPodAnnotations`.
-pub(super) fn app_armor_containers(pod: &Json) -> Vec<CrossFault> {
-    let annotations = pod["metadata"]["annotations"].as_object().into_iter().flatten();
-    let is_known = |name: &str| containers(pod).any(|container| container["name"] == name);
-    let unknown = |(key, _): (&String, &Json)| {
+pub(super) fn app_armor_containers(pod: &Located<'_>) -> Vec<CrossFault> {
+    let annotations = pod.path(["metadata", "annotations"]);
+    let keys = annotations.value.as_object().into_iter().flatten().map(|(key, _)| key);
+    let unknown = |key: &String| {
+        let is_known = |name: &str| pod.containers().any(|container| container.name() == name);
         let name = key.strip_prefix(APP_ARMOR_OF_CONTAINER).filter(|name| !is_known(name))?;
         let what = format!("metadata.annotations: {key} names the container {name}, which the pod does not have");
-        Some(CrossFault::new(what, [PodPart::Annotation(key.clone())]))
+        Some(CrossFault::new(what, [annotations.member(key).at]))
     };
-    annotations.filter_map(unknown).collect()
+    keys.filter_map(unknown).collect()
 }

@@ -17,8 +17,6 @@ pub struct Item {
     pub mounts: Vec<String>,
     /// The ports that a container declares.
     pub ports: Vec<ItemPort>,
-    /// The first field of a container that a Windows pod must not have.
-    pub linux_only: Option<&'static str>,
     /// The annotations that contain the files of a volume, each a key and the content.
     pub files: Vec<(String, String)>,
     /// True for a volume that other templates can share.
@@ -163,21 +161,6 @@ impl ItemKind {
     }
 }
 
-/// Fields of a container's securityContext that validation rejects in Windows pods
-/// (`k8s.io/kubernetes/pkg/apis/core/validation`, `validateWindows`).
-const LINUX_ONLY: [&str; 10] = [
-    "seLinuxOptions",
-    "seccompProfile",
-    "capabilities",
-    "readOnlyRootFilesystem",
-    "privileged",
-    "allowPrivilegeEscalation",
-    "procMount",
-    "runAsUser",
-    "runAsGroup",
-    "appArmorProfile",
-];
-
 impl Item {
     /// Returns a copy of the container without the host ports of the ports at `indexes`.
     pub(crate) fn without_host_ports(&self, indexes: &[usize]) -> Self {
@@ -208,10 +191,8 @@ pub(super) fn container_item(name: String, value: Json) -> Item {
             })
         })
         .collect();
-    let security = &value["securityContext"];
-    let linux_only = LINUX_ONLY.into_iter().find(|field| !security[field].is_null());
     let crossing = Crossing::of_container(&value);
-    Item { mounts, ports, linux_only, crossing, ..plain_item(name, value) }
+    Item { mounts, ports, crossing, ..plain_item(name, value) }
 }
 
 pub(super) fn plain_item(name: String, value: Json) -> Item {
@@ -221,7 +202,6 @@ pub(super) fn plain_item(name: String, value: Json) -> Item {
         value,
         mounts: Vec::new(),
         ports: Vec::new(),
-        linux_only: None,
         files: Vec::new(),
         shared: false,
         crossing: Crossing::Never,
