@@ -42,7 +42,7 @@ pub(super) struct DryRunArgs {
     namespace: Option<String>,
     /// Shared values for templates in the dry run: a file of KEY: VALUE pairs, or a ConfigMap (repeatable)
     #[arg(long, value_name = "FILE", requires = "dry_run")]
-    values: Vec<PathBuf>,
+    pub(super) values: Vec<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -263,7 +263,9 @@ impl DryRun<'_> {
 fn remedy(error: &ApiError) -> &'static str {
     match error.code {
         401 => "Check the credentials of the current context in the kubeconfig",
-        403 => "Ask for the right to create pods in the namespace, or choose another namespace with --namespace",
+        403 => {
+            "Check the name of the namespace, ask for the right to create pods in it, or choose another one with --namespace"
+        }
         404 => "Create the namespace, or choose another namespace with --namespace",
         409 => "Delete the pod of this name, or choose another namespace with --namespace",
         0 => "Check the current context of the kubeconfig, and that the cluster can be reached",

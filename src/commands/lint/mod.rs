@@ -87,7 +87,7 @@ pub(super) fn run(args: &LintArgs) -> Result<(), Failure> {
     if let Some(id) = &args.explain {
         return explain(id);
     }
-    if let Some(path) = args.templates.iter().find(|path| !path.exists()) {
+    if let Some(path) = args.templates.iter().chain(&args.dry_run.values).find(|path| !path.exists()) {
         return Err(Failure::Io(anyhow!("{}: no such file or folder", path.display())));
     }
     let limits = LintLimits {
