@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 use crate::Entry;
 use crate::release::token;
-use crate::scenario::Scenario;
+use crate::scenario::{Hook, Scenario};
 use crate::support::wait;
 use crate::templates::FLUENT_BIT;
 
 pub(crate) const SCENARIOS: &[Entry] = &[
     ("lint_dry_run_names_what_refuses_a_template", refusals),
     ("lint_dry_run_needs_rights_and_a_namespace", rights),
-    ("lint_dry_run_beside_the_webhook_injects_once", beside_the_webhook),
+    ("lint_dry_run_beside_webhooks", beside_webhooks),
 ];
 
 /// A template that each of the namespaces refuses for another reason, or accepts.
@@ -236,11 +236,29 @@ fn rights(scenario: &Scenario<'_>) {
     assert!(result.stderr.contains("a LimitRange refuses even a plain pod without a template"), "{}", result.stderr);
 }
 
-fn beside_the_webhook(scenario: &Scenario<'_>) {
+fn beside_webhooks(scenario: &Scenario<'_>) {
     let author = Author::new(scenario);
     author.allow(scenario);
     let webhook = scenario.injector();
     let result = author.lint(&scenario.namespace, &[("fluent-bit", FLUENT_BIT)]);
     assert_eq!((result.code, result.messages()), (Some(0), Vec::new()), "{}", result.stderr);
     assert!(webhook.answered("reason=\"NotRequested\"") > 5, "the API server has called the webhook");
+    let other = scenario.endpoint(|review| {
+        let has_sidecars = review["request"]["object"]["spec"]["initContainers"].is_array();
+        json!({
+            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "response": {
+                "uid": review["request"]["uid"], "allowed": !has_sidecars,
+                "status": {"code": 400, "message": "no sidecars here"},
+            },
+        })
+    });
+    scenario.register(&[Hook::ours(&webhook), Hook::other("check.example.com", &other)]);
+    let refused = || author.lint(&scenario.namespace, &[("fluent-bit", FLUENT_BIT)]);
+    let (refused, _) = wait::until("the other webhook", || {
+        let result = refused();
+        if result.refusals.is_empty() { Err(result.stderr) } else { Ok(result) }
+    });
+    contains(&refused.refusals[0], "message", "the webhook check.example.com refuses");
+    contains(&refused.refusals[0], "message", "no sidecars here");
 }

@@ -303,7 +303,8 @@ impl Trial<'_> {
         for decision in self.left_out.iter().filter(|left_out| self.pods.is_empty() || !is_expected(left_out.reason)) {
             let why = decision.warnings.first().filter(|_| decision.message.is_empty()).unwrap_or(&decision.message);
             let scope = if self.pods.is_empty() { "any pod" } else { "some of the pods" };
-            let why = if why.is_empty() { decision.reason.as_str() } else { why };
+            let (meaning, _) = decision.reason.explanation();
+            let why = if why.is_empty() { meaning } else { why };
             notes.push(format!(
                 "{name} is not tried with {scope}: the injector does not add it: {}",
                 shown(why, MAX_NOTE)

@@ -107,31 +107,32 @@ pub(super) fn run(args: &LintArgs) -> Result<(), Failure> {
     };
     findings.extend(report.findings);
     findings.sort_by(|one, other| place(one).cmp(&place(other)));
-    match args.output {
-        LintOutput::Text => print!("{}", output::as_text(&findings)),
-        LintOutput::Json => println!("{}", output::as_json(&findings)),
-        LintOutput::Sarif => println!("{}", output::as_sarif(&findings)),
-    }
+    print(&findings, args.output);
     for note in lint::notes(&catalog).into_iter().chain(report.notes) {
         eprintln!("note: {note}");
     }
-    let of = |severity| findings.iter().filter(|finding| finding.diagnostic.severity == severity).count();
-    let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
-    let summary = format!(
-        "templates: {}{}, errors: {errors}, warnings: {warnings}{}",
-        templates.len(),
-        levels(&templates),
-        report.summary
-    );
-    if let Some(failure) = failure {
-        eprintln!("{summary}");
-        return Err(failure);
-    }
-    if errors > 0 || warnings > 0 && args.fail_on == FailOn::Warning {
+    let summary = summary(&findings, &templates) + &report.summary;
+    let fails = |finding: &Finding| finding.diagnostic.severity == Severity::Error || args.fail_on == FailOn::Warning;
+    if failure.is_none() && findings.iter().any(fails) {
         return Err(Failure::Found(summary));
     }
     eprintln!("{summary}");
-    Ok(())
+    failure.map_or(Ok(()), Err)
+}
+
+fn print(findings: &[Finding], output: LintOutput) {
+    match output {
+        LintOutput::Text => print!("{}", output::as_text(findings)),
+        LintOutput::Json => println!("{}", output::as_json(findings)),
+        LintOutput::Sarif => println!("{}", output::as_sarif(findings)),
+    }
+}
+
+/// The numbers of templates and findings.
+fn summary(findings: &[Finding], templates: &[(TemplateText, Arc<Template>)]) -> String {
+    let of = |severity| findings.iter().filter(|finding| finding.diagnostic.severity == severity).count();
+    let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
+    format!("templates: {}{}, errors: {errors}, warnings: {warnings}", templates.len(), levels(templates))
 }
 
 /// The number of templates at each level of the Pod Security Standards, such as ` (1 restricted, 2 baseline)`.
