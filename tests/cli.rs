@@ -224,6 +224,22 @@ fn lint_shows_findings_with_their_rule_and_fails_on_errors() {
 }
 
 #[test]
+fn lint_explains_wrong_flags_of_the_dry_run() {
+    let folder = folder(&[]);
+    for (flags, code, why) in [
+        (&["--dry-run=none"][..], 0, "templates: 1"),
+        (&["--dry-run"], 2, "[possible values: none, server]"),
+        (&["--namespace=shop"], 2, "--dry-run <WHERE>"),
+        (&["--dry-run=server", "--namespace=a/b"], 2, "--namespace a/b: this is not a valid name of a namespace"),
+        (&["--dry-run=server", "--values=none.yaml"], 3, "none.yaml: no such file or folder"),
+    ] {
+        let output = run(folder.path(), &[&["lint", "--templates", "templates"], flags].concat(), "");
+        assert_eq!(output.code, Some(code), "{flags:?}");
+        assert!(output.stderr.contains(why), "{}", output.stderr);
+    }
+}
+
+#[test]
 fn lint_says_which_version_serves_and_fails_on_a_version_that_is_there_twice() {
     let version = |version: &str| format!("name: helper\nversion: \"{version}\"\n{TEMPLATE}");
     let map = |namespace: &str| {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::commands::common::decider::{DecideArgs, Decider, ReadManifests};
+use crate::commands::common::decider::{self, DecideArgs, Decider, ReadManifests};
 use crate::commands::common::manifests::{self, Document};
 use crate::commands::failure::Failure;
 use crate::inject::decision::Verdict;
@@ -104,10 +104,8 @@ impl Injector<'_> {
             if decision.verdict == Verdict::Denied {
                 let _ = writeln!(self.problems, "error: {place}: {}", decision.message);
             } else if let Some(patch) = &decision.patch {
-                let patch: json_patch::Patch =
-                    serde_json::from_slice(patch).context("failed to parse the generated patch")?;
                 let changed = document.changed.get_or_insert_with(|| document.value.clone());
-                json_patch::patch(changed, &patch).context("failed to apply the generated patch")?;
+                let patch = decider::apply(patch, changed)?;
                 let notes = [
                     brings_pull_secrets(&document.value, changed, &pod).then_some(PULL_SECRETS),
                     has_limits_alone(&document.value, &pod).then_some(LIMITS_ALONE),

@@ -24,6 +24,7 @@ mod catalog;
 mod certificates;
 mod chart;
 mod claims;
+mod dry_run;
 mod events;
 mod expressions;
 mod failure;
@@ -110,7 +111,7 @@ fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
 
 /// Returns all scenarios. If `full` is false, the scenarios that take longer are left out.
 fn scenarios(full: bool) -> Vec<Entry> {
-    let groups: [&[Entry]; 20] = [
+    let groups: [&[Entry]; 21] = [
         claims::SCENARIOS,
         admission::SCENARIOS,
         workloads::SCENARIOS,
@@ -131,6 +132,7 @@ fn scenarios(full: bool) -> Vec<Entry> {
         golden::SCENARIOS,
         policy::SCENARIOS,
         versions::SCENARIOS,
+        dry_run::SCENARIOS,
     ];
     groups.into_iter().flatten().copied().collect()
 }

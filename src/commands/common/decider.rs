@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
+use serde_json::Value;
 
 use crate::commands::common::manifests::{self, Document, ManifestFile};
 use crate::commands::common::settings::SettingsArgs;
@@ -127,6 +128,23 @@ fn load(paths: &[PathBuf], values: &[PathBuf], keys: &Keys) -> Result<Catalog, F
     }
     let errors: Vec<String> = published.errors.iter().map(ToString::to_string).collect();
     Err(Failure::Found(errors.join("\n")))
+}
+
+/// Applies a patch of a decision to the document that contains the pod, and returns the patch.
+///
+/// # Errors
+/// A patch that is not valid or does not apply. This is an error of the program.
+pub(in crate::commands) fn apply(patch: &[u8], document: &mut Value) -> anyhow::Result<json_patch::Patch> {
+    let patch: json_patch::Patch = serde_json::from_slice(patch).context("failed to parse the generated patch")?;
+    json_patch::patch(document, &patch).context("failed to apply the generated patch")?;
+    Ok(patch)
+}
+
+impl<'a> Decider<'a> {
+    /// Decides on pods in `namespace` with the templates of `catalog`.
+    pub(in crate::commands) fn of_catalog(catalog: Catalog, settings: Settings, namespace: &'a str) -> Self {
+        Self { catalog, settings, entry_point: EntryPoint::Requests, namespace }
+    }
 }
 
 impl Decider<'_> {

@@ -1,5 +1,6 @@
-//! Code that several commands share: reading manifests, flags for settings, and decisions on pods from manifests.
+//! Code that several commands share: the client of the API server, reading manifests, flags for settings, and decisions on pods from manifests.
 
+pub(super) mod api;
 pub(super) mod decider;
 pub(super) mod manifests;
 pub(super) mod settings;

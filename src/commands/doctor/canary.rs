@@ -5,9 +5,10 @@
 
 use serde_json::{Value, json};
 
-use crate::commands::doctor::api::{Api, ApiError};
+use crate::commands::common::api::{Api, ApiError};
 use crate::commands::doctor::check::DoctorCheck;
 use crate::commands::doctor::installation::Installation;
+use crate::inject::authoring::dry_run::pod_kind::restricted_pod;
 use crate::inject::settings::keys::Keys;
 
 /// Maximum number of templates to try. Some need parameters, others allow only some namespaces.
@@ -153,27 +154,15 @@ fn is_decision(error: &ApiError) -> bool {
             .any(|part| error.message.contains(part))
 }
 
-/// Returns a pod that satisfies all Pod Security levels and usual quotas. `request` is the value of the request
-/// annotation.
+/// Returns a pod that usual clusters accept. `request` is the value of the request annotation.
 fn pod(request: &str, trace: bool, keys: &Keys) -> Value {
     let mut annotations = json!({&keys.request: request});
     if trace {
         annotations[&keys.trace] = "true".into();
     }
-    json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"generateName": "sidecar-injector-canary-", "annotations": annotations},
-        "spec": {
-            "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [{
-                "name": "app",
-                "image": "registry.k8s.io/pause:3.10",
-                "resources": {"requests": {"cpu": "1m", "memory": "8Mi"}, "limits": {"cpu": "1", "memory": "64Mi"}},
-                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
-            }],
-        },
-    })
+    let mut pod = restricted_pod();
+    pod["metadata"] = json!({"generateName": "sidecar-injector-canary-", "annotations": annotations});
+    pod
 }
 
 /// Returns the status annotation of a pod; null if it has none.

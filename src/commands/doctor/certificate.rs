@@ -8,7 +8,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::certs::x509;
-use crate::commands::doctor::api::Api;
+use crate::commands::common::api::Api;
 use crate::commands::doctor::check::DoctorCheck;
 use crate::commands::doctor::installation::bundles;
 use crate::commands::doctor::replica::Replica;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::commands::doctor::api::ApiError;
+use crate::commands::common::api::ApiError;
 
 /// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

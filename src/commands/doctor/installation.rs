@@ -12,7 +12,7 @@ use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
 use crate::certs::x509;
-use crate::commands::doctor::api::Api;
+use crate::commands::common::api::Api;
 use crate::commands::doctor::check::DoctorCheck;
 use crate::inject::settings::keys::Keys;
 

@@ -3,7 +3,6 @@
 //! It reads objects, and with `--canary` creates a pod as a dry run; nothing is stored. It does not decide on pods
 //! itself: the running webhook does.
 
-mod api;
 mod canary;
 mod certificate;
 mod check;
@@ -18,8 +17,8 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::Value;
 
+use crate::commands::common::api::Api;
 use crate::commands::common::settings::KeysArgs;
-use crate::commands::doctor::api::Api;
 use crate::commands::doctor::check::{DoctorCheck, Health};
 use crate::commands::doctor::installation::Installation;
 use crate::commands::doctor::replica::Replica;

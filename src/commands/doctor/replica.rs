@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::commands::doctor::api::{Api, ApiError};
+use crate::commands::common::api::{Api, ApiError};
 use crate::inject::settings::keys::Keys;
 
 /// The pod of a replica.

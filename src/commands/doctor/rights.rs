@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use crate::commands::doctor::api::{Api, ApiError};
+use crate::commands::common::api::{Api, ApiError};
 use crate::commands::doctor::check::DoctorCheck;
 use crate::commands::doctor::replica::Replica;
 

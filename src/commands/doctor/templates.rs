@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::commands::doctor::api::Api;
+use crate::commands::common::api::Api;
 use crate::commands::doctor::check::DoctorCheck;
 use crate::commands::doctor::installation::items;
 use crate::inject::catalog::holder::{HolderId, of_config_map};

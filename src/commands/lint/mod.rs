@@ -1,9 +1,11 @@
 //! `lint`: checks templates, and manifests that request them.
 
+mod dry_run;
 mod output;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
@@ -12,6 +14,7 @@ use serde_json::Value;
 use crate::commands::common::manifests;
 use crate::commands::common::settings::{KeysArgs, LevelArg};
 use crate::commands::failure::Failure;
+use crate::commands::lint::dry_run::{DryRunArgs, DryRunReport};
 use crate::inject::authoring::lint::{self, Finding, INVALID, LintLimits, ManifestPod, RULES, WRONG_PLACE};
 use crate::inject::catalog::Catalog;
 use crate::inject::catalog::holder::TemplateText;
@@ -59,6 +62,8 @@ pub(super) struct LintArgs {
     /// Maximum that the containers of one template can request together, e.g. cpu=100m,memory=128Mi
     #[arg(long, value_name = "RESOURCE=QUANTITY", value_delimiter = ',')]
     budget: Vec<String>,
+    #[command(flatten)]
+    dry_run: DryRunArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -82,7 +87,7 @@ pub(super) fn run(args: &LintArgs) -> Result<(), Failure> {
     if let Some(id) = &args.explain {
         return explain(id);
     }
-    if let Some(path) = args.templates.iter().find(|path| !path.exists()) {
+    if let Some(path) = args.templates.iter().chain(&args.dry_run.values).find(|path| !path.exists()) {
         return Err(Failure::Io(anyhow!("{}: no such file or folder", path.display())));
     }
     let limits = LintLimits {
@@ -94,28 +99,44 @@ pub(super) fn run(args: &LintArgs) -> Result<(), Failure> {
     let (mut findings, templates) = templates_of(&files, &args.keys.keys, &limits);
     let catalog = catalog_of(&files, &args.keys.keys);
     findings.extend(manifests_of(&args.files, &catalog, &args.keys.keys)?);
+    let (report, failure) = match dry_run::run(&args.dry_run, &args.keys.keys, &templates) {
+        Ok(report) => (report, None),
+        // The other findings are printed anyway, so that one run reports all problems.
+        Err(failure @ Failure::Io(_)) => (DryRunReport::default(), Some(failure)),
+        Err(failure) => return Err(failure),
+    };
+    findings.extend(report.findings);
     findings.sort_by(|one, other| place(one).cmp(&place(other)));
-    match args.output {
-        LintOutput::Text => print!("{}", output::as_text(&findings)),
-        LintOutput::Json => println!("{}", output::as_json(&findings)),
-        LintOutput::Sarif => println!("{}", output::as_sarif(&findings)),
-    }
-    for note in lint::notes(&catalog) {
+    print(&findings, args.output);
+    for note in lint::notes(&catalog).into_iter().chain(report.notes) {
         eprintln!("note: {note}");
     }
-    let of = |severity| findings.iter().filter(|finding| finding.diagnostic.severity == severity).count();
-    let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
-    let summary =
-        format!("templates: {}{}, errors: {errors}, warnings: {warnings}", templates.len(), levels(&templates));
-    if errors > 0 || warnings > 0 && args.fail_on == FailOn::Warning {
+    let summary = summary(&findings, &templates) + &report.summary;
+    let fails = |finding: &Finding| finding.diagnostic.severity == Severity::Error || args.fail_on == FailOn::Warning;
+    if failure.is_none() && findings.iter().any(fails) {
         return Err(Failure::Found(summary));
     }
     eprintln!("{summary}");
-    Ok(())
+    failure.map_or(Ok(()), Err)
+}
+
+fn print(findings: &[Finding], output: LintOutput) {
+    match output {
+        LintOutput::Text => print!("{}", output::as_text(findings)),
+        LintOutput::Json => println!("{}", output::as_json(findings)),
+        LintOutput::Sarif => println!("{}", output::as_sarif(findings)),
+    }
+}
+
+/// The numbers of templates and findings.
+fn summary(findings: &[Finding], templates: &[(TemplateText, Arc<Template>)]) -> String {
+    let of = |severity| findings.iter().filter(|finding| finding.diagnostic.severity == severity).count();
+    let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
+    format!("templates: {}{}, errors: {errors}, warnings: {warnings}", templates.len(), levels(templates))
 }
 
 /// The number of templates at each level of the Pod Security Standards, such as ` (1 restricted, 2 baseline)`.
-fn levels(templates: &[(TemplateText, Template)]) -> String {
+fn levels(templates: &[(TemplateText, Arc<Template>)]) -> String {
     let level = |template: &Template| {
         let within = |profile: &Profile| template.beyond(*profile).is_none();
         [Profile::Restricted, Profile::Baseline].into_iter().find(within).unwrap_or(Profile::Privileged)
@@ -158,7 +179,7 @@ fn templates_of(
     files: &[template_files::TemplateFile],
     keys: &Keys,
     limits: &LintLimits,
-) -> (Vec<Finding>, Vec<(TemplateText, Template)>) {
+) -> (Vec<Finding>, Vec<(TemplateText, Arc<Template>)>) {
     let (mut findings, mut templates) = (Vec::new(), Vec::new());
     let of_file = |rule, diagnostic| Finding::new(rule, diagnostic, "");
     for file in files {
@@ -168,10 +189,10 @@ fn templates_of(
         for text in found.texts {
             let (of_template, template) = lint::template(&text.source(), &text.default_name, keys, limits);
             findings.extend(of_template);
-            templates.extend(template.map(|template| (text, template)));
+            templates.extend(template.map(|template| (text, Arc::new(template))));
         }
     }
-    let all: Vec<(&TemplateText, &Template)> = templates.iter().map(|(text, template)| (text, template)).collect();
+    let all: Vec<(&TemplateText, &Template)> = templates.iter().map(|(text, template)| (text, &**template)).collect();
     findings.extend(lint::across(&all));
     (findings, templates)
 }

@@ -34,6 +34,8 @@ pub struct Rule {
 pub(super) enum RuleCheck {
     /// None: loading the template reports the findings.
     Loading,
+    /// None: a dry run in a cluster reports the findings.
+    DryRun,
     /// One template that was loaded. The function adds findings to the linter.
     Template(fn(&mut Linter<'_>)),
     /// Several templates, each with its document. The function returns the findings.

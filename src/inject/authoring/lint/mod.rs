@@ -6,12 +6,14 @@ mod containers;
 mod expressions;
 mod linter;
 mod nodes;
+mod refused;
 mod rules;
 mod shell;
 mod versions;
 mod volumes;
 
 pub use linter::{Finding, LintLimits, ManifestPod, Rule};
+pub use refused::{RefusedPods, refused};
 pub use rules::{INVALID, RULES, WRONG_PLACE, rule};
 pub use versions::notes;
 

@@ -3,6 +3,7 @@
 //! does not depend on expressions.
 
 mod declare;
+mod samples;
 
 use regex::Regex;
 use serde_json::{Number, Value as Json};

@@ -21,6 +21,7 @@ mod pod_security;
 mod port_clash;
 mod pre_stop_grace;
 mod probe_host;
+mod refused_by_cluster;
 mod shell_expression;
 mod startup_waits;
 mod unanchored_pattern;
@@ -37,6 +38,8 @@ use crate::inject::authoring::lint::linter::Rule;
 pub const INVALID: Rule = invalid::RULE;
 /// The rule `doubtful-expression`: warnings of loading about expressions.
 pub(super) const DOUBTFUL_EXPRESSION: Rule = doubtful_expression::RULE;
+/// The rule `refused-by-cluster`: pods that a cluster refuses in a dry run.
+pub(super) const REFUSED_BY_CLUSTER: Rule = refused_by_cluster::RULE;
 /// The rule `unknown-field`: other warnings of loading.
 pub(super) const UNKNOWN_FIELD: Rule = unknown_field::RULE;
 /// The rule `wrong-place`: annotations and keys that have no effect.
@@ -64,6 +67,7 @@ pub const RULES: &[Rule] = &[
     port_clash::RULE,
     pre_stop_grace::RULE,
     probe_host::RULE,
+    refused_by_cluster::RULE,
     shell_expression::RULE,
     startup_waits::RULE,
     unanchored_pattern::RULE,

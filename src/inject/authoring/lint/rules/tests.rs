@@ -1,6 +1,7 @@
 //! Runs the cases of every rule. The text of a case depends on the input of the rule:
 //! - one template: a template document; its name is `a`,
 //! - several templates: their documents, separated by `---`,
+//! - a dry run: the status code and the message of the API server for a pod with the template `a`,
 //! - a manifest: a map with the metadata of the `pod` and, optionally, of its `workload`. [`LOGS`] and [`NEXT`] are
 //!   the templates.
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use crate::inject::authoring::dry_run::refusal::Refusal;
 use crate::inject::authoring::lint;
 use crate::inject::authoring::lint::linter::{LintLimits, ManifestPod, Rule, RuleCheck};
 use crate::inject::authoring::lint::rules::RULES;
@@ -65,6 +67,17 @@ fn messages(rule: &Rule, text: &str) -> Vec<String> {
             let (findings, template) = lint::template(&Source::new("case", text), "a", &Keys::default(), &limits);
             assert!(template.is_some() || matches!(rule.check, RuleCheck::Loading), "{text}\n{findings:?}");
             findings
+        }
+        RuleCheck::DryRun => {
+            let case: Json = yaml::parse_manifest(&Source::new("case", text)).expect("a code and a message");
+            let code = case["code"].as_u64().and_then(|code| u16::try_from(code).ok()).expect("a code");
+            let refusal = Refusal::read(code, case["message"].as_str().expect("a message"));
+            let refused = |refusal: &Refusal| {
+                let pods =
+                    lint::RefusedPods { refusal, pod: &Json::Null, words: "", namespace: "shop", count: 1, of: 1 };
+                lint::refused(&Source::new("case", "{}"), &load("{}"), &pods)
+            };
+            refusal.as_ref().and_then(refused).into_iter().collect()
         }
         RuleCheck::Templates(_) => {
             let templates: Vec<Template> = text.split("---\n").map(load).collect();

@@ -1,4 +1,4 @@
-//! A client of the API server that uses plain JSON, since `doctor` reads only a few fields of many kinds.
+//! A client of the API server that uses plain JSON, since commands read only a few fields of many kinds.
 //!
 //! It does not depend on the types or the versions of objects.
 
@@ -9,14 +9,14 @@ use kube::Client;
 use serde_json::Value;
 
 /// A client of the API server.
-pub(super) struct Api(Client);
+pub(in crate::commands) struct Api(Client);
 
 /// A response other than success.
 #[derive(Debug)]
-pub(super) struct ApiError {
+pub(in crate::commands) struct ApiError {
     /// The HTTP status; 0 if there was no response.
-    pub(super) code: u16,
-    pub(super) message: String,
+    pub(in crate::commands) code: u16,
+    pub(in crate::commands) message: String,
 }
 
 impl fmt::Display for ApiError {
@@ -30,7 +30,7 @@ impl Api {
     ///
     /// # Errors
     /// If there is no valid configuration.
-    pub(super) async fn connect() -> anyhow::Result<Self> {
+    pub(in crate::commands) async fn connect() -> anyhow::Result<Self> {
         let mut config = kube::Config::infer().await.context("failed to find a cluster (KUBECONFIG or in-cluster)")?;
         // Report the first response, not the result of retries.
         config.default_retry = false;
@@ -38,17 +38,17 @@ impl Api {
     }
 
     /// Returns the namespace of the kubeconfig or the pod.
-    pub(super) fn default_namespace(&self) -> &str {
+    pub(in crate::commands) fn default_namespace(&self) -> &str {
         self.0.default_namespace()
     }
 
     /// Reads the object or list at a path.
-    pub(super) async fn get(&self, path: &str) -> Result<Value, ApiError> {
+    pub(in crate::commands) async fn get(&self, path: &str) -> Result<Value, ApiError> {
         self.send("GET", path, Vec::new()).await
     }
 
     /// Creates an object at a path, and returns it as the API server responds with it.
-    pub(super) async fn create(&self, path: &str, object: &Value) -> Result<Value, ApiError> {
+    pub(in crate::commands) async fn create(&self, path: &str, object: &Value) -> Result<Value, ApiError> {
         self.send("POST", path, object.to_string().into_bytes()).await
     }
 
