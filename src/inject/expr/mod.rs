@@ -74,6 +74,7 @@ pub(crate) struct Objects {
 
 /// The inputs that expressions read.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each stands for one variable")]
 pub(crate) struct Reads {
     /// Paths in the pod; an empty path is the whole pod.
     pub(crate) object: BTreeSet<Vec<String>>,
