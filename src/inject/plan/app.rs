@@ -174,7 +174,12 @@ impl<'r> Target<'_, 'r> {
                     self.added.mounts.push(mount);
                 }
                 Some(own) if equal(own, &mount.value) => self.equal_mounts.push(mount),
-                Some(_) => self.clash(on_conflict, "a mount at", &mount.path),
+                Some(own) => {
+                    // The path as the container has it, which can be written in another way.
+                    let path = ["mountPath", "devicePath"].iter().find_map(|field| own[*field].as_str());
+                    let path = path.unwrap_or(&mount.path).to_owned();
+                    self.clash(on_conflict, "a mount at", &path);
+                }
             }
         }
     }

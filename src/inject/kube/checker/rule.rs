@@ -145,7 +145,8 @@ impl Checker {
             && !words.is_empty()
             && !words.contains(&text.as_str())
         {
-            let message = format!("{path} must be one of {}, not \"{}\"", words.join(", "), shown(text, SHOWN));
+            let of = if words.len() == 1 { "" } else { "one of " };
+            let message = format!("{path} must be {of}{}, not \"{}\"", words.join(", "), shown(text, SHOWN));
             self.error(node.span, message, "");
         }
     }
