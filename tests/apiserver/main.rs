@@ -30,6 +30,7 @@ mod expressions;
 mod failure;
 mod golden;
 mod guards;
+mod next_version;
 mod objects;
 mod pod_types;
 mod policy;
@@ -111,7 +112,7 @@ fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
 
 /// Returns all scenarios. If `full` is false, the scenarios that take longer are left out.
 fn scenarios(full: bool) -> Vec<Entry> {
-    let groups: [&[Entry]; 21] = [
+    let groups: [&[Entry]; 22] = [
         claims::SCENARIOS,
         admission::SCENARIOS,
         workloads::SCENARIOS,
@@ -128,6 +129,7 @@ fn scenarios(full: bool) -> Vec<Entry> {
         pod_types::SCENARIOS,
         rules::SCENARIOS,
         random::SCENARIOS,
+        next_version::SCENARIOS,
         expressions::SCENARIOS,
         golden::SCENARIOS,
         policy::SCENARIOS,

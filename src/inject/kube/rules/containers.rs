@@ -119,7 +119,7 @@ pub(super) static RULES: &[TypeRules] = &[
     fields("SleepAction", "validateSleepAction", &[("seconds", &[Optional, Range(0, ANY)])]),
     rules(
         "ResourceRequirements",
-        "validateContainerResourceRequirements",
+        "ValidateContainerResourceRequirements",
         &[("claims", &[Repeats])],
         &[Function(&RESOURCES), Function(&CLAIMS)],
     ),

@@ -24,7 +24,7 @@ const NAMED_FREELY: &[super::FieldRule] = &[Member("name", &[Required])];
 pub(super) static RULES: &[TypeRules] = &[
     rules(
         "Volume",
-        "validateVolumes, validateVolumeSource",
+        "ValidateVolumes, validateVolumeSource",
         &[("name", &[Is(&LABEL)])],
         &[OneBeside("name"), Function(&ISCSI_NAME)],
     ),
