@@ -82,6 +82,8 @@ impl Webhook {
     #[must_use]
     pub fn place<'c>(&self, catalog: &'c Option<Catalog>, namespace: &str) -> TemplatePlace<'c> {
         let is_current = self.stale_since.load(Ordering::Relaxed) == 0 && self.trust.reads(namespace);
-        TemplatePlace { rules: self.trust.rules_of(namespace), catalog: catalog.as_ref().filter(|_| is_current) }
+        let cluster = catalog.as_ref().and_then(Catalog::cluster);
+        let rules = SourceRules { cluster, ..self.trust.rules_of(namespace) };
+        TemplatePlace { rules, catalog: catalog.as_ref().filter(|_| is_current) }
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod authoring;
 pub mod catalog;
+pub mod cluster_version;
 pub mod decision;
 pub mod diagnostic;
 pub mod document;

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::inject::catalog::holder::Holder;
+use crate::inject::cluster_version::ClusterVersion;
 use crate::inject::diagnostic::Diagnostic;
 use crate::manifest::{template_files, value_files};
 
@@ -44,6 +45,8 @@ pub(super) enum SourceKind {
     Local,
     /// Namespaces.
     Namespaces,
+    /// The version of the cluster.
+    Version,
 }
 
 /// One change.
@@ -58,6 +61,8 @@ pub(super) enum Change {
     Local(Event<ConfigMap>),
     /// An event of a namespace.
     Namespaces(Event<NamespaceObject>),
+    /// The version of the API server that answered; `None` if it does not tell.
+    Version(Option<ClusterVersion>),
     /// A failed list or watch.
     Failed(watcher::Error),
     /// The result of a probe: true if the cluster answers.
@@ -101,6 +106,25 @@ pub(super) fn reachable(client: Client, namespace: String) -> BoxStream<'static,
         Some((Change::Reachable(answers), (client, namespace)))
     };
     stream::unfold((client, namespace), next).boxed()
+}
+
+/// Returns the version that the API server names, again and again. While the cluster does not answer, nothing is
+/// returned.
+pub(super) fn versions(client: Client) -> BoxStream<'static, Change> {
+    let next = |(client, mut pause): (Client, Duration)| async move {
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = PROBE;
+            let version = match timeout(PROBE_TIMEOUT, client.apiserver_version()).await {
+                Ok(Ok(info)) => format!("{}.{}", info.major, info.minor).parse().ok(),
+                // The API server answers, but not to this request.
+                Ok(Err(kube::Error::Api(_) | kube::Error::SerdeError(_))) => None,
+                Ok(Err(_)) | Err(_) => continue,
+            };
+            return Some((Change::Version(version), (client, pause)));
+        }
+    };
+    stream::unfold((client, Duration::ZERO), next).boxed()
 }
 
 /// Returns the content of the files each time it changes, beginning with the current content.

@@ -5,6 +5,7 @@
 
 mod changes;
 mod publisher;
+mod seen_versions;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use kube::{Api, Client};
 use tokio::time::{Instant, timeout_at};
 
 use crate::state::Webhook;
-use crate::watch::changes::{Change, SourceKind, events, files, reachable};
+use crate::watch::changes::{Change, SourceKind, events, files, reachable, versions};
 use crate::watch::publisher::Publisher;
 
 /// How long a change waits for further changes, which are then published together.
@@ -69,6 +70,10 @@ pub async fn run(source: TemplateSource, client: Option<Client>, watch_namespace
     if let (Some(_), Some(client)) = (webhook.trust.namespaces, &client) {
         waits_for.insert(SourceKind::Local);
         changes.push(events(Api::<ConfigMap>::all(client.clone()), Some(&keys.template), Change::Local));
+    }
+    if let Some(client) = &client {
+        waits_for.insert(SourceKind::Version);
+        changes.push(versions(client.clone()));
     }
     if let Some(client) = client.filter(|_| !namespace.is_empty() || watch_namespaces) {
         webhook.metrics.set_in_sync(false);

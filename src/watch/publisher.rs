@@ -16,13 +16,15 @@ use crate::inject::catalog::Catalog;
 use crate::inject::catalog::changes::changes;
 use crate::inject::catalog::holder::{FoundDocuments, Holder, HolderId, SourceError, of_config_map};
 use crate::inject::catalog::namespaces::{Namespace, Namespaces};
-use crate::inject::catalog::sources::Sources;
+use crate::inject::catalog::sources::{SourceRules, Sources};
+use crate::inject::cluster_version::ClusterVersion;
 use crate::inject::decision::reason::Reason;
 use crate::inject::diagnostic::Diagnostic;
 use crate::manifest::template_files;
 use crate::state::Webhook;
 use crate::telemetry::events::EventNote;
 use crate::watch::changes::{Change, SourceKind};
+use crate::watch::seen_versions::SeenVersions;
 
 /// How long no watch must have failed before the catalog counts as current again. A watch that fails repeatedly must
 /// not count as healthy between two failures.
@@ -75,6 +77,9 @@ pub(super) struct Publisher {
     pub(super) took: Duration,
     /// The time of the last failure to list or watch.
     failed: Option<Instant>,
+    /// The version of the cluster, which is the lowest of those that were seen; `None` if it is not known.
+    cluster: Option<ClusterVersion>,
+    versions: SeenVersions,
 }
 
 impl Publisher {
@@ -101,6 +106,8 @@ impl Publisher {
             references: BTreeMap::new(),
             took: Duration::ZERO,
             failed: None,
+            cluster: None,
+            versions: SeenVersions::default(),
         }
     }
 
@@ -130,6 +137,7 @@ impl Publisher {
                     publisher.namespaces.known.remove(&key.name);
                 })
             }
+            Change::Version(version) => self.set_version(version),
             Change::Failed(error) => {
                 tracing::warn!(%error, "failed to watch the cluster; retrying");
                 self.failed = Some(Instant::now());
@@ -147,6 +155,26 @@ impl Publisher {
             }
         };
         complete && self.waits_for.is_empty()
+    }
+
+    /// Applies the version that an API server named. Returns true if there is something to publish.
+    fn set_version(&mut self, version: Option<ClusterVersion>) -> bool {
+        let lowest = version.map(|version| self.versions.add(version));
+        let is_first = self.waits_for.remove(&SourceKind::Version);
+        if lowest == self.cluster || lowest.is_none() {
+            return is_first;
+        }
+        tracing::info!(version = lowest.map(tracing::field::display), "version of the cluster");
+        self.cluster = lowest;
+        self.sources.set_cluster(lowest);
+        let namespaces: Vec<String> = self.local.keys().cloned().collect();
+        for namespace in namespaces {
+            if let Some(sources) = self.local.get_mut(&namespace) {
+                sources.set_cluster(lowest);
+            }
+            self.publish_local(&namespace);
+        }
+        true
     }
 
     /// Records whether the cluster can be watched. The last known catalog stays in use in any case.
@@ -214,7 +242,7 @@ impl Publisher {
             SourceKind::Templates => self.sources.holders().filter_map(key_of).collect(),
             SourceKind::Values => self.sources.value_holders().filter_map(key_of).collect(),
             SourceKind::Local => self.local.values().flat_map(Sources::holders).filter_map(key_of).collect(),
-            SourceKind::Files => Vec::new(),
+            SourceKind::Files | SourceKind::Version => Vec::new(),
             SourceKind::Namespaces => {
                 let key_of = |name: &String| ObjectKey { namespace: String::new(), name: name.clone() };
                 self.namespaces.known.keys().map(key_of).collect()
@@ -249,7 +277,7 @@ impl Publisher {
         if namespace == self.namespace {
             return;
         }
-        let rules = self.webhook.trust.rules_of(&namespace);
+        let rules = SourceRules { cluster: self.cluster, ..self.webhook.trust.rules_of(&namespace) };
         let holder = holder(&object);
         self.store_reference(&holder.id, &object);
         let mut found = of_config_map(&holder.id, object.data.unwrap_or_default());

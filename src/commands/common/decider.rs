@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::commands::common::manifests::{self, Document, ManifestFile};
-use crate::commands::common::settings::SettingsArgs;
+use crate::commands::common::settings::{KubernetesArgs, SettingsArgs};
 use crate::commands::failure::Failure;
 use crate::inject::Engine;
 use crate::inject::catalog::Catalog;
@@ -44,6 +44,8 @@ pub(in crate::commands) struct DecideArgs {
     /// Namespace of manifests that do not set one
     #[arg(short, long, default_value = "default")]
     namespace: String,
+    #[command(flatten)]
+    kubernetes: KubernetesArgs,
     #[command(flatten)]
     settings: SettingsArgs,
 }
@@ -92,7 +94,8 @@ impl DecideArgs {
     ) -> Result<Decider<'_>, Failure> {
         let namespaces = documents.iter().flatten().filter_map(|document| value_files::namespace(&document.value));
         let namespaces = Namespaces { watched: false, known: namespaces.collect() };
-        let catalog = load(&self.templates, &self.values, &settings.keys)?.with_namespaces(Arc::new(namespaces));
+        let catalog = load(&self.templates, &self.values, self.kubernetes.rules(), &settings.keys)?
+            .with_namespaces(Arc::new(namespaces));
         let entry_point = if self.policy { EntryPoint::Policy } else { EntryPoint::Requests };
         Ok(Decider { catalog, settings, entry_point, namespace: &self.namespace })
     }
@@ -108,11 +111,11 @@ pub(in crate::commands) struct Decider<'a> {
 }
 
 /// Loads the catalog. Warnings go to stderr.
-fn load(paths: &[PathBuf], values: &[PathBuf], keys: &Keys) -> Result<Catalog, Failure> {
+fn load(paths: &[PathBuf], values: &[PathBuf], rules: SourceRules, keys: &Keys) -> Result<Catalog, Failure> {
     if let Some(path) = paths.iter().chain(values).find(|path| !path.exists()) {
         return Err(Failure::Io(anyhow!("{}: no such file or folder", path.display())));
     }
-    let mut sources = Sources::with_rules(SourceRules::default(), keys.clone());
+    let mut sources = Sources::with_rules(rules, keys.clone());
     template_files::read(paths, &mut sources);
     for path in values {
         let holder = Holder::file(path);

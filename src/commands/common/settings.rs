@@ -4,6 +4,8 @@
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 
+use crate::inject::catalog::sources::SourceRules;
+use crate::inject::cluster_version::ClusterVersion;
 use crate::inject::select::request::{self, Dialect, RequestItem, Selection};
 use crate::inject::settings::keys::{Keys, PREFIX};
 use crate::inject::settings::{FOREIGN_SIDECARS, Settings};
@@ -21,6 +23,21 @@ pub(in crate::commands) struct KeysArgs {
         env = "SIDECAR_INJECTOR_ANNOTATION_PREFIX"
     )]
     pub(in crate::commands) keys: Keys,
+}
+
+/// The flag for the version of the cluster.
+#[derive(Args, Debug)]
+pub(in crate::commands) struct KubernetesArgs {
+    /// Version of the cluster, e.g. 1.34; cluster.minor in expressions
+    #[arg(long, value_name = "VERSION", env = "SIDECAR_INJECTOR_KUBERNETES")]
+    pub(in crate::commands) kubernetes: Option<ClusterVersion>,
+}
+
+impl KubernetesArgs {
+    /// Returns the rules for templates in a cluster of this version.
+    pub(in crate::commands) fn rules(&self) -> SourceRules {
+        SourceRules { cluster: self.kubernetes, ..SourceRules::default() }
+    }
 }
 
 /// Flags that become [`Settings`].

@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::commands::common::manifests;
-use crate::commands::common::settings::{KeysArgs, LevelArg};
+use crate::commands::common::settings::{KeysArgs, KubernetesArgs, LevelArg};
 use crate::commands::failure::Failure;
 use crate::commands::lint::dry_run::{DryRunArgs, DryRunReport};
 use crate::inject::authoring::lint::{self, Finding, INVALID, LintLimits, ManifestPod, RULES, WRONG_PLACE};
@@ -42,7 +42,7 @@ pub(super) struct LintArgs {
     /// File or folder with manifests that request templates, or - for stdin (repeatable)
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// LevelArg of the Pod Security Standards to check templates against
+    /// Level of the Pod Security Standards to check templates against
     #[arg(long, value_enum, default_value_t = LevelArg::Baseline)]
     pod_security: LevelArg,
     #[command(flatten)]
@@ -50,7 +50,7 @@ pub(super) struct LintArgs {
     /// Explain a rule; without a rule, explain all
     #[arg(long, value_name = "RULE", num_args = 0..=1, default_missing_value = "all")]
     explain: Option<String>,
-    /// LintOutput format
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = LintOutput::Text)]
     output: LintOutput,
     /// Lowest severity that makes the command fail
@@ -62,6 +62,8 @@ pub(super) struct LintArgs {
     /// Maximum that the containers of one template can request together, e.g. cpu=100m,memory=128Mi
     #[arg(long, value_name = "RESOURCE=QUANTITY", value_delimiter = ',')]
     budget: Vec<String>,
+    #[command(flatten)]
+    kubernetes: KubernetesArgs,
     #[command(flatten)]
     dry_run: DryRunArgs,
 }
@@ -94,10 +96,11 @@ pub(super) fn run(args: &LintArgs) -> Result<(), Failure> {
         max_sidecars: args.max_sidecars,
         budget: budget(&args.budget)?,
         pod_security: args.pod_security.into(),
+        cluster: args.kubernetes.kubernetes,
     };
     let files = template_files::read_files(&args.templates);
     let (mut findings, templates) = templates_of(&files, &args.keys.keys, &limits);
-    let catalog = catalog_of(&files, &args.keys.keys);
+    let catalog = catalog_of(&files, args.kubernetes.rules(), &args.keys.keys);
     findings.extend(manifests_of(&args.files, &catalog, &args.keys.keys)?);
     let (report, failure) = match dry_run::run(&args.dry_run, &args.keys.keys, &templates) {
         Ok(report) => (report, None),
@@ -198,8 +201,8 @@ fn templates_of(
 }
 
 /// Returns the catalog of the templates.
-fn catalog_of(files: &[template_files::TemplateFile], keys: &Keys) -> Catalog {
-    let mut sources = Sources::with_rules(SourceRules::default(), keys.clone());
+fn catalog_of(files: &[template_files::TemplateFile], rules: SourceRules, keys: &Keys) -> Catalog {
+    let mut sources = Sources::with_rules(rules, keys.clone());
     template_files::load(files, &mut sources);
     sources.catalog().catalog
 }

@@ -174,8 +174,12 @@ impl ServeArgs {
     /// Returns the rules for templates that the flags set.
     pub(super) fn trust(&self) -> Trust {
         let without_namespaces = !self.watch_namespaces;
-        let of =
-            |profile: LevelArg, of_namespace| SourceRules { without_namespaces, of_namespace, profile: profile.into() };
+        let of = |profile: LevelArg, of_namespace| SourceRules {
+            without_namespaces,
+            of_namespace,
+            profile: profile.into(),
+            cluster: None,
+        };
         Trust {
             central: of(self.template_profile, false),
             namespaces: self.namespace_templates.map(|_| of(self.namespace_templates_profile, true)),

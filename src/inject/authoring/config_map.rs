@@ -111,7 +111,9 @@ fn check(data: &Json, keys: &Keys, rules: SourceRules, holder: &Holder) -> Check
             continue;
         };
         let place = format!("key {key}");
-        let (findings, template) = lint::template(&Source::new(&place, text), name, keys, &LintLimits::default());
+        let source = Source::new(&place, text);
+        let limits = LintLimits { cluster: rules.cluster, ..LintLimits::default() };
+        let (findings, template) = lint::template(&source, name, keys, &limits);
         for finding in findings {
             match finding.diagnostic.severity {
                 Severity::Error => checked.errors.push(finding.diagnostic),
@@ -122,7 +124,7 @@ fn check(data: &Json, keys: &Keys, rules: SourceRules, holder: &Holder) -> Check
             }
         }
         if let Some(template) = template {
-            checked.errors.extend(rules.broken_by(&template, &place));
+            checked.errors.extend(rules.broken_by(&template, &source));
             let (template, holder) = (Arc::new(template), holder.clone());
             checked.definitions.push(Definition { template, holder, place, is_current: true });
         }

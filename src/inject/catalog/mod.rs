@@ -12,6 +12,7 @@ pub(crate) mod view;
 use crate::inject::catalog::definitions::{Definition, Duplicate, settle};
 use crate::inject::catalog::namespaces::Namespaces;
 use crate::inject::catalog::version::{Rank, compare};
+use crate::inject::cluster_version::ClusterVersion;
 use crate::inject::settings::EntryPoint;
 use crate::inject::template::Template;
 use crate::inject::template::auto_inject::AutoInject;
@@ -30,6 +31,8 @@ pub struct Catalog {
     /// Shared values: an object of strings.
     values: Json,
     namespaces: Arc<Namespaces>,
+    /// The version of the cluster; `None` if it is not known.
+    cluster: Option<ClusterVersion>,
     /// Templates of the pods' own namespaces, by namespace.
     local: BTreeMap<String, Arc<Catalog>>,
     /// True if templates of namespaces take precedence over central ones.
@@ -200,6 +203,18 @@ impl Catalog {
     pub fn with_values(self, values: &BTreeMap<String, String>) -> Self {
         let values = values.iter().map(|(key, value)| (key.clone(), Json::from(value.as_str()))).collect();
         Self { values: Json::Object(values), ..self }
+    }
+
+    /// Returns the catalog for a cluster of this version; `None` if it is not known.
+    #[must_use]
+    pub fn with_cluster(self, cluster: Option<ClusterVersion>) -> Self {
+        Self { cluster, ..self }
+    }
+
+    /// The version of the cluster; `None` if it is not known.
+    #[must_use]
+    pub fn cluster(&self) -> Option<ClusterVersion> {
+        self.cluster
     }
 
     /// The shared values: an object of strings.

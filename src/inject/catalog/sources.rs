@@ -8,7 +8,8 @@ use std::sync::Arc;
 use crate::inject::catalog::Catalog;
 use crate::inject::catalog::definitions::{Definition, Duplicate, DuplicateKind};
 use crate::inject::catalog::holder::{FoundDocuments, Holder, HolderId, SourceError, TemplateText};
-use crate::inject::diagnostic::{Diagnostic, shown};
+use crate::inject::cluster_version::ClusterVersion;
+use crate::inject::diagnostic::{Diagnostic, Severity, Source, shown};
 use crate::inject::settings::keys::Keys;
 use crate::inject::template::Template;
 use crate::inject::template::pod_security::Profile;
@@ -63,6 +64,8 @@ pub struct SourceRules {
     pub of_namespace: bool,
     /// The Pod Security level that applies to evaluated templates.
     pub profile: Profile,
+    /// The version of the cluster; `None` if it is not known.
+    pub cluster: Option<ClusterVersion>,
 }
 
 /// A catalog, with the errors and warnings of its sources.
@@ -83,6 +86,18 @@ impl Sources {
     #[must_use]
     pub fn with_rules(rules: SourceRules, keys: Keys) -> Self {
         Self { rules, keys, ..Self::default() }
+    }
+
+    /// Loads all documents again for a cluster of this version, if they were loaded for another one.
+    pub fn set_cluster(&mut self, cluster: Option<ClusterVersion>) {
+        if self.rules.cluster == cluster {
+            return;
+        }
+        self.rules.cluster = cluster;
+        for document in self.holders.values_mut().flat_map(|held| held.documents.values_mut()) {
+            let (text, last_good) = (document.text.clone(), document.last_good.take());
+            *document = TemplateDocument::load(text, last_good, self.rules, &self.keys);
+        }
     }
 
     /// The keys of the installation.
@@ -196,7 +211,7 @@ impl Sources {
                 valid.insert(document.template.name.clone(), false);
             }
         }
-        let catalog = catalog.with_values(&self.merged_values(&mut errors));
+        let catalog = catalog.with_values(&self.merged_values(&mut errors)).with_cluster(self.rules.cluster);
         Published { catalog, errors, warnings, valid }
     }
 
@@ -228,12 +243,13 @@ fn by_age<T>(holders: &BTreeMap<HolderId, T>, created: impl Fn(&T) -> &str) -> V
 }
 
 impl SourceRules {
-    /// The errors, if the source must not define this valid template.
+    /// The errors, if the source must not define this valid template, which was loaded from `source`.
     #[must_use]
-    pub fn broken_by(self, template: &Template, origin: &str) -> Vec<Diagnostic> {
-        let mut broken = Vec::new();
+    pub fn broken_by(self, template: &Template, source: &Source<'_>) -> Vec<Diagnostic> {
+        let of_cluster = template.faults(source, self.cluster);
+        let mut broken: Vec<_> = of_cluster.into_iter().filter(|fault| fault.severity == Severity::Error).collect();
         let mut refuse = |message: &str, help: &str| {
-            broken.push(Diagnostic::of_document(origin, message).help(help));
+            broken.push(Diagnostic::of_document(source.origin, message).help(help));
         };
         if self.without_namespaces && template.needs_namespaces() {
             let message = "the template depends on labels or annotations of namespaces, which are not watched";
@@ -276,14 +292,15 @@ impl TemplateDocument {
     fn load(text: TemplateText, last_good: Option<Arc<Template>>, rules: SourceRules, keys: &Keys) -> Self {
         match Template::load(&text.source(), &text.default_name, keys) {
             Ok(loaded) => {
-                let broken = rules.broken_by(&loaded.template, &text.origin);
+                let broken = rules.broken_by(&loaded.template, &text.source());
                 if !broken.is_empty() {
                     return Self { text, current: Err(broken), warnings: Vec::new(), last_good };
                 }
                 let mut template = loaded.template;
                 template.profile = rules.profile;
                 let template = Arc::new(template);
-                let warnings = loaded.warnings.into_iter().chain(loaded.doubts).collect();
+                let of_cluster = template.faults(&text.source(), rules.cluster);
+                let warnings = loaded.warnings.into_iter().chain(loaded.doubts).chain(of_cluster).collect();
                 Self { text, last_good: Some(Arc::clone(&template)), current: Ok(template), warnings }
             }
             Err(errors) => Self { text, current: Err(errors), warnings: Vec::new(), last_good },

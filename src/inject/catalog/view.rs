@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 
 use crate::inject::catalog::namespaces::Namespaces;
 use crate::inject::catalog::{Catalog, NotFound};
+use crate::inject::cluster_version::ClusterVersion;
 use crate::inject::decision::TemplateOrigin;
 use crate::inject::template::Template;
 use crate::inject::template::auto_inject::AutoInject;
@@ -72,6 +73,11 @@ impl<'c> View<'c> {
             serving if std::ptr::eq(serving, self.central) => TemplateOrigin::Central,
             _ => TemplateOrigin::Namespace,
         }
+    }
+
+    /// The version of the cluster; `None` if it is not known.
+    pub(crate) fn cluster(&self) -> Option<ClusterVersion> {
+        self.central.cluster()
     }
 
     /// The shared values: an object of strings.

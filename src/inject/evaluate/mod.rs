@@ -41,7 +41,8 @@ impl Seen<'_> {
         });
         let namespace = self.catalog.namespaces().object(self.request.namespace.as_str());
         let (object, params, values) = (self.object, self.params, self.catalog.values());
-        let roots = Roots { object, request: &request, params, values, namespace: &namespace };
+        let cluster = self.catalog.cluster();
+        let roots = Roots { object, request: &request, params, values, namespace: &namespace, cluster };
         evaluate(&Scope::new(&roots, variables))
     }
 }

@@ -20,7 +20,7 @@ pub(super) const LABELS: &str = "@labels";
 /// The variable with the pod's annotations, which is inserted as the first argument of `annotation`.
 pub(super) const ANNOTATIONS: &str = "@annotations";
 /// The variables that every expression can use.
-const ROOTS: [&str; 6] = ["object", "params", "request", "values", "variables", "namespaceObject"];
+const ROOTS: [&str; 7] = ["object", "params", "request", "values", "variables", "namespaceObject", "cluster"];
 /// Paths that a pod does not have yet when it is admitted.
 const NOT_YET: [&[&str]; 4] = [&["metadata", "name"], &["metadata", "uid"], &["spec", "nodeName"], &["status"]];
 
@@ -193,6 +193,7 @@ impl ExpressionCheck<'_> {
                 self.reads.variables.insert(name);
             }
             "request" => drop(one_of(root, path, &["namespace", "operation", "dryRun"].into_iter())?),
+            "cluster" => drop(one_of(root, path, &["minor"].into_iter())?),
             "values" => match path.first() {
                 Some(key) => drop(self.reads.values.insert(key.clone())),
                 None => self.reads.all_values = true,

@@ -114,7 +114,7 @@ impl Reads {
             "params" => !self.parameters.is_empty(),
             "values" => self.all_values || !self.values.is_empty(),
             "namespaceObject" => self.namespace,
-            "request" => true,
+            "request" | "cluster" => true,
             "container" => self.container,
             _ => !self.object.is_empty(),
         }

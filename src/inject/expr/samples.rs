@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::inject::cluster_version::NEWEST;
 use crate::inject::expr::messages::MISSING;
 use crate::inject::expr::{Expression, ExpressionError, Roots, Scope, Vocabulary};
 
@@ -22,7 +23,7 @@ pub(super) fn failure(expression: &Expression, names: &Vocabulary<'_>, is_condit
     let mut reason = None;
     for pod in PODS.iter() {
         let (values, namespace) = (&Json::Null, &Json::Null);
-        let roots = Roots { object: pod, request: &request, params: &params, values, namespace };
+        let roots = Roots { object: pod, request: &request, params: &params, values, namespace, cluster: Some(NEWEST) };
         let scope = Scope::new(&roots, names.variables);
         let containers = pod["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
         let count = if expression.reads.container { containers.len() } else { 1 };

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kube_cel::cel::{Context, Value};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
+use crate::inject::cluster_version::ClusterVersion;
 use crate::inject::expr::messages::{reason, word};
 use crate::inject::expr::{Expression, Reads, check, failed, functions, value};
 
@@ -21,6 +22,7 @@ pub(crate) struct Scope<'t> {
     roots: Vec<(&'static str, Value)>,
     /// The template's variables, as pairs of a name and an expression.
     variables: &'t [(String, Expression)],
+    cluster: Option<ClusterVersion>,
     /// The variables that have been evaluated, by name.
     known: RefCell<BTreeMap<String, Result<Value, String>>>,
 }
@@ -37,23 +39,33 @@ pub(crate) struct Roots<'r> {
     pub(crate) values: &'r Json,
     /// The pod's namespace.
     pub(crate) namespace: &'r Json,
+    /// The version of the cluster; `None` if it is not known.
+    pub(crate) cluster: Option<ClusterVersion>,
 }
 
 impl<'t> Scope<'t> {
     /// Creates a scope with the template's variables. Each is evaluated when it is read for the first time.
     pub(crate) fn new(roots: &Roots<'_>, variables: &'t [(String, Expression)]) -> Self {
         let metadata = &roots.object["metadata"];
+        let version = roots.cluster;
+        let cluster = version.map_or_else(|| json!({}), |version| json!({"minor": version.minor}));
         let roots = [
             ("object", roots.object),
             ("request", roots.request),
             ("params", roots.params),
             ("values", roots.values),
             ("namespaceObject", roots.namespace),
+            ("cluster", &cluster),
             (check::LABELS, &metadata["labels"]),
             (check::ANNOTATIONS, &metadata["annotations"]),
         ];
         let roots = roots.map(|(name, json)| (name, value::to_cel(json))).into();
-        Self { roots, variables, known: RefCell::default() }
+        Self { roots, variables, cluster: version, known: RefCell::default() }
+    }
+
+    /// The version of the cluster; `None` if it is not known.
+    pub(crate) fn cluster(&self) -> Option<ClusterVersion> {
+        self.cluster
     }
 
     /// Evaluates the variables that an expression reads, so that copies of this scope do not evaluate them again.
@@ -68,7 +80,7 @@ impl<'t> Scope<'t> {
     pub(crate) fn with_container(&self, container: &Json) -> Self {
         let mut roots = self.roots.clone();
         roots.push(("container", value::to_cel(container)));
-        Self { roots, variables: self.variables, known: RefCell::new(self.known.borrow().clone()) }
+        Self { roots, known: RefCell::new(self.known.borrow().clone()), ..*self }
     }
 
     /// Evaluates an expression.

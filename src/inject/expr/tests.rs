@@ -20,6 +20,7 @@ fn evaluate_with(text: &str, object: &Json, params: &Json) -> Result<Json, Strin
         params,
         values: &json!({"REGION": "eu"}),
         namespace: &Json::Null,
+        cluster: None,
     };
     match with_names(|names| compile(text, names)).map_err(|error| error.message)? {
         Compiled::Plain(text) => Ok(Json::String(text)),
@@ -191,7 +192,7 @@ fn hostile_expressions_are_rejected_before_they_do_harm() {
             assert!(compiled(source).is_err(), "{shown}");
         }
         let null = &Json::Null;
-        let roots = Roots { object: null, request: null, params: null, values: null, namespace: null };
+        let roots = Roots { object: null, request: null, params: null, values: null, namespace: null, cluster: None };
         for source in &allowed {
             let shown: String = source.chars().take(20).collect();
             let expression = compiled(source).expect(&shown);
@@ -249,6 +250,7 @@ fn variables_are_evaluated_when_they_are_read() {
         params: &json!({"logDir": "/log"}),
         values: &Json::Null,
         namespace: &Json::Null,
+        cluster: None,
     };
     let scope = Scope::new(&roots, &variables);
     let value = |source: &str| {

@@ -16,10 +16,12 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use crate::inject::diagnostic::{LocatedError, Span, nearest};
+use crate::inject::cluster_version::ClusterVersion;
+use crate::inject::diagnostic::{LocatedError, Severity, Span, nearest};
 use crate::inject::document::{Key, Node, Value};
 use crate::inject::expr::types::Type;
 use crate::inject::expr::{ExpressionError, Interpolation};
+use crate::inject::kube::gates::GateUse;
 use crate::inject::kube::quantity;
 use crate::inject::kube::schema;
 use crate::inject::kube::types::{self, Kind, ObjectType};
@@ -35,6 +37,8 @@ pub(crate) struct Checker {
     pub(crate) errors: Vec<LocatedError>,
     /// Probable mistakes, which do not make the document unusable.
     pub(crate) warnings: Vec<LocatedError>,
+    /// Values that need a feature gate of the API server.
+    pub(crate) gates: Vec<GateUse>,
     /// Probable mistakes in expressions.
     pub(crate) doubts: Vec<LocatedError>,
 }
@@ -43,6 +47,13 @@ impl Checker {
     /// Creates a checker for the results of expressions.
     pub(crate) fn of_results() -> Self {
         Self { coerces: true, ..Self::default() }
+    }
+
+    /// The messages of all errors, and of the values that an API server of this version is known to reject.
+    pub(crate) fn messages(self, cluster: Option<ClusterVersion>) -> Vec<String> {
+        let rejected = self.gates.iter().filter_map(|place| place.fault(cluster));
+        let rejected = rejected.filter(|(severity, _)| *severity == Severity::Error).map(|(_, error)| error);
+        self.errors.into_iter().chain(rejected).map(|error| error.message).collect()
     }
 
     /// Adds an error at `span`. An empty `help` means no help text.

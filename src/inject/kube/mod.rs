@@ -6,6 +6,7 @@ pub(crate) mod checker;
 pub mod defaults;
 pub mod examples;
 pub(crate) mod formats;
+pub mod gates;
 pub mod names;
 pub mod paths;
 pub mod quantity;

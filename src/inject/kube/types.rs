@@ -52,6 +52,12 @@ pub(crate) struct Field {
 }
 
 impl Field {
+    /// Returns true if the newest known API server accepts this one of the words.
+    pub(crate) fn accepts_word(&self, word: &str) -> bool {
+        let refuses = |rule: &FieldRule| matches!(rule, FieldRule::WordGate(gated, gate) if *gated == word && gate.is_off_in_newest());
+        !self.rules.iter().any(refuses)
+    }
+
     /// Reads a line of the table: `NAME TYPE [required] [enum WORD…] [keys MEMBER…]`.
     fn parse(line: &'static str, index: &dyn Fn(&str) -> Option<usize>) -> Self {
         let mut words = line.split(' ');

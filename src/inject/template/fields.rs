@@ -259,6 +259,7 @@ impl Template {
             source.error(span, format!("an expression in {field} is only allowed for the profile privileged"))
         });
         template.sensitive = sensitive.collect();
+        template.gates = checker.gates;
         let warnings = diagnostics(checker.warnings).map(Diagnostic::warning).collect();
         let doubts = diagnostics(checker.doubts).map(Diagnostic::warning).collect();
         Ok(Loaded { template, warnings, doubts })

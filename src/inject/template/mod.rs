@@ -15,10 +15,12 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use crate::inject::diagnostic::Diagnostic;
+use crate::inject::cluster_version::ClusterVersion;
+use crate::inject::diagnostic::{Diagnostic, Severity, Source};
 use crate::inject::expr::paths::Paths;
 use crate::inject::expr::types::Type;
 use crate::inject::expr::{DeclaredParameter, Expression, Reads, Scope, Vocabulary};
+use crate::inject::kube::gates::GateUse;
 use crate::inject::kube::schema;
 use crate::inject::template::auto_inject::AutoInject;
 use crate::inject::template::body::Body;
@@ -68,11 +70,25 @@ pub struct Template {
     silenced: Vec<String>,
     /// Expressions in fields where only the profile privileged allows them.
     pub(crate) sensitive: Vec<Diagnostic>,
+    /// Values that need a version of Kubernetes or a feature gate.
+    gates: Vec<GateUse>,
     /// Identifies all fields that affect what a pod gets: 16 hexadecimal digits.
     pub hash: String,
 }
 
 impl Template {
+    /// The errors and warnings about values that need another version than that of the cluster, or a feature gate. They
+    /// are in `source`, from which the template was loaded.
+    #[must_use]
+    pub fn faults(&self, source: &Source<'_>, cluster: Option<ClusterVersion>) -> Vec<Diagnostic> {
+        let faults = self.gates.iter().filter_map(|place| place.fault(cluster));
+        let diagnostic = |(severity, error)| match severity {
+            Severity::Error => source.diagnostic(error),
+            Severity::Warning => source.diagnostic(error).warning(),
+        };
+        faults.map(diagnostic).collect()
+    }
+
     /// The declared parameters, with the types of their values in expressions.
     pub(crate) fn declared(&self) -> Vec<DeclaredParameter<'_>> {
         let parameters = self.parameters.iter();

@@ -9,7 +9,8 @@ use crate::inject::catalog::holder::of_config_map;
 use crate::inject::catalog::sources::Sources;
 use crate::inject::template::pod_security::Profile;
 
-const RULES: SourceRules = SourceRules { without_namespaces: true, of_namespace: false, profile: Profile::Privileged };
+const RULES: SourceRules =
+    SourceRules { without_namespaces: true, of_namespace: false, profile: Profile::Privileged, cluster: None };
 
 fn answer(operation: &str, label: &str, data: &Json) -> Json {
     let metadata = json!({"name": "c", "labels": {"sidecar.io/template": label}});

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use crate::inject::catalog::Catalog;
 use crate::inject::catalog::holder::TemplateText;
+use crate::inject::cluster_version::ClusterVersion;
 use crate::inject::diagnostic::{Diagnostic, Severity, Source, Span};
 use crate::inject::document::Node;
 use crate::inject::select::request::{self, Dialect, RequestItem, Selection};
@@ -73,11 +74,13 @@ pub struct LintLimits {
     pub budget: BTreeMap<String, i128>,
     /// The level of the Pod Security Standards.
     pub pod_security: Profile,
+    /// The version of the cluster; `None` if it is not known.
+    pub cluster: Option<ClusterVersion>,
 }
 
 impl Default for LintLimits {
     fn default() -> Self {
-        Self { max_sidecars: 4, budget: BTreeMap::new(), pod_security: Profile::Baseline }
+        Self { max_sidecars: 4, budget: BTreeMap::new(), pod_security: Profile::Baseline, cluster: None }
     }
 }
 

@@ -20,9 +20,9 @@ pub use versions::notes;
 use std::collections::BTreeMap;
 
 use crate::inject::authoring::lint::linter::{Linter, RuleCheck};
-use crate::inject::authoring::lint::rules::{DOUBTFUL_EXPRESSION, UNKNOWN_FIELD};
+use crate::inject::authoring::lint::rules::{DOUBTFUL_EXPRESSION, NEEDS_VERSION, UNKNOWN_FIELD};
 use crate::inject::catalog::holder::TemplateText;
-use crate::inject::diagnostic::{Diagnostic, Source, nearest};
+use crate::inject::diagnostic::{Diagnostic, Severity, Source, nearest};
 use crate::inject::document::{Value, yaml};
 use crate::inject::settings::keys::Keys;
 use crate::inject::template::Template;
@@ -52,6 +52,10 @@ pub fn template(
     loaded.warnings.into_iter().for_each(|warning| linter.push(warning));
     linter.rule = &DOUBTFUL_EXPRESSION;
     loaded.doubts.into_iter().for_each(|warning| linter.push(warning));
+    for fault in loaded.template.faults(source, limits.cluster) {
+        linter.rule = if fault.severity == Severity::Error { &INVALID } else { &NEEDS_VERSION };
+        linter.push(fault);
+    }
     for rule in RULES {
         if let RuleCheck::Template(check) = rule.check {
             linter.rule = rule;

@@ -106,7 +106,7 @@ impl Inference<'_> {
         }
     }
 
-    /// The type of a member of `params`, `variables` or `request`; `None` for any other variable.
+    /// The type of a member of `params`, `variables`, `cluster` or `request`; `None` for any other variable.
     fn root_member(&self, operand: &IdedExpr, field: &str) -> Option<Type> {
         let Expr::Ident(root) = &operand.expr else { return None };
         if self.bound.iter().any(|(bound, _)| bound == root) {
@@ -121,6 +121,7 @@ impl Inference<'_> {
                 let variables = self.names.variables.iter();
                 variables.filter(|(name, _)| name == field).map(|(_, variable)| variable.result.clone()).next()
             }
+            "cluster" => Some(Type::Int),
             "request" => Some(if field == "dryRun" { Type::Bool } else { Type::String }),
             _ => None,
         }

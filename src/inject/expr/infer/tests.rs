@@ -177,6 +177,7 @@ fn what_is_an_error_fails_when_it_is_evaluated() {
         params: &json!({"text": "a", "n": 1, "ratio": 1.5, "on": true, "tags": ["a"], "extra": {"a": 1}}),
         values: &Json::Null,
         namespace: &Json::Null,
+        cluster: None,
     };
     for (source, message, ..) in ERRORS {
         if message.starts_with("`.") || source.contains("variables.") || source.contains("container.") {

@@ -5,6 +5,7 @@ use crate::inject::document::{Node, Value};
 use crate::inject::kube::checker::Checker;
 use crate::inject::kube::checker::path::Path;
 use crate::inject::kube::formats::{Format, is_port_name};
+use crate::inject::kube::gates::GateUse;
 use crate::inject::kube::rules::{FieldRule, Is, Relation};
 use crate::inject::kube::types::{Field, ObjectType};
 
@@ -98,9 +99,11 @@ impl Checker {
             (FieldRule::Forbidden(place), _) => {
                 self.error(node.span, format!("{path} cannot be set {place}"), "");
             }
-            (FieldRule::Gate(gate), _) => {
-                let message = format!("{path} has an effect only with the feature gate {gate}");
-                self.warnings.push(LocatedError::new(node.span, message, "by default, the API server drops it"));
+            (FieldRule::Gate(gate), _) if !matches!(node.value, Value::Null) => {
+                self.gates.push(GateUse { span: node.span, what: path.to_string(), gate });
+            }
+            (FieldRule::WordGate(word, gate), Value::String(text)) if text == word => {
+                self.gates.push(GateUse { span: node.span, what: format!("{path}: {word}"), gate });
             }
             _ => {}
         }

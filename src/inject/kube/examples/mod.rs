@@ -9,6 +9,7 @@ mod values;
 
 use serde_json::Value as Json;
 
+use crate::inject::cluster_version::NEWEST;
 use crate::inject::diagnostic::Span;
 use crate::inject::document::{Node, Value};
 use crate::inject::kube::checker::Checker;
@@ -143,7 +144,7 @@ fn example(object: &'static ObjectType, value: Json, is_allowed: bool) -> Exampl
         }
         _ => checker.check(&mut node, &object.name, &object.name),
     }
-    let messages = checker.errors.into_iter().map(|error| error.message).collect();
+    let messages = checker.messages(Some(NEWEST));
     Example { value: value.to_string(), pod: pod::embed(object, value), is_allowed, messages }
 }
 

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use serde_json::{Value as Json, json};
 
 use crate::inject::kube::examples::sample::{accompany, sample_with};
+use crate::inject::kube::gates::FeatureGate;
 use crate::inject::kube::rules::{FieldRule, Relation};
 use crate::inject::kube::types::{self, Field, Kind, ObjectType};
 
@@ -30,15 +31,16 @@ pub(super) fn is_used(object: &ObjectType, field: &str) -> bool {
     (object.name != "PodSpec" || FIELDS.contains(&field)) && !object.relations.iter().any(forbidden)
 }
 
-/// The feature gate without which the API server drops objects of the type.
+/// The feature gate without which the API server drops objects of the type, as it does by default.
 pub(super) fn gate(object: &ObjectType) -> Option<&'static str> {
     let (parent, field, _) = PARENTS.get(&object.name)?;
     gate_of(parent.field(field)?).or_else(|| gate(parent))
 }
 
-/// The feature gate of a field.
+/// The feature gate of a field, if the newest known version has it off.
 pub(super) fn gate_of(field: &Field) -> Option<&'static str> {
-    field.rules.iter().find_map(|rule| if let FieldRule::Gate(gate) = rule { Some(*gate) } else { None })
+    let off = |gate: &FeatureGate| gate.is_off_in_newest().then_some(gate.name);
+    field.rules.iter().find_map(|rule| if let FieldRule::Gate(gate) = rule { off(gate) } else { None })
 }
 
 /// The type and the field in which each type is first reached from a pod's spec, and true for a list.

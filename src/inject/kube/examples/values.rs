@@ -23,7 +23,7 @@ pub(super) fn of_field(field: &Field) -> Vec<(String, Vec<FieldExample>)> {
     if !field.words.is_empty() {
         let words = field.words.iter().filter(|word| !word.is_empty());
         let mut examples: Vec<FieldExample> = vec![(Some("Nope".into()), false)];
-        examples.extend(words.clone().map(|word| (Some(Json::from(*word)), true)));
+        examples.extend(words.clone().map(|word| (Some(Json::from(*word)), field.accepts_word(word))));
         examples.push((Some("".into()), field.can_be_empty || field.words.contains(&"")));
         rows.push((format!("It is one of {}", words.copied().collect::<Vec<_>>().join(", ")), examples));
     }
@@ -128,7 +128,7 @@ fn of_member(field: &Field, name: &str, rule: &FieldRule) -> Vec<(Json, bool)> {
     match rule {
         FieldRule::Required => vec![(with(None), false), (with(Some("".into())), false)],
         FieldRule::Forbidden(_) => vec![(with(Some(accepted(member))), false), (with(None), true)],
-        FieldRule::Gate(_) => Vec::new(),
+        FieldRule::Gate(_) | FieldRule::WordGate(..) => Vec::new(),
         rule => of_rule(rule, member).into_iter().map(|(value, allowed)| (with(Some(value)), allowed)).collect(),
     }
 }
@@ -207,7 +207,8 @@ fn in_words(rule: &FieldRule) -> Option<String> {
             format!("Here, {name} {}", parts.collect::<Vec<_>>().join(", and "))
         }
         FieldRule::Forbidden(place) => format!("It cannot be set {place}"),
-        FieldRule::Gate(gate) => format!("It has an effect only with the feature gate {gate} (a warning)"),
+        FieldRule::Gate(gate) => gate.in_words("it"),
+        FieldRule::WordGate(word, gate) => gate.in_words(word),
     })
 }
 

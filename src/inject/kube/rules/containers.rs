@@ -4,9 +4,10 @@ use crate::inject::kube::formats::{
     CONFIG_KEY, DESCENDING, ENV_FIELD, ENV_NAME, HEADER, LABEL, NO_BACKSTEP, PORT_NAME, RESOURCE_FIELD, SUBDOMAIN,
     TRIMMED, V1, WINDOWS_USER,
 };
+use crate::inject::kube::gates;
 use crate::inject::kube::rules::FieldRule::{
     EmptyIsDefault, Forbidden, Gate, Is, Length, Member, NotEmpty, OneOf, Optional, Port, Range, Repeats, Required,
-    Unique,
+    Unique, WordGate,
 };
 use crate::inject::kube::rules::Relation::{AtMost, Exactly, Excludes, Function, Needs};
 use crate::inject::kube::rules::relations::{
@@ -30,8 +31,8 @@ pub(super) static RULES: &[TypeRules] = &[
             ("env", &[Repeats]),
             ("ports", &[Repeats, Unique("name")]),
             ("volumeDevices", &[Unique("name")]),
-            ("resizePolicy", &[Unique("resourceName")]),
-            ("restartPolicyRules", &[Length(0, 20)]),
+            ("resizePolicy", &[Unique("resourceName"), Gate(&gates::RESIZE)]),
+            ("restartPolicyRules", &[Length(0, 20), Gate(&gates::RESTART_RULES)]),
             ("livenessProbe", &[Member("successThreshold", &[Range(0, 1)])]),
             ("startupProbe", &[Member("successThreshold", &[Range(0, 1)])]),
             ("readinessProbe", &[Member("terminationGracePeriodSeconds", &[Forbidden("for a readinessProbe")])]),
@@ -52,7 +53,7 @@ pub(super) static RULES: &[TypeRules] = &[
     rules(
         "EnvVarSource",
         "validateEnvVarValueFrom",
-        &[("fieldRef", &[Member("fieldPath", &[Is(&ENV_FIELD)])])],
+        &[("fieldRef", &[Member("fieldPath", &[Is(&ENV_FIELD)])]), ("fileKeyRef", &[Gate(&gates::ENV_FILES)])],
         &[Exactly(&["configMapKeyRef", "fieldRef", "fileKeyRef", "resourceFieldRef", "secretKeyRef"])],
     ),
     fields("ObjectFieldSelector", "validateObjectFieldSelector", &[("apiVersion", &[Is(&V1)])]),
@@ -91,7 +92,7 @@ pub(super) static RULES: &[TypeRules] = &[
         &[
             ("subPath", &[Is(&DESCENDING)]),
             ("subPathExpr", &[Is(&DESCENDING)]),
-            ("recursiveReadOnly", &[OneOf(&["Disabled", "IfPossible", "Enabled"])]),
+            ("recursiveReadOnly", &[OneOf(&["Disabled", "IfPossible", "Enabled"]), Gate(&gates::RECURSIVE_READ_ONLY)]),
         ],
         &[AtMost(&["subPath", "subPathExpr"]), Function(&RECURSIVE)],
     ),
@@ -109,7 +110,7 @@ pub(super) static RULES: &[TypeRules] = &[
         ],
         &[Exactly(&["exec", "httpGet", "tcpSocket", "grpc"])],
     ),
-    fields("Lifecycle", "validateLifecycle", &[("stopSignal", &[Gate("ContainerStopSignals")])]),
+    fields("Lifecycle", "validateLifecycle", &[("stopSignal", &[Gate(&gates::STOP_SIGNAL)])]),
     rules("LifecycleHandler", "validateHandler", &[], &[Exactly(&["exec", "httpGet", "tcpSocket", "sleep"])]),
     fields("ExecAction", "validateExecAction", &[("command", &[Required])]),
     fields("HTTPGetAction", "validateHTTPGetAction", &[("port", &[Port]), ("scheme", &[EmptyIsDefault])]),
@@ -120,7 +121,7 @@ pub(super) static RULES: &[TypeRules] = &[
     rules(
         "ResourceRequirements",
         "ValidateContainerResourceRequirements",
-        &[("claims", &[Repeats])],
+        &[("claims", &[Repeats, Gate(&gates::CLAIMS)])],
         &[Function(&RESOURCES), Function(&CLAIMS)],
     ),
     fields("ResourceClaim", "validateResourceClaimNames", &[("request", &[Is(&LABEL)])]),
@@ -135,7 +136,13 @@ pub(super) static RULES: &[TypeRules] = &[
     fields(
         "ContainerRestartRule",
         "validateContainerRestartPolicy",
-        &[("action", &[OneOf(&["Restart", "RestartAllContainers"])]), ("exitCodes", &[Required])],
+        &[
+            (
+                "action",
+                &[OneOf(&["Restart", "RestartAllContainers"]), WordGate("RestartAllContainers", &gates::RESTART_ALL)],
+            ),
+            ("exitCodes", &[Required]),
+        ],
     ),
     fields(
         "ContainerRestartRuleOnExitCodes",
@@ -145,7 +152,11 @@ pub(super) static RULES: &[TypeRules] = &[
     rules(
         "SecurityContext",
         "ValidateSecurityContext",
-        &[("runAsUser", &[Range(0, USER)]), ("runAsGroup", &[Range(0, USER)])],
+        &[
+            ("runAsUser", &[Range(0, USER)]),
+            ("runAsGroup", &[Range(0, USER)]),
+            ("procMount", &[Gate(&gates::PROC_MOUNT)]),
+        ],
         &[Function(&ESCALATION)],
     ),
     rules(

@@ -15,6 +15,7 @@ mod volumes;
 
 use crate::inject::document::Node;
 use crate::inject::kube::formats::Format;
+use crate::inject::kube::gates::FeatureGate;
 
 /// A rule for the value of one field.
 #[derive(Debug)]
@@ -55,8 +56,10 @@ pub(crate) enum FieldRule {
     Stricter(&'static FieldRule),
     /// The field cannot be set here. The text completes "cannot be set".
     Forbidden(&'static str),
-    /// The API server drops the field unless this feature gate is on, which it is not by default.
-    Gate(&'static str),
+    /// The field needs a feature gate.
+    Gate(&'static FeatureGate),
+    /// This word as the value needs a feature gate.
+    WordGate(&'static str, &'static FeatureGate),
 }
 
 /// A rule between the members of one object.

@@ -1,9 +1,10 @@
 //! The rules of pod-level fields that a template can set.
 
 use crate::inject::kube::formats::{IP, LABEL_VALUE, QUALIFIED, SEARCH, SUBDOMAIN, SYSCTL};
+use crate::inject::kube::gates;
 use crate::inject::kube::rules::FieldRule::{
-    Each, EmptyIsDefault, Is, Keys, Length, NotEmpty, OneOf, Optional, Range, Repeats, Required, Stricter, Unique,
-    Values,
+    Each, EmptyIsDefault, Gate, Is, Keys, Length, NotEmpty, OneOf, Optional, Range, Repeats, Required, Stricter,
+    Unique, Values, WordGate,
 };
 use crate::inject::kube::rules::Relation::Function;
 use crate::inject::kube::rules::relations::{SEARCHES, TOLERATION};
@@ -30,7 +31,15 @@ pub(super) static RULES: &[TypeRules] = &[
             ("runAsUser", ID),
             ("runAsGroup", ID),
             ("supplementalGroups", &[Each(&Range(0, i32::MAX as i64))]),
-            ("seLinuxChangePolicy", &[OneOf(&["Recursive"])]),
+            (
+                "seLinuxChangePolicy",
+                &[
+                    OneOf(&["Recursive", "MountOption"]),
+                    Gate(&gates::SELINUX_CHANGE_POLICY),
+                    WordGate("MountOption", &gates::SELINUX_MOUNT),
+                ],
+            ),
+            ("supplementalGroupsPolicy", &[Gate(&gates::SUPPLEMENTAL_GROUPS)]),
             ("sysctls", &[Unique("name")]),
         ],
     ),
@@ -56,7 +65,15 @@ pub(super) static RULES: &[TypeRules] = &[
         &[
             ("key", &[Is(&QUALIFIED)]),
             ("effect", &[EmptyIsDefault]),
-            ("operator", &[EmptyIsDefault, OneOf(&["Exists", "Equal"])]),
+            (
+                "operator",
+                &[
+                    EmptyIsDefault,
+                    OneOf(&["Exists", "Equal", "Lt", "Gt"]),
+                    WordGate("Lt", &gates::COMPARISONS),
+                    WordGate("Gt", &gates::COMPARISONS),
+                ],
+            ),
         ],
         &[Function(&TOLERATION)],
     ),

@@ -5,6 +5,7 @@ use crate::inject::kube::formats::{
     ABSOLUTE, CSI_DRIVER, DESCENDING, HOST_PORTS, IQN, LABEL, LABEL_VALUE, LOCAL, NO_BACKSTEP, NO_SLASH,
     NOT_KUBERNETES, QUALIFIED, SIGNER, SUBDOMAIN, VOLUME_FIELD,
 };
+use crate::inject::kube::gates;
 use crate::inject::kube::rules::FieldRule::{
     Each, EmptyIsDefault, Gate, Is, Keys, Length, Member, NotEmpty, NotNegative, OneOf, Optional, Range, Required,
     Values,
@@ -25,7 +26,7 @@ pub(super) static RULES: &[TypeRules] = &[
     rules(
         "Volume",
         "ValidateVolumes, validateVolumeSource",
-        &[("name", &[Is(&LABEL)])],
+        &[("name", &[Is(&LABEL)]), ("image", &[Gate(&gates::IMAGE_VOLUME)])],
         &[OneBeside("name"), Function(&ISCSI_NAME)],
     ),
     fields("EmptyDirVolumeSource", "validateVolumeSource", &[("sizeLimit", &[NotNegative])]),
@@ -58,10 +59,7 @@ pub(super) static RULES: &[TypeRules] = &[
     rules(
         "VolumeProjection",
         "validateProjectionSources",
-        &[
-            ("podCertificate", &[Gate("PodCertificateRequest")]),
-            ("clusterTrustBundle", &[Gate("ClusterTrustBundleProjection")]),
-        ],
+        &[("podCertificate", &[Gate(&gates::POD_CERTIFICATE)]), ("clusterTrustBundle", &[Gate(&gates::TRUST_BUNDLE)])],
         &[AtMost(PROJECTIONS), Idle(PROJECTIONS)],
     ),
     fields("SecretProjection", "validateProjectionSources", &[("name", &[Required])]),
@@ -117,7 +115,7 @@ pub(super) static RULES: &[TypeRules] = &[
                 &[Required, Each(&OneOf(&["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"]))],
             ),
             ("storageClassName", &[Is(&SUBDOMAIN)]),
-            ("volumeAttributesClassName", &[Is(&SUBDOMAIN)]),
+            ("volumeAttributesClassName", &[Is(&SUBDOMAIN), Gate(&gates::VOLUME_ATTRIBUTES)]),
         ],
         &[Function(&CLAIM)],
     ),

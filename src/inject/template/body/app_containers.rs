@@ -90,8 +90,9 @@ impl AppEntry {
         if selects_none {
             change.names.clear();
         }
-        if !checker.errors.is_empty() {
-            return Err(checker.errors.into_iter().map(|error| error.message).collect());
+        let messages = checker.messages(scope.cluster());
+        if !messages.is_empty() {
+            return Err(messages);
         }
         if let Some(condition) = &self.condition {
             scope.prepare(condition);

@@ -95,10 +95,11 @@ impl BodyEntry {
         let Some(node) = resolve(node, scope).map_err(|why| vec![why])? else { return Ok(None) };
         let mut checker = Checker::of_results();
         let item = item_read::read(&mut checker, node, Place { kind: self.kind, path, files }, names);
-        if checker.errors.is_empty() {
+        let messages = checker.messages(scope.cluster());
+        if messages.is_empty() {
             Ok(item.map(|item| Arc::new(Item { position: self.item.position.clone(), ..item })))
         } else {
-            Err(checker.errors.into_iter().map(|error| error.message).collect())
+            Err(messages)
         }
     }
 

@@ -195,7 +195,7 @@ impl Body {
             Some(Ok(Some(node))) => {
                 let mut checker = Checker::of_results();
                 additions.pod = pod_fields::read(&mut checker, node);
-                problems.extend(checker.errors.into_iter().map(|error| error.message));
+                problems.extend(checker.messages(scope.cluster()));
             }
             Some(Err(why)) => problems.push(why),
             Some(Ok(None)) | None => {}

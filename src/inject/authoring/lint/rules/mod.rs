@@ -13,6 +13,7 @@ mod init_like_sidecar;
 mod invalid;
 mod max_sidecars;
 mod mount_without_volume;
+mod needs_version;
 mod no_parameter;
 mod no_probe;
 mod no_resources;
@@ -38,6 +39,8 @@ use crate::inject::authoring::lint::linter::Rule;
 pub const INVALID: Rule = invalid::RULE;
 /// The rule `doubtful-expression`: warnings of loading about expressions.
 pub(super) const DOUBTFUL_EXPRESSION: Rule = doubtful_expression::RULE;
+/// The rule `needs-version`: values that need a version of Kubernetes or a feature gate.
+pub(super) const NEEDS_VERSION: Rule = needs_version::RULE;
 /// The rule `refused-by-cluster`: pods that a cluster refuses in a dry run.
 pub(super) const REFUSED_BY_CLUSTER: Rule = refused_by_cluster::RULE;
 /// The rule `unknown-field`: other warnings of loading.
@@ -59,6 +62,7 @@ pub const RULES: &[Rule] = &[
     invalid::RULE,
     max_sidecars::RULE,
     mount_without_volume::RULE,
+    needs_version::RULE,
     no_parameter::RULE,
     no_probe::RULE,
     no_resources::RULE,
