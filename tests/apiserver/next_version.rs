@@ -61,7 +61,11 @@ fn the_next_version_is_reviewed(scenario: &Scenario<'_>) {
              replace \"{NOT_REVIEWED}\" by what the change means for templates.",
             diff_path.display()
         );
-        assert!(committed == list, "tests/apiserver/next_version.txt is stale.\n{help}\n{}", difference(&committed, &list));
+        assert!(
+            committed == list,
+            "tests/apiserver/next_version.txt is stale.\n{help}\n{}",
+            difference(&committed, &list)
+        );
         let open: Vec<&str> = list.lines().filter(|line| line.ends_with(NOT_REVIEWED)).collect();
         assert!(open.is_empty(), "{} changes are not reviewed.\n{help}\n{}", open.len(), open.join("\n"));
     }

@@ -14,7 +14,8 @@ pub(crate) type Declarations = BTreeMap<(String, String), String>;
 pub(crate) const FEATURES: &str = "k8s.io/kubernetes/pkg/features";
 
 /// The functions that the API server calls when a pod is created. The tests add the ones that our rules cite.
-const ROOTS: [&str; 4] = ["podStrategy.PrepareForCreate", "podStrategy.Validate", "SetObjectDefaults_Pod", "Validate_Pod"];
+const ROOTS: [&str; 4] =
+    ["podStrategy.PrepareForCreate", "podStrategy.Validate", "SetObjectDefaults_Pod", "Validate_Pod"];
 
 /// The packages that are read. The general functions that they call in other packages are not compared.
 const PACKAGES: [&str; 17] = [
@@ -38,10 +39,7 @@ const PACKAGES: [&str; 17] = [
 ];
 
 /// The declarations of a version that decide on pods, without comments. Downloads the modules if necessary.
-pub(crate) fn declarations<'a>(
-    version: &str,
-    cited: impl Iterator<Item = &'a str>,
-) -> Result<Declarations, String> {
+pub(crate) fn declarations<'a>(version: &str, cited: impl Iterator<Item = &'a str>) -> Result<Declarations, String> {
     let staging = version.strip_prefix("1.").ok_or("not a version of Kubernetes")?;
     let modules = [
         ("k8s.io/kubernetes", format!("v{version}")),
