@@ -4,6 +4,7 @@
 //! `MutatingWebhookConfiguration`, so trials can run in parallel.
 //!
 //! - `KUBERNETES_VERSION=1.35.4 cargo test --test apiserver` uses another version of Kubernetes;
+//! - `UPDATE_NEXT_VERSION=1`, with another version, writes `tests/apiserver/next_version.txt`: what that version changes;
 //! - `KUBEBUILDER_ASSETS` is a folder with the binaries;
 //! - `CAPTURE_REVIEWS=tests/reviews cargo test --test apiserver capture` records the reviews again;
 //! - `SIDECAR_INJECTOR_E2E=full` adds the scenarios that take longer: another version of Helm, and cert-manager;

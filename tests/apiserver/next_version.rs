@@ -15,6 +15,9 @@ pub(crate) const SCENARIOS: &[crate::Entry] = &[("the_next_version_is_reviewed",
 const VERSION: &str = include_str!("../control-plane/VERSION");
 const NEXT_VERSION: &str = include_str!("../control-plane/NEXT_VERSION");
 
+/// Begins the lines that are headings.
+const HEADING: &str = "## ";
+
 /// Stands behind a line that nobody has reviewed.
 const NOT_REVIEWED: &str = "not reviewed";
 
@@ -38,11 +41,11 @@ fn the_next_version_is_reviewed(scenario: &Scenario<'_>) {
     let unknown: Vec<String> = unknown.map(|(name, by)| format!("{name} ({})", shown(by))).collect();
     assert!(unknown.is_empty(), "Kubernetes {current} does not have: {}", unknown.join(", "));
 
-    let mut lines = vec!["", "Fields"].into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let mut lines = vec!["", "## Fields"].into_iter().map(str::to_owned).collect::<Vec<_>>();
     lines.extend(changed_fields(&types, &next_types));
-    lines.extend(["", "Feature gates"].map(str::to_owned));
+    lines.extend(["", "## Feature gates"].map(str::to_owned));
     lines.extend(changed_gates(&old, &new));
-    lines.extend(["", "Functions"].map(str::to_owned));
+    lines.extend(["", "## Functions"].map(str::to_owned));
     let (functions, diff) = changed_functions(&old, &new, &cited);
     lines.extend(functions);
     let diff_path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kubernetes-{version}.diff"));
@@ -83,7 +86,7 @@ fn with_notes(version: &str, lines: &[String], committed: &str) -> String {
     );
     for line in lines {
         let _ = match notes.get(line.as_str()) {
-            _ if !line.contains(' ') || line == "Feature gates" => writeln!(text, "{line}"),
+            _ if line.is_empty() || line.starts_with(HEADING) => writeln!(text, "{line}"),
             note => writeln!(text, "{line} -- {}", note.unwrap_or(&NOT_REVIEWED)),
         };
     }
