@@ -397,3 +397,56 @@ fn why_shows_a_container_whose_lists_cannot_be_read() {
     let row = output.stdout.lines().find(|line| line.contains("env of the container \"app\"")).expect(&output.stdout);
     assert!(row.trim_start().starts_with("InvalidPod         yes"), "{row}");
 }
+
+#[test]
+fn the_version_of_the_cluster_decides_what_is_an_error_and_what_expressions_read() {
+    let template = "volumes:\n- {name: v, image: {reference: 'x:1'}}\nsidecars: [{name: a, image: 'a:1', volumeMounts: [{name: v, mountPath: /v}]}]\n";
+    let folder = folder(&[("new.yaml", template)]);
+    let lint = |version: &[&str]| run(folder.path(), &[&["lint", "--templates", "new.yaml"], version].concat(), "");
+    let known = lint(&["--kubernetes", "1.34"]);
+    assert_eq!(known.code, Some(1), "{}", known.stdout);
+    assert!(
+        known.stdout.contains("volumes[0].image needs Kubernetes 1.35 or later, and the cluster has 1.34"),
+        "{}",
+        known.stdout
+    );
+    assert!(lint(&[]).stdout.contains("warning[needs-version]"), "{}", lint(&[]).stdout);
+    assert!(!lint(&["--kubernetes", "v1.35.2"]).stdout.contains("needs Kubernetes"));
+    let wrong = lint(&["--kubernetes", "new"]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.contains("write the version of Kubernetes as 1.MINOR, such as 1.34"), "{}", wrong.stderr);
+
+    let chooses = "sidecars: [{name: helper, image: \"helper:${cluster.minor >= 35 ? 'new' : 'old'}\"}]\n";
+    fs::write(folder.path().join("templates/helper.yaml"), chooses).unwrap();
+    for (version, image) in [("1.34", "helper:old"), ("1.36", "helper:new")] {
+        let output = inject(&folder, &["--kubernetes", version, "-f", "-"], POD);
+        assert!(output.stdout.contains(image), "{}{}", output.stdout, output.stderr);
+    }
+    let unknown = inject(&folder, &["-f", "-"], POD);
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.stderr.contains("cluster.minor"), "{}", unknown.stderr);
+}
+
+#[test]
+fn a_condition_decides_whether_a_value_that_the_cluster_rejects_is_a_problem() {
+    let folder = folder(&[]);
+    let template = |condition: &str| {
+        format!(
+            "parameters: {{models: {{type: boolean, default: false}}}}\nsidecars: [{{name: helper, image: 'helper:1', env: [{{name: M, value: '${{params.models}}'}}]}}]\nvolumes:\n- {{if: '{condition}', name: v, image: {{reference: 'x:1'}}}}\n"
+        )
+    };
+    let with = |condition: &str, version: &str| {
+        fs::write(folder.path().join("templates/helper.yaml"), template(condition)).unwrap();
+        let lint = run(folder.path(), &["lint", "--templates", "templates", "--kubernetes", version], "");
+        let outcome = inject(&folder, &["--kubernetes", version, "-f", "-"], POD);
+        (lint.code, lint.stdout.contains("needs-version"), outcome.code, outcome.stderr)
+    };
+    let fine = (Some(0), false, Some(0), String::new());
+    assert_eq!(with("cluster.minor >= 35", "1.34"), fine);
+    assert_eq!(with("cluster.minor >= 35", "1.35"), fine);
+    let (lint, warns, code, stderr) = with("params.models", "1.34");
+    assert_eq!((lint, warns, code), (Some(0), true, Some(0)), "{stderr}");
+    let (lint, warns, code, stderr) = with("!params.models", "1.34");
+    assert_eq!((lint, warns, code), (Some(0), true, Some(1)));
+    assert!(stderr.contains("volumes[0].image needs Kubernetes 1.35 or later, and the cluster has 1.34"), "{stderr}");
+}

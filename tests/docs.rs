@@ -93,7 +93,11 @@ fn template_reference() -> String {
 fn rule_reference() -> String {
     let mut page = "# Rules for fields of a Pod\n\nGenerated from the program. The API server rejects a pod with a value that breaks one of these rules. A template with\nsuch a value does not load, and a result of an expression that breaks one is `ExpressionFailed`. Tests try each rule\nagainst a real API server.\n\n| field | rule | source in Kubernetes |\n|---|---|---|\n".to_owned();
     for row in examples::rows() {
-        let gate = row.gate.map(|gate| format!(" (only with the feature gate {gate})")).unwrap_or_default();
+        let gate = row
+            .gate
+            .filter(|gate| !row.rule.contains(gate))
+            .map(|gate| format!(" (only with the feature gate {gate})"))
+            .unwrap_or_default();
         let _ = writeln!(page, "| `{}` | {}{gate} | `{}` |", row.of, row.rule.replace('|', "\\|"), row.source);
     }
     page

@@ -193,7 +193,10 @@ impl ExpressionCheck<'_> {
                 self.reads.variables.insert(name);
             }
             "request" => drop(one_of(root, path, &["namespace", "operation", "dryRun"].into_iter())?),
-            "cluster" => drop(one_of(root, path, &["minor"].into_iter())?),
+            "cluster" => {
+                one_of(root, path, &["minor"].into_iter())?;
+                self.reads.cluster = true;
+            }
             "values" => match path.first() {
                 Some(key) => drop(self.reads.values.insert(key.clone())),
                 None => self.reads.all_values = true,

@@ -74,6 +74,7 @@ pub(crate) struct Objects {
 
 /// The inputs that expressions read.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each stands for one variable")]
 pub(crate) struct Reads {
     /// Paths in the pod; an empty path is the whole pod.
     pub(crate) object: BTreeSet<Vec<String>>,
@@ -87,6 +88,8 @@ pub(crate) struct Reads {
     pub(crate) all_values: bool,
     /// True if the namespace of the pod is read.
     pub(crate) namespace: bool,
+    /// True if the version of the cluster is read.
+    pub(crate) cluster: bool,
     /// True if `container` is read.
     pub(crate) container: bool,
     /// Paths, from `object` or `container` on, without which the expression fails.
@@ -114,7 +117,8 @@ impl Reads {
             "params" => !self.parameters.is_empty(),
             "values" => self.all_values || !self.values.is_empty(),
             "namespaceObject" => self.namespace,
-            "request" | "cluster" => true,
+            "request" => true,
+            "cluster" => self.cluster,
             "container" => self.container,
             _ => !self.object.is_empty(),
         }
@@ -145,6 +149,7 @@ impl Reads {
         self.values.extend(other.values.iter().cloned());
         self.all_values |= other.all_values;
         self.namespace |= other.namespace;
+        self.cluster |= other.cluster;
         self.container |= other.container;
         self.loops.nested = self.loops.nested.max(other.loops.nested);
         self.loops.copying |= other.loops.copying;

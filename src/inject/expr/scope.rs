@@ -120,7 +120,10 @@ impl<'t> Scope<'t> {
             // A panic of the library must not lead to a response that admits the pod.
             catch_unwind(AssertUnwindSafe(|| context.resolve(&expression.tree)))
                 .map_err(|_| failed(expression, "the evaluation was aborted"))?
-                .map_err(|error| failed(expression, &reason(&error)))
+                .map_err(|error| match (self.cluster, expression.reads.cluster) {
+                    (None, true) => failed(expression, "the version of the cluster is not known; set --kubernetes"),
+                    _ => failed(expression, &reason(&error)),
+                })
         })
     }
 

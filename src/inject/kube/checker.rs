@@ -17,11 +17,11 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use crate::inject::cluster_version::ClusterVersion;
-use crate::inject::diagnostic::{LocatedError, Severity, Span, nearest};
+use crate::inject::diagnostic::{LocatedError, Span, nearest};
 use crate::inject::document::{Key, Node, Value};
 use crate::inject::expr::types::Type;
-use crate::inject::expr::{ExpressionError, Interpolation};
-use crate::inject::kube::gates::GateUse;
+use crate::inject::expr::{Expression, ExpressionError, Interpolation};
+use crate::inject::kube::gates::{self, GateUse};
 use crate::inject::kube::quantity;
 use crate::inject::kube::schema;
 use crate::inject::kube::types::{self, Kind, ObjectType};
@@ -51,9 +51,19 @@ impl Checker {
 
     /// The messages of all errors, and of the values that an API server of this version is known to reject.
     pub(crate) fn messages(self, cluster: Option<ClusterVersion>) -> Vec<String> {
-        let rejected = self.gates.iter().filter_map(|place| place.fault(cluster));
-        let rejected = rejected.filter(|(severity, _)| *severity == Severity::Error).map(|(_, error)| error);
-        self.errors.into_iter().chain(rejected).map(|error| error.message).collect()
+        let errors = self.errors.into_iter().map(|error| error.message);
+        errors.chain(gates::rejected(&self.gates, cluster)).collect()
+    }
+
+    /// Returns the values that need a feature gate, beginning with the number `first`. They are under `condition`: if
+    /// it is false, pods do not get them. If it reads the version of the cluster, it is the author's answer to this.
+    pub(crate) fn gates_under(&mut self, condition: Option<&Expression>, first: usize) -> Vec<GateUse> {
+        let Some(condition) = condition else { return Vec::new() };
+        let under = self.gates.split_off(first);
+        if !condition.reads.cluster {
+            self.gates.extend(under.iter().cloned().map(|place| GateUse { is_conditional: true, ..place }));
+        }
+        under
     }
 
     /// Adds an error at `span`. An empty `help` means no help text.

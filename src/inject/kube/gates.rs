@@ -57,6 +57,8 @@ pub(crate) struct GateUse {
     /// The field, or the field with its word.
     pub(crate) what: String,
     pub(crate) gate: &'static FeatureGate,
+    /// True if a condition decides whether pods get the value.
+    pub(crate) is_conditional: bool,
 }
 
 impl FeatureGate {
@@ -101,13 +103,21 @@ impl GateUse {
             (Some(since), None) => (format!("{what} needs Kubernetes {since} or later"), effect),
             (None, _) => (format!("{what} has an effect only with the feature gate {name}"), effect),
         };
-        let help = match since {
-            Some(_) => format!("an older API server {help}, unless its feature gate {name} is on"),
-            None => format!("by default, the API server {help}"),
+        let help = match (since, cluster) {
+            (Some(_), Some(_)) => format!("the API server {help}, unless its feature gate {name} is on"),
+            (Some(_), None) => format!("an older API server {help}; set --kubernetes to the version of the cluster"),
+            (None, _) => format!("by default, the API server {help}"),
         };
-        let severity = if self.gate.rejects(cluster) { Severity::Error } else { Severity::Warning };
+        let is_error = self.gate.rejects(cluster) && !self.is_conditional;
+        let severity = if is_error { Severity::Error } else { Severity::Warning };
         Some((severity, LocatedError::new(self.span, message, help)))
     }
+}
+
+/// The messages of those places that an API server of this version is known to reject.
+pub(crate) fn rejected(places: &[GateUse], cluster: Option<ClusterVersion>) -> impl Iterator<Item = String> {
+    let faults = places.iter().filter_map(move |place| place.fault(cluster));
+    faults.filter(|(severity, _)| *severity == Severity::Error).map(|(_, error)| error.message)
 }
 
 #[cfg(test)]
@@ -117,7 +127,7 @@ mod tests {
     #[test]
     fn a_value_is_an_error_where_the_version_is_known_to_reject_it() {
         let severity = |gate: &'static FeatureGate, minor: Option<u16>| {
-            let place = GateUse { span: Span::default(), what: "it".to_owned(), gate };
+            let place = GateUse { span: Span::default(), what: "it".to_owned(), gate, is_conditional: false };
             place.fault(minor.map(|minor| ClusterVersion { minor })).map(|(severity, _)| severity)
         };
         let (error, warning) = (Some(Severity::Error), Some(Severity::Warning));

@@ -150,3 +150,35 @@ fn errors_name_the_line_of_a_document_within_a_file() {
     let error = sources.catalog().errors[0].diagnostic.one_line();
     assert_eq!(error, "key b.yaml:21:1: logs@1 is already defined by key a.yaml:5, which serves");
 }
+
+#[test]
+fn a_value_that_the_version_of_the_cluster_rejects_is_an_error_until_the_cluster_is_upgraded() {
+    let text = |operator: &str| TemplateText {
+        text: format!(
+            "volumes: [{{name: v, image: {{reference: 'i:{operator}'}}}}]\nsidecars: [{{name: a, image: i}}]"
+        ),
+        ..text("a", "")
+    };
+    let mut sources = Sources::default();
+    sources.set(&holder("one", "2026"), found(vec![text("1")]));
+    let state = |sources: &Sources| {
+        let published = sources.catalog();
+        (published.errors.len(), published.warnings.len(), published.catalog.has("a"))
+    };
+    assert_eq!(state(&sources), (0, 1, true), "an unknown version is a warning");
+    sources.set_cluster(Some(ClusterVersion { minor: 35 }));
+    assert_eq!(state(&sources), (0, 0, true));
+    let mut old = Sources::with_rules(
+        SourceRules { cluster: Some(ClusterVersion { minor: 34 }), ..SourceRules::default() },
+        Keys::default(),
+    );
+    old.set(&holder("one", "2026"), found(vec![text("1")]));
+    let published = old.catalog();
+    let lines: Vec<_> = published.errors.iter().map(|error| error.diagnostic.one_line()).collect();
+    let line = "key a.yaml:1:28: volumes[0].image needs Kubernetes 1.35 or later, and the cluster has 1.34 (the API \
+        server rejects pods with it, unless its feature gate ImageVolume is on)";
+    assert_eq!(lines, [line]);
+    assert!(!published.catalog.has("a"));
+    old.set_cluster(Some(ClusterVersion { minor: 36 }));
+    assert_eq!(state(&old), (0, 0, true));
+}

@@ -100,10 +100,15 @@ impl Checker {
                 self.error(node.span, format!("{path} cannot be set {place}"), "");
             }
             (FieldRule::Gate(gate), _) if !matches!(node.value, Value::Null) => {
-                self.gates.push(GateUse { span: node.span, what: path.to_string(), gate });
+                self.gates.push(GateUse { span: node.span, what: path.to_string(), gate, is_conditional: false });
             }
             (FieldRule::WordGate(word, gate), Value::String(text)) if text == word => {
-                self.gates.push(GateUse { span: node.span, what: format!("{path}: {word}"), gate });
+                self.gates.push(GateUse {
+                    span: node.span,
+                    what: format!("{path}: {word}"),
+                    gate,
+                    is_conditional: false,
+                });
             }
             _ => {}
         }

@@ -61,7 +61,9 @@ fn entry(compiler: &mut Compiler<'_, '_>, node: &Node, index: usize) -> Option<A
     compiler.vocabulary = outer;
     let fields = entries.iter().filter(|(key, _)| key.name != "if").cloned().collect();
     let (node, is_dynamic) = compiler.strings(&Node { value: Value::Map(fields), ..node.clone() });
+    let first = compiler.checker.gates.len();
     let change = read(compiler.checker, &node, &path);
+    compiler.checker.gates_under(condition.as_ref(), first);
     let constant = (!is_dynamic && condition.is_none()).then(|| Arc::new(change));
     Some(AppEntry { node, condition, constant, path })
 }
@@ -90,10 +92,6 @@ impl AppEntry {
         if selects_none {
             change.names.clear();
         }
-        let messages = checker.messages(scope.cluster());
-        if !messages.is_empty() {
-            return Err(messages);
-        }
         if let Some(condition) = &self.condition {
             scope.prepare(condition);
             let holds = |list: &Json| -> Result<Vec<bool>, String> {
@@ -101,7 +99,15 @@ impl AppEntry {
                 list.iter().map(|container| scope.with_container(container).holds(condition)).collect()
             };
             let both = holds(containers[0]).and_then(|own| Ok([own, holds(containers[1])?]));
-            change.holds = Some(both.map_err(|why| vec![why])?);
+            let holds = both.map_err(|why| vec![why])?;
+            if !holds.iter().flatten().any(|holds| *holds) {
+                checker.gates.clear();
+            }
+            change.holds = Some(holds);
+        }
+        let messages = checker.messages(scope.cluster());
+        if !messages.is_empty() {
+            return Err(messages);
         }
         Ok(Arc::new(change))
     }

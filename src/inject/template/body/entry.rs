@@ -7,6 +7,7 @@ use crate::inject::diagnostic::Span;
 use crate::inject::document::{Node, Value};
 use crate::inject::expr::{Expression, Scope};
 use crate::inject::kube::checker::Checker;
+use crate::inject::kube::gates::{self, GateUse};
 use crate::inject::template::body::compile::{Compiler, resolve};
 use crate::inject::template::body::item::{Item, ItemKind, TakenNames};
 use crate::inject::template::body::item_checks::Place;
@@ -24,6 +25,8 @@ pub(super) struct BodyEntry {
     pub(super) condition: Option<Expression>,
     /// The item with its compiled expressions, and its path in messages; `None` without expressions.
     dynamic: Option<(Node, String)>,
+    /// Values that need a feature gate, if the item has a condition. Without one, they are errors at load.
+    gates: Vec<GateUse>,
 }
 
 /// Reads and compiles the list of items at `node`. `files` is the prefix of the keys of annotations that contain files;
@@ -62,9 +65,11 @@ fn load(
     }
     names.conditional = condition.is_some();
     let name = node.text("name").map(str::to_owned);
+    let first = compiler.checker.gates.len();
     let item = item_read::read(compiler.checker, node.clone(), Place { kind, path: &path, files }, names)?;
+    let gates = compiler.checker.gates_under(condition.as_ref(), first);
     let item = Arc::new(Item { position: place, ..item });
-    Some(BodyEntry { kind, name, item, condition, dynamic: is_dynamic.then_some((node, path)) })
+    Some(BodyEntry { kind, name, item, condition, dynamic: is_dynamic.then_some((node, path)), gates })
 }
 
 impl BodyEntry {
@@ -89,6 +94,10 @@ impl BodyEntry {
             return Ok(None);
         }
         let Some((node, path)) = &self.dynamic else {
+            let rejected: Vec<String> = gates::rejected(&self.gates, scope.cluster()).collect();
+            if !rejected.is_empty() {
+                return Err(rejected);
+            }
             let twice = || vec![format!("two items of the template named \"{}\" apply to this pod", self.item.name)];
             return if names.take(&self.item.name) { Ok(Some(Arc::clone(&self.item))) } else { Err(twice()) };
         };

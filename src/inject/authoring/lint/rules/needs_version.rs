@@ -9,7 +9,7 @@ pub(super) const RULE: Rule = Rule {
     explanation: "An API server of an older version, or without a feature gate, drops the field or rejects pods with \
         it. Set `--kubernetes` to the oldest version of your clusters, such as 1.34. What this version is known to \
         reject is then an error of the rule `invalid`, and what it accepts is not reported. For several versions, use \
-        `if: ${cluster.minor >= 35}`.",
+        `if: cluster.minor >= 35`.",
     check: RuleCheck::Loading,
     #[cfg(test)]
     cases: &[
