@@ -116,7 +116,7 @@ alerts: ## Test the alerts of the chart (needs promtool, in Debian's package pro
 
 .PHONY: e2e-full
 # The node test runs the image on a one-node cluster. Licenses and reproducible builds are checked too.
-e2e-full: toolchain ## Run the long tests: Helm 3, cert-manager, alerts, a one-node cluster, a release (root, Debian)
+e2e-full: toolchain ## Run the long tests: Helm 3, cert-manager, the next Kubernetes, alerts, a one-node cluster, a release (root, Debian)
 	tests/full.sh
 
 .PHONY: release release-check dist reproducible

@@ -30,6 +30,17 @@ apiserver() {
   SIDECAR_INJECTOR_E2E=full cargo test --locked --test apiserver
 }
 
+# The rules and all scenarios with the next version of Kubernetes, and what that version changes for pods
+# (tests/apiserver/next_version.txt).
+next() {
+  local version newest
+  version=$(cat tests/control-plane/NEXT_VERSION)
+  say "real API server, Kubernetes $version"
+  newest=$(cd / && go list -m -versions k8s.io/kubernetes | tr ' ' '\n' | grep -E "^v${version%.*}\.[0-9]+$" | sort -V | tail -n 1)
+  [ "$newest" = "v$version" ] || echo "tests/control-plane/NEXT_VERSION is $version, the newest patch release is ${newest:-unknown}"
+  env -u KUBEBUILDER_ASSETS KUBERNETES_VERSION="$version" cargo test --locked --test apiserver
+}
+
 alerts() {
   say "alerts"
   local promtool
@@ -92,6 +103,6 @@ release() {
 }
 
 steps=("$@")
-[ $# -gt 0 ] || steps=(apiserver alerts node supply reproducible release)
+[ $# -gt 0 ] || steps=(apiserver next alerts node supply reproducible release)
 for step in "${steps[@]}"; do "$step"; done
 say "all steps passed: ${steps[*]}"

@@ -13,7 +13,7 @@ pub struct ClusterVersion {
 /// The oldest version that is supported. What it has needs no check.
 pub(crate) const OLDEST: ClusterVersion = ClusterVersion { minor: 30 };
 /// The newest version for which the defaults of feature gates are known.
-pub(crate) const NEWEST: ClusterVersion = ClusterVersion { minor: 36 };
+pub(crate) const NEWEST: ClusterVersion = ClusterVersion { minor: 37 };
 
 impl FromStr for ClusterVersion {
     type Err = String;

@@ -4,6 +4,7 @@
 //! `MutatingWebhookConfiguration`, so trials can run in parallel.
 //!
 //! - `KUBERNETES_VERSION=1.35.4 cargo test --test apiserver` uses another version of Kubernetes;
+//! - `UPDATE_NEXT_VERSION=1`, with another version, writes `tests/apiserver/next_version.txt`: what that version changes;
 //! - `KUBEBUILDER_ASSETS` is a folder with the binaries;
 //! - `CAPTURE_REVIEWS=tests/reviews cargo test --test apiserver capture` records the reviews again;
 //! - `SIDECAR_INJECTOR_E2E=full` adds the scenarios that take longer: another version of Helm, and cert-manager;
@@ -30,6 +31,7 @@ mod expressions;
 mod failure;
 mod golden;
 mod guards;
+mod next_version;
 mod objects;
 mod pod_types;
 mod policy;
@@ -111,7 +113,7 @@ fn trials(bed: Option<&Arc<Bed>>) -> Vec<Trial> {
 
 /// Returns all scenarios. If `full` is false, the scenarios that take longer are left out.
 fn scenarios(full: bool) -> Vec<Entry> {
-    let groups: [&[Entry]; 21] = [
+    let groups: [&[Entry]; 22] = [
         claims::SCENARIOS,
         admission::SCENARIOS,
         workloads::SCENARIOS,
@@ -128,6 +130,7 @@ fn scenarios(full: bool) -> Vec<Entry> {
         pod_types::SCENARIOS,
         rules::SCENARIOS,
         random::SCENARIOS,
+        next_version::SCENARIOS,
         expressions::SCENARIOS,
         golden::SCENARIOS,
         policy::SCENARIOS,

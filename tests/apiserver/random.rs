@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 use sidecar_injector::inject::Engine;
 use sidecar_injector::inject::catalog::Catalog;
-use sidecar_injector::inject::diagnostic::Source;
+use sidecar_injector::inject::diagnostic::{Severity, Source};
 use sidecar_injector::inject::kube::examples::random::Random;
 use sidecar_injector::inject::settings::{EntryPoint, Settings};
 use sidecar_injector::inject::template::Template;
@@ -18,15 +18,17 @@ const COUNT: u64 = 2_000;
 
 fn random_templates_are_accepted(scenario: &Scenario<'_>) {
     let settings = Settings::default();
+    let version = scenario.version();
     let (mut loaded, mut injected, mut wrong) = (0, 0, Vec::new());
     for seed in 0..COUNT {
         let random = &mut Random::new(seed);
         // Most templates with several random values do not load, so the first that does is tried.
         let found = (0..50).find_map(|_| {
             let text = template(random).to_string();
-            Template::load(&Source::new("t.yaml", &text), "t", &settings.keys)
-                .ok()
-                .map(|loaded| (text, loaded.template))
+            let source = Source::new("t.yaml", &text);
+            let template = Template::load(&source, "t", &settings.keys).ok()?.template;
+            let faults = template.faults(&source, Some(version));
+            faults.iter().all(|fault| fault.severity != Severity::Error).then(|| (text.clone(), template))
         });
         let Some((text, template)) = found else { continue };
         loaded += 1;

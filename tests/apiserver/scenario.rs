@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 
 use serde_json::{Value, json};
+use sidecar_injector::inject::cluster_version::ClusterVersion;
 
 use crate::bed::Bed;
 use crate::claims::{cluster_scoped, namespace};
@@ -175,6 +176,11 @@ impl<'a> Scenario<'a> {
     /// Creates a pod as a dry run.
     pub(crate) fn dry_run(&self, pod: &Value) -> Result<Value, ApiError> {
         self.cluster().create(&format!("{}?dryRun=All", self.path("/api/v1", "pods")), pod)
+    }
+
+    /// The version of the API server.
+    pub(crate) fn version(&self) -> ClusterVersion {
+        self.cluster().version().expect("a version").parse().expect("a version of Kubernetes 1")
     }
 
     /// The pods that are stored in this namespace.

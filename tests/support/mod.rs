@@ -13,6 +13,7 @@ pub(crate) mod expressions;
 pub(crate) mod files;
 pub(crate) mod helm;
 pub(crate) mod http;
+pub(crate) mod kubernetes_source;
 pub(crate) mod pod_types;
 pub(crate) mod process;
 pub(crate) mod stub;

@@ -69,6 +69,14 @@ pub(crate) static ANNOTATION_KEY: Format = Format {
     accepted: "Example.com/a",
     refused: &["a b", "a/b/c", "/a"],
 };
+/// `ValidateUserAnnotations`: the key is lowered first.
+pub(crate) static DOMAIN_KEY: Format = Format {
+    what: "a qualified name with a domain",
+    help: "write DOMAIN/NAME",
+    is_valid: |key| key.contains('/') && is_qualified_name(&key.to_lowercase()),
+    accepted: "Example.com/a",
+    refused: &["a b", "a/b/c", "/a", "a"],
+};
 /// `IsValidLabelValue`.
 pub(crate) static LABEL_VALUE: Format = Format {
     what: "a label value",

@@ -37,17 +37,17 @@ pub(crate) static CLAIMS: FeatureGate = gate("DynamicResourceAllocation", 34, Dr
 pub(crate) static COMPARISONS: FeatureGate = off("TaintTolerationComparisonOperators", Rejects);
 pub(crate) static ENV_FILES: FeatureGate = gate("EnvFiles", 35, Rejects);
 pub(crate) static IMAGE_VOLUME: FeatureGate = gate("ImageVolume", 35, Rejects);
-pub(crate) static POD_CERTIFICATE: FeatureGate = off("PodCertificateRequest", Drops);
+pub(crate) static POD_CERTIFICATE: FeatureGate = gate("PodCertificateRequest", 37, Drops);
 pub(crate) static PROC_MOUNT: FeatureGate = gate("ProcMountType", 33, Drops);
 pub(crate) static RECURSIVE_READ_ONLY: FeatureGate = gate("RecursiveReadOnlyMounts", 31, Drops);
 pub(crate) static RESIZE: FeatureGate = gate("InPlacePodVerticalScaling", 33, Drops);
 pub(crate) static RESTART_ALL: FeatureGate = gate("RestartAllContainersOnContainerExits", 36, Rejects);
 pub(crate) static RESTART_RULES: FeatureGate = gate("ContainerRestartRules", 35, Drops);
 pub(crate) static SELINUX_CHANGE_POLICY: FeatureGate = gate("SELinuxChangePolicy", 33, Drops);
-pub(crate) static SELINUX_MOUNT: FeatureGate = off("SELinuxMount", Rejects);
+pub(crate) static SELINUX_MOUNT: FeatureGate = gate("SELinuxMount", 37, Rejects);
 pub(crate) static STOP_SIGNAL: FeatureGate = off("ContainerStopSignals", Drops);
 pub(crate) static SUPPLEMENTAL_GROUPS: FeatureGate = gate("SupplementalGroupsPolicy", 33, Drops);
-pub(crate) static TRUST_BUNDLE: FeatureGate = off("ClusterTrustBundleProjection", Drops);
+pub(crate) static TRUST_BUNDLE: FeatureGate = gate("ClusterTrustBundleProjection", 37, Drops);
 pub(crate) static VOLUME_ATTRIBUTES: FeatureGate = gate("VolumeAttributesClass", 34, Drops);
 
 /// A place of a document that needs a feature gate.
@@ -63,13 +63,8 @@ pub(crate) struct GateUse {
 
 impl FeatureGate {
     /// Returns true if the version has the gate on by default.
-    fn is_on(&self, cluster: ClusterVersion) -> bool {
+    pub(crate) fn is_on(&self, cluster: ClusterVersion) -> bool {
         self.since.is_some_and(|since| cluster >= since)
-    }
-
-    /// Returns true if the newest known version has the gate off by default.
-    pub(crate) fn is_off_in_newest(&self) -> bool {
-        !self.is_on(NEWEST)
     }
 
     /// Returns true if an API server of this version is known to reject what needs the gate.
@@ -143,8 +138,10 @@ mod tests {
             (&RESIZE, Some(32), warning),
             (&RESIZE, Some(33), None),
             (&SELINUX_MOUNT, Some(36), error),
-            (&SELINUX_MOUNT, None, error),
-            (&SELINUX_MOUNT, Some(99), warning),
+            (&SELINUX_MOUNT, Some(37), None),
+            (&COMPARISONS, Some(37), error),
+            (&COMPARISONS, None, error),
+            (&COMPARISONS, Some(99), warning),
             (&STOP_SIGNAL, Some(36), warning),
         ] {
             assert_eq!(severity(gate, minor), expected, "{} {minor:?}", gate.name);

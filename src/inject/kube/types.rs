@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use crate::inject::cluster_version::ClusterVersion;
 use crate::inject::kube::rules::{self, FieldRule, Relation, TypeRules, VARIANTS};
 
 /// The type of a value.
@@ -52,9 +53,9 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    /// Returns true if the newest known API server accepts this one of the words.
-    pub(crate) fn accepts_word(&self, word: &str) -> bool {
-        let refuses = |rule: &FieldRule| matches!(rule, FieldRule::WordGate(gated, gate) if *gated == word && gate.is_off_in_newest());
+    /// Returns true if an API server of this version accepts this one of the words.
+    pub(crate) fn accepts_word(&self, word: &str, cluster: ClusterVersion) -> bool {
+        let refuses = |rule: &FieldRule| matches!(rule, FieldRule::WordGate(gated, gate) if *gated == word && !gate.is_on(cluster));
         !self.rules.iter().any(refuses)
     }
 

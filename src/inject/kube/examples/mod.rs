@@ -9,10 +9,11 @@ mod values;
 
 use serde_json::Value as Json;
 
-use crate::inject::cluster_version::NEWEST;
+use crate::inject::cluster_version::{ClusterVersion, NEWEST};
 use crate::inject::diagnostic::Span;
 use crate::inject::document::{Node, Value};
 use crate::inject::kube::checker::Checker;
+use crate::inject::kube::gates::Without;
 use crate::inject::kube::rules::annotations::ANNOTATIONS;
 use crate::inject::kube::rules::{self, Relation, VARIANTS};
 use crate::inject::kube::types::{self, Field, ObjectType};
@@ -26,8 +27,11 @@ pub struct RuleRow {
     pub rule: String,
     /// The functions of Kubernetes that it comes from.
     pub source: &'static str,
-    /// The feature gate without which the API server drops the field, so that it does not apply the rule.
+    /// The feature gate that the field needs, if it is off by default in the version. The API server does not apply the
+    /// rule then.
     pub gate: Option<&'static str>,
+    /// True if the API server drops the field because of the gate, so that it accepts every value.
+    pub is_dropped: bool,
     /// Pods that obey or break the rule.
     pub examples: Vec<Example>,
 }
@@ -45,23 +49,31 @@ pub struct Example {
     pub messages: Vec<String>,
 }
 
-/// All rules, by type in the order of the table.
+/// All rules, by type in the order of the table, with examples for the newest known version.
 #[must_use]
 pub fn rows() -> Vec<RuleRow> {
+    rows_for(NEWEST)
+}
+
+/// All rules, with examples for an API server of this version.
+#[must_use]
+pub fn rows_for(cluster: ClusterVersion) -> Vec<RuleRow> {
     let mut rows = Vec::new();
     for object in types::objects().iter().filter(|object| pod::is_reachable(object)) {
         let source = source(&object.name);
+        let gate = pod::gate(object, cluster);
         for field in &object.fields {
-            rows.extend(field_rows(object, field, source));
+            rows.extend(field_rows(object, field, source, cluster));
         }
         for relation in &object.relations {
             let examples = values::of_relation(object, relation).into_iter();
-            let examples = examples.map(|(value, is_allowed)| example(object, value, is_allowed)).collect();
+            let examples = examples.map(|(value, is_allowed)| example(object, value, is_allowed, cluster)).collect();
             rows.push(RuleRow {
                 of: object.name.clone(),
                 rule: values::relation_in_words(relation),
                 source,
-                gate: pod::gate(object),
+                gate: gate.map(|gate| gate.name),
+                is_dropped: gate.is_some_and(|gate| gate.without == Without::Drops),
                 examples,
             });
         }
@@ -82,6 +94,7 @@ pub fn rows() -> Vec<RuleRow> {
             rule: format!("The value is {}", rule.what),
             source: rule.source,
             gate: None,
+            is_dropped: false,
             examples: examples.map(example).collect(),
         }
     }));
@@ -94,7 +107,12 @@ fn source(name: &str) -> &'static str {
 }
 
 /// The rules of one field. A variant of a type has rows only for its own rules.
-fn field_rows(object: &'static ObjectType, field: &Field, source: &'static str) -> Vec<RuleRow> {
+fn field_rows(
+    object: &'static ObjectType,
+    field: &Field,
+    source: &'static str,
+    cluster: ClusterVersion,
+) -> Vec<RuleRow> {
     let variant = VARIANTS.iter().find(|variant| variant.rules.name == object.name);
     let is_of_template = object.name == "PodSpec" && field.required;
     if !pod::is_used(object, &field.name) || is_of_template {
@@ -103,7 +121,7 @@ fn field_rows(object: &'static ObjectType, field: &Field, source: &'static str) 
     if variant.is_some_and(|variant| variant.rules.fields.iter().all(|(name, _)| *name != field.name)) {
         return Vec::new();
     }
-    let gate = pod::gate_of(field).or_else(|| pod::gate(object));
+    let gate = pod::gate_of(field, cluster).or_else(|| pod::gate(object, cluster));
     let own = sample::sample(object).get(&field.name).cloned();
     let row = |(rule, examples): (String, Vec<(Option<Json>, bool)>)| {
         let with = |value: Option<Json>, allowed: bool| {
@@ -126,13 +144,21 @@ fn field_rows(object: &'static ObjectType, field: &Field, source: &'static str) 
         };
         let is_needed = object.relations.iter().any(is_needed);
         let examples = examples.into_iter().filter(|(value, _)| !is_needed || *value != Some("".into()));
-        let examples = examples.map(|(value, is_allowed)| example(object, with(value, is_allowed), is_allowed));
-        RuleRow { of: format!("{}.{}", object.name, field.name), rule, source, gate, examples: examples.collect() }
+        let examples =
+            examples.map(|(value, is_allowed)| example(object, with(value, is_allowed), is_allowed, cluster));
+        RuleRow {
+            of: format!("{}.{}", object.name, field.name),
+            rule,
+            source,
+            gate: gate.map(|gate| gate.name),
+            is_dropped: gate.is_some_and(|gate| gate.without == Without::Drops),
+            examples: examples.collect(),
+        }
     };
-    values::of_field(field).into_iter().map(row).collect()
+    values::of_field(field, cluster).into_iter().map(row).collect()
 }
 
-fn example(object: &'static ObjectType, value: Json, is_allowed: bool) -> Example {
+fn example(object: &'static ObjectType, value: Json, is_allowed: bool, cluster: ClusterVersion) -> Example {
     let mut checker = Checker::default();
     let mut node = Node::of_json(&value, Span::default());
     match &mut node.value {
@@ -144,19 +170,21 @@ fn example(object: &'static ObjectType, value: Json, is_allowed: bool) -> Exampl
         }
         _ => checker.check(&mut node, &object.name, &object.name),
     }
-    let messages = checker.messages(Some(NEWEST));
+    let messages = checker.messages(Some(cluster));
     Example { value: value.to_string(), pod: pod::embed(object, value), is_allowed, messages }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inject::cluster_version::OLDEST;
 
     #[test]
     fn the_check_agrees_with_each_example() {
         let mut wrong = Vec::new();
         let mut count = 0;
-        for row in rows() {
+        let versions = (OLDEST.minor..=NEWEST.minor).map(|minor| ClusterVersion { minor });
+        for row in versions.flat_map(rows_for).filter(|row| row.gate.is_none()) {
             for example in &row.examples {
                 count += 1;
                 if example.is_allowed != example.messages.is_empty() {

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Value as Json, json};
 
+use crate::inject::cluster_version::ClusterVersion;
 use crate::inject::kube::examples::sample::{accompany, sample_with};
 use crate::inject::kube::gates::FeatureGate;
 use crate::inject::kube::rules::{FieldRule, Relation};
@@ -31,16 +32,18 @@ pub(super) fn is_used(object: &ObjectType, field: &str) -> bool {
     (object.name != "PodSpec" || FIELDS.contains(&field)) && !object.relations.iter().any(forbidden)
 }
 
-/// The feature gate without which the API server drops objects of the type, as it does by default.
-pub(super) fn gate(object: &ObjectType) -> Option<&'static str> {
+/// The feature gate that objects of the type need, if an API server of this version has it off.
+pub(super) fn gate(object: &ObjectType, cluster: ClusterVersion) -> Option<&'static FeatureGate> {
     let (parent, field, _) = PARENTS.get(&object.name)?;
-    gate_of(parent.field(field)?).or_else(|| gate(parent))
+    gate_of(parent.field(field)?, cluster).or_else(|| gate(parent, cluster))
 }
 
-/// The feature gate of a field, if the newest known version has it off.
-pub(super) fn gate_of(field: &Field) -> Option<&'static str> {
-    let off = |gate: &FeatureGate| gate.is_off_in_newest().then_some(gate.name);
-    field.rules.iter().find_map(|rule| if let FieldRule::Gate(gate) = rule { off(gate) } else { None })
+/// The feature gate of a field, if an API server of this version has it off.
+pub(super) fn gate_of(field: &Field, cluster: ClusterVersion) -> Option<&'static FeatureGate> {
+    field.rules.iter().find_map(|rule| match rule {
+        FieldRule::Gate(gate) if !gate.is_on(cluster) => Some(*gate),
+        _ => None,
+    })
 }
 
 /// The type and the field in which each type is first reached from a pod's spec, and true for a list.

@@ -96,7 +96,7 @@ impl Random {
         if self.chance(2) {
             return self.of_kind(&field.kind, depth);
         }
-        if let Some(word) = self.pick(&field.words).filter(|word| !word.is_empty() && field.accepts_word(word)) {
+        if let Some(word) = self.pick(&field.words).filter(|word| !word.is_empty()) {
             return (*word).into();
         }
         let bounds = field.rules.iter().find_map(|rule| match rule {

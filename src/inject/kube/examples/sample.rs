@@ -26,7 +26,7 @@ const SAMPLES: [(&str, &str); 16] = [
 ];
 
 /// Members that another one needs: the member, its value, and what it needs. An empty value stands for each.
-const COMPANIONS: [(&str, &str, (&str, &str)); 8] = [
+const COMPANIONS: [(&str, &str, (&str, &str)); 10] = [
     ("restartPolicyRules", "", ("restartPolicy", "\"Always\"")),
     ("localhostProfile", "", ("type", "\"Localhost\"")),
     ("type", "Localhost", ("localhostProfile", "\"a\"")),
@@ -35,6 +35,8 @@ const COMPANIONS: [(&str, &str, (&str, &str)); 8] = [
     ("recursiveReadOnly", "Enabled", ("readOnly", "true")),
     ("operator", "Exists", ("values", "[]")),
     ("operator", "DoesNotExist", ("values", "[]")),
+    ("keyPath", "", ("credentialBundlePath", "\"c\"")),
+    ("certificateChainPath", "", ("credentialBundlePath", "\"c\"")),
 ];
 
 /// Adds what the member `field` of `whole` needs if it has its value.

@@ -120,7 +120,7 @@ pub(super) static RULES: &[TypeRules] = &[
     fields("SleepAction", "validateSleepAction", &[("seconds", &[Optional, Range(0, ANY)])]),
     rules(
         "ResourceRequirements",
-        "validateContainerResourceRequirements",
+        "ValidateContainerResourceRequirements",
         &[("claims", &[Repeats, Gate(&gates::CLAIMS)])],
         &[Function(&RESOURCES), Function(&CLAIMS)],
     ),

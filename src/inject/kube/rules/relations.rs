@@ -322,6 +322,33 @@ pub(super) static PROJECTED_PATHS: Function = Function {
     ],
 };
 
+/// `validateProjectionSources`, `IsKubernetesSignerName`.
+pub(super) static CERTIFICATE_LIFETIME: Function = Function {
+    what: "maxExpirationSeconds is at most 86400 for a signer of kubernetes.io or a domain below it",
+    check: |node| {
+        let domain = node.text("signerName").and_then(|name| name.split('/').next()).unwrap_or_default();
+        let is_kubernetes = domain == "kubernetes.io" || domain.ends_with(".kubernetes.io");
+        let seconds = node.get("maxExpirationSeconds").and_then(|seconds| match &seconds.value {
+            Value::Number(number) => number.as_i64(),
+            _ => None,
+        });
+        match seconds {
+            // The range of the field reports more than that.
+            Some(seconds @ 86_401..=7_862_400) if is_kubernetes => {
+                vec![("maxExpirationSeconds", format!(".maxExpirationSeconds must be at most 86400, not {seconds}"))]
+            }
+            _ => Vec::new(),
+        }
+    },
+    accepted: &[
+        r#"{"signerName":"a.kubernetes.io/b","keyType":"RSA3072","credentialBundlePath":"a","maxExpirationSeconds":86400}"#,
+        r#"{"signerName":"example.com/b","keyType":"RSA3072","credentialBundlePath":"a","maxExpirationSeconds":86401}"#,
+    ],
+    refused: &[
+        r#"{"signerName":"a.kubernetes.io/b","keyType":"RSA3072","credentialBundlePath":"a","maxExpirationSeconds":86401}"#,
+    ],
+};
+
 /// `ValidateLabelSelectorRequirement`.
 pub(super) static SELECTOR_VALUES: Function = Function {
     what: "The operators In and NotIn have values, Exists and DoesNotExist have none",

@@ -9,7 +9,7 @@ use crate::inject::kube::rules::{Fault, Function};
 const STANDARD: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 const ONE: i128 = 1_000_000_000;
 
-/// `validateContainerResourceRequirements`, `validateContainerResourceName`.
+/// `ValidateContainerResourceRequirements`, `validateContainerResourceName`.
 pub(super) static RESOURCES: Function = Function {
     what: "Names of resources are cpu, memory, ephemeral-storage, hugepages-SIZE or DOMAIN/NAME. No amount is negative, \
            and no request is above its limit. Huge pages and DOMAIN/NAME need a limit that equals the request, DOMAIN/NAME \

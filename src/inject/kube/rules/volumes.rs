@@ -2,7 +2,7 @@
 
 use crate::inject::kube::formats::ANNOTATION_KEY;
 use crate::inject::kube::formats::{
-    ABSOLUTE, CSI_DRIVER, DESCENDING, HOST_PORTS, IQN, LABEL, LABEL_VALUE, LOCAL, NO_BACKSTEP, NO_SLASH,
+    ABSOLUTE, CSI_DRIVER, DESCENDING, DOMAIN_KEY, HOST_PORTS, IQN, LABEL, LABEL_VALUE, LOCAL, NO_BACKSTEP, NO_SLASH,
     NOT_KUBERNETES, QUALIFIED, SIGNER, SUBDOMAIN, VOLUME_FIELD,
 };
 use crate::inject::kube::gates;
@@ -12,7 +12,7 @@ use crate::inject::kube::rules::FieldRule::{
 };
 use crate::inject::kube::rules::Relation::{AtLeast, AtMost, Exactly, Function, Idle, Needs, OneBeside, Only};
 use crate::inject::kube::rules::relations::{
-    AZURE_URI, CLAIM, DEFAULT_GROUP, ISCSI_NAME, PROJECTED_PATHS, SELECTOR_VALUES,
+    AZURE_URI, CERTIFICATE_LIFETIME, CLAIM, DEFAULT_GROUP, ISCSI_NAME, PROJECTED_PATHS, SELECTOR_VALUES,
 };
 use crate::inject::kube::rules::{Is as Value, TypeRules, fields, rules};
 
@@ -25,7 +25,7 @@ const NAMED_FREELY: &[super::FieldRule] = &[Member("name", &[Required])];
 pub(super) static RULES: &[TypeRules] = &[
     rules(
         "Volume",
-        "validateVolumes, validateVolumeSource",
+        "ValidateVolumes, validateVolumeSource",
         &[("name", &[Is(&LABEL)]), ("image", &[Gate(&gates::IMAGE_VOLUME)])],
         &[OneBeside("name"), Function(&ISCSI_NAME)],
     ),
@@ -85,9 +85,9 @@ pub(super) static RULES: &[TypeRules] = &[
             ("credentialBundlePath", &[Is(&LOCAL)]),
             ("keyPath", &[Is(&LOCAL)]),
             ("certificateChainPath", &[Is(&LOCAL)]),
-            ("userAnnotations", &[Keys(&QUALIFIED)]),
+            ("userAnnotations", &[Keys(&DOMAIN_KEY)]),
         ],
-        &[AtLeast(&["credentialBundlePath", "keyPath", "certificateChainPath"])],
+        &[AtLeast(&["credentialBundlePath", "keyPath", "certificateChainPath"]), Function(&CERTIFICATE_LIFETIME)],
     ),
     fields(
         "ImageVolumeSource",
