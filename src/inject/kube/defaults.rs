@@ -54,7 +54,11 @@ pub fn fill(mut pod: Json, namespace: &str, claims: &[String]) -> Json {
     if !claims.is_empty() {
         let claim = |name: &String| json!({"name": name, "persistentVolumeClaim": {"claimName": name}});
         match pod["spec"]["volumes"].as_array_mut() {
-            Some(volumes) => volumes.extend(claims.iter().map(claim)),
+            // The claim replaces a volume of the same name (`updateStorage` of the StatefulSet controller).
+            Some(volumes) => {
+                volumes.retain(|own| !claims.iter().any(|claim| own["name"] == claim.as_str()));
+                volumes.extend(claims.iter().map(claim));
+            }
             None => pod["spec"]["volumes"] = claims.iter().map(claim).collect(),
         }
     }

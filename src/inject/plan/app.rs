@@ -163,11 +163,9 @@ impl<'r> Target<'_, 'r> {
     fn add_mounts(&mut self, mounts: &'r [Mount]) {
         let on_conflict = self.ready.on_conflict.mounts;
         for mount in mounts {
+            let other_use = self.container.other_use(mount);
             match self.container.mounted_at(&mount.path) {
-                None if self.container.uses_otherwise(mount) => {
-                    let what = if mount.is_device { "a mount of the volume" } else { "a device of the volume" };
-                    self.clash(on_conflict, what, &mount.volume);
-                }
+                None if let Some(what) = other_use => self.clash(on_conflict, what, &mount.volume),
                 None => {
                     self.container.mounts.push(mount);
                     self.container.added_by.push((&mount.path, &self.ready.template.name));

@@ -111,12 +111,18 @@ impl<'r> AppContainer<'r> {
         own.or_else(device).or_else(new)
     }
 
-    /// Returns true if the container uses the volume as a device and `mount` as a directory, or the other way round.
-    /// The API server rejects a container that does both.
-    pub(super) fn uses_otherwise(&self, mount: &Mount) -> bool {
-        let own = if mount.is_device { &self.own.mounts } else { &self.own.devices };
-        own.iter().flatten().any(|own| own["name"] == mount.volume.as_str())
-            || self.mounts.iter().any(|new| new.is_device != mount.is_device && new.volume == mount.volume)
+    /// How the container already uses the volume of `mount`, if the API server rejects both uses in one container: as a
+    /// device and as a directory, or as two devices.
+    pub(super) fn other_use(&self, mount: &Mount) -> Option<&'static str> {
+        let uses = |is_device: bool| {
+            let own = if is_device { &self.own.devices } else { &self.own.mounts };
+            own.iter().flatten().any(|own| own["name"] == mount.volume.as_str())
+                || self.mounts.iter().any(|new| new.is_device == is_device && new.volume == mount.volume)
+        };
+        if uses(true) {
+            return Some("a device of the volume");
+        }
+        (mount.is_device && uses(false)).then_some("a mount of the volume")
     }
 
     /// Returns true if the variable already contains the appended value. Other templates can have appended to it

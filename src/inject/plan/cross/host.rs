@@ -11,7 +11,8 @@ pub(super) fn ports(pod: &Located<'_>) -> Vec<CrossFault> {
         return Vec::new();
     }
     let mut faults = Vec::new();
-    for container in pod.containers() {
+    // The API server does not check init containers.
+    for container in pod.member("spec").items("containers") {
         let number = |port: &Located<'_>, key: &str| port.value[key].as_i64().unwrap_or(0);
         let differs = |port: &Located<'_>| ![0, number(port, "containerPort")].contains(&number(port, "hostPort"));
         let Some(port) = container.items("ports").find(differs) else { continue };
@@ -111,7 +112,8 @@ pub(super) fn host_process(pod: &Located<'_>) -> Vec<CrossFault> {
     if !faults.is_empty() || !all.iter().any(|(own, _)| is_of_host(own)) {
         return faults;
     }
-    let of_host = all.iter().filter(|(own, _)| is_of_host(own)).map(|(own, _)| own.at.clone());
+    let set = all.iter().map(|(own, _)| own).chain([&of_pod]).filter(|own| *own.value == true);
+    let of_host = set.map(|own| own.at.clone());
     let others = all.iter().filter(|(own, _)| !is_of_host(own)).map(|(_, container)| container.at.clone());
     // The pod breaks these rules as a whole, so the spec identifies the fault. No template adds it.
     let whole = ["/spec/containers/hostProcess".to_owned()];
@@ -121,19 +123,30 @@ pub(super) fn host_process(pod: &Located<'_>) -> Vec<CrossFault> {
     }
     if pod.value["spec"]["hostNetwork"] != true {
         let what = "windowsOptions.hostProcess needs a pod with hostNetwork".to_owned();
-        return vec![CrossFault::new(what, whole.into_iter().chain(of_host).chain([of_pod.at]).collect::<Vec<_>>())];
+        return vec![CrossFault::new(what, whole.into_iter().chain(of_host).collect::<Vec<_>>())];
     }
     Vec::new()
 }
 
 /// `ValidateHostSysctl` with the namespaces of `k8s.io/component-helpers/node/util/sysctl`.
 pub(super) fn sysctls(pod: &Located<'_>) -> Vec<CrossFault> {
-    const IPC: [&str; 3] = ["kernel.shm", "kernel.msg", "fs.mqueue."];
+    const IPC: [&str; 10] = [
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+        "kernel.shm",
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.msg",
+    ];
     let spec = pod.member("spec");
     let mut faults = Vec::new();
     for sysctl in spec.member("securityContext").items("sysctls") {
         let dotted = sysctl.name().replace('/', ".");
-        let is_ipc = dotted == "kernel.sem" || IPC.iter().any(|prefix| dotted.starts_with(prefix));
+        let is_ipc = IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.");
         let field = match () {
             () if dotted.starts_with("net.") && spec.value["hostNetwork"] == true => "hostNetwork",
             () if is_ipc && spec.value["hostIPC"] == true => "hostIPC",

@@ -20,16 +20,13 @@ pub(super) struct Patched {
     additions: Vec<(String, usize)>,
 }
 
-/// The pod as it was received, as far as the rules read it. Volumes that the pod will have are already in it.
+/// The pod as it was received, as far as the rules read it.
 pub(super) fn received(pod: &PodContext<'_>) -> Option<Json> {
     let metadata = ["annotations", "name", "generateName"].map(|field| vec!["metadata".to_owned(), field.to_owned()]);
     let paths = Paths::new(&metadata.into_iter().chain([vec!["spec".to_owned()]]).collect::<BTreeSet<_>>());
     let mut received = paths.read(pod.request.document, pod.request.at).ok()?;
     if !received["metadata"]["annotations"].is_object() {
         received["metadata"]["annotations"] = json!({});
-    }
-    for claim in pod.claims {
-        push(&mut received["spec"]["volumes"], json!({"name": claim, "persistentVolumeClaim": {"claimName": claim}}));
     }
     Some(received)
 }

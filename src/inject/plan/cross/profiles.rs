@@ -50,9 +50,14 @@ pub(super) fn app_armor(pod: &Located<'_>) -> Vec<CrossFault> {
     let of_pod = spec.path(["securityContext", "appArmorProfile"]);
     let fault = |container: Located<'_>| {
         let own = container.path(["securityContext", "appArmorProfile"]);
-        let profile = if own.exists() { own } else { of_pod.clone() };
         let key = format!("{APP_ARMOR_OF_CONTAINER}{}", container.name());
-        let differs = |text: &str| profile.exists() && (text == "docker/default" || !agrees(text, &profile));
+        // Without a profile of its own, the container gets that of the annotation (`applyAppArmorVersionSkew`), unless
+        // no field has the same meaning.
+        let profile = if own.exists() { own } else { of_pod.clone() };
+        let is_own = profile.at != of_pod.at;
+        let has_field = |text: &str| matches!(text, "unconfined" | "runtime/default") || text.starts_with("localhost/");
+        let agrees = |text: &str| has_field(text) && (!is_own || agrees(text, &profile));
+        let differs = |text: &str| profile.exists() && !agrees(text);
         let annotation = annotation(pod, &key, differs)?;
         let what =
             format!("metadata.annotations: {key} differs from securityContext.appArmorProfile of that container");

@@ -13,7 +13,7 @@ pub struct Item {
     pub value: Json,
     /// The JSON of the item as text.
     pub json: String,
-    /// The names of the volumes that a container mounts or uses as devices.
+    /// The names of the volumes that a container mounts, uses as devices or reads variables from.
     pub mounts: Vec<String>,
     /// The ports that a container declares.
     pub ports: Vec<ItemPort>,
@@ -180,6 +180,7 @@ pub(super) fn container_item(name: String, value: Json) -> Item {
         |key: &str| array(&value[key]).filter_map(|item| item["name"].as_str()).map(str::to_owned).collect::<Vec<_>>();
     let mut mounts = named("volumeMounts");
     mounts.extend(named("volumeDevices"));
+    mounts.extend(array(&value["env"]).filter_map(file_volume).map(str::to_owned));
     let ports: Vec<ItemPort> = array(&value["ports"])
         .filter_map(|port| {
             Some(ItemPort {
@@ -207,6 +208,11 @@ pub(super) fn plain_item(name: String, value: Json) -> Item {
         crossing: Crossing::Never,
         position: None,
     }
+}
+
+/// The name of the volume that a variable is read from (`fileKeyRef`).
+pub(crate) fn file_volume(variable: &Json) -> Option<&str> {
+    variable["valueFrom"]["fileKeyRef"]["volumeName"].as_str()
 }
 
 fn array(value: &Json) -> impl Iterator<Item = &Json> {
