@@ -11,7 +11,7 @@ use crate::inject::kube::defaults::equal;
 use crate::inject::plan::app;
 use crate::inject::plan::contents::{Placed, Plan};
 use crate::inject::plan::context::PodContext;
-use crate::inject::template::body::item::{Item, ItemPort, file_volume};
+use crate::inject::template::body::item::{Item, ItemPort};
 use crate::inject::template::words::{Clash, HostNetwork, OnConflict};
 
 /// The parts of a template's lists that can be added, with the problems and warnings of the others.
@@ -108,14 +108,9 @@ impl<'r> Fit<'r> {
             changes.into_iter().any(|mount| mount.volume == volume.name)
         };
         let (init_containers, containers) = (&self.init_containers, &self.containers);
-        let reads_files = |volume: &Item| {
-            let variables = ready.additions.app_containers.iter().flat_map(|change| &change.env);
-            variables.into_iter().filter_map(|variable| file_volume(&variable.value)).any(|name| name == volume.name)
-        };
         let mounted = |volume: &Item| {
             init_containers.iter().chain(containers).any(|item| item.mounts.contains(&volume.name))
                 || app.added.iter().flat_map(|added| &added.mounts).any(|mount| mount.volume == volume.name)
-                || reads_files(volume)
                 || app.equal_mounts.iter().any(|mount| mount.volume == volume.name)
         };
         self.volumes.retain(|volume| !mentions(volume) || mounted(volume));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use crate::inject::template::body::item::{Item, ItemKind, file_volume};
+use crate::inject::template::body::item::{Item, ItemKind};
 
 /// The additions of a template to one pod. Items are shared, since most of them are the same for every pod.
 #[derive(Clone, Debug, Default)]
@@ -67,14 +67,6 @@ pub struct AppChange {
     pub append_env: Vec<Append>,
     /// True if rules of the API server relate it to other parts of the pod.
     pub crosses: bool,
-}
-
-impl AppChange {
-    /// The names of the volumes that it mounts, uses as devices or reads variables from.
-    pub(crate) fn volumes(&self) -> impl Iterator<Item = &str> {
-        let files = self.env.iter().filter_map(|variable| file_volume(&variable.value));
-        self.mounts.iter().map(|mount| mount.volume.as_str()).chain(files)
-    }
 }
 
 /// The lists of containers that an entry of `appContainers` applies to.

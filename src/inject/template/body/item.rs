@@ -211,7 +211,7 @@ pub(super) fn plain_item(name: String, value: Json) -> Item {
 }
 
 /// The name of the volume that a variable is read from (`fileKeyRef`).
-pub(crate) fn file_volume(variable: &Json) -> Option<&str> {
+fn file_volume(variable: &Json) -> Option<&str> {
     variable["valueFrom"]["fileKeyRef"]["volumeName"].as_str()
 }
 
