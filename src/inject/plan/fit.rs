@@ -49,11 +49,7 @@ impl<'r> Fit<'r> {
         for item in additions.volumes.iter().map(AsRef::as_ref) {
             let kept = || fit.init_containers.iter().chain(&fit.containers);
             let needed = kept().any(|container| container.mounts.contains(&item.name))
-                || additions
-                    .app_containers
-                    .iter()
-                    .flat_map(|change| change.volumes())
-                    .any(|volume| volume == item.name);
+                || additions.app_containers.iter().flat_map(|change| &change.mounts).any(|m| m.volume == item.name);
             // A volume that only containers need which are left out is left out with them.
             let gone = !needed && left_out.iter().any(|container| container.mounts.contains(&item.name));
             let is_shared = plan.is_shared(item) || pod.shares(item);
