@@ -77,8 +77,6 @@ pub(super) struct Publisher {
     pub(super) took: Duration,
     /// The time of the last failure to list or watch.
     failed: Option<Instant>,
-    /// The version of the cluster, which is the lowest of those that were seen; `None` if it is not known.
-    cluster: Option<ClusterVersion>,
     versions: SeenVersions,
 }
 
@@ -106,7 +104,6 @@ impl Publisher {
             references: BTreeMap::new(),
             took: Duration::ZERO,
             failed: None,
-            cluster: None,
             versions: SeenVersions::default(),
         }
     }
@@ -159,13 +156,10 @@ impl Publisher {
 
     /// Applies the version that an API server named. Returns true if there is something to publish.
     fn set_version(&mut self, version: Option<ClusterVersion>) -> bool {
-        let lowest = version.map(|version| self.versions.add(version));
         let is_first = self.waits_for.remove(&SourceKind::Version);
-        if lowest == self.cluster || lowest.is_none() {
-            return is_first;
-        }
-        tracing::info!(version = lowest.map(tracing::field::display), "version of the cluster");
-        self.cluster = lowest;
+        let lowest = version.and_then(|version| self.versions.add(version));
+        let Some(version) = lowest else { return is_first };
+        tracing::info!(%version, "version of the cluster");
         self.sources.set_cluster(lowest);
         let namespaces: Vec<String> = self.local.keys().cloned().collect();
         for namespace in namespaces {
@@ -277,7 +271,7 @@ impl Publisher {
         if namespace == self.namespace {
             return;
         }
-        let rules = SourceRules { cluster: self.cluster, ..self.webhook.trust.rules_of(&namespace) };
+        let rules = SourceRules { cluster: self.versions.lowest(), ..self.webhook.trust.rules_of(&namespace) };
         let holder = holder(&object);
         self.store_reference(&holder.id, &object);
         let mut found = of_config_map(&holder.id, object.data.unwrap_or_default());

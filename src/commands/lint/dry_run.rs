@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::commands::common::api::{Api, ApiError};
 use crate::commands::common::decider::{self, Decider};
 use crate::commands::failure::Failure;
 use crate::inject::authoring::dry_run::matrix::{MAX_PODS, MatrixPod, PodMatrix};
-use crate::inject::authoring::dry_run::pod_kind::PodKind;
-use crate::inject::authoring::dry_run::refusal::Refusal;
+use crate::inject::authoring::dry_run::pod_kind::{APP, PodKind};
+use crate::inject::authoring::dry_run::refusal::{Refusal, RefusedBy};
 use crate::inject::authoring::lint::{self, Finding, RefusedPods};
 use crate::inject::catalog::Catalog;
 use crate::inject::catalog::holder::TemplateText;
@@ -88,7 +88,8 @@ pub(super) fn run(
     let report = runtime.block_on(async {
         let api = Api::connect().await?;
         let namespace = args.namespace.clone().unwrap_or_else(|| api.default_namespace().to_owned());
-        let mut run = DryRun { api, namespace, keys, values, kinds: BTreeMap::new(), created: 0 };
+        let mut run =
+            DryRun { api, namespace, keys, values, kinds: BTreeMap::new(), created: 0, without_resources: false };
         run.report(templates).await
     })?;
     Ok(report)
@@ -104,6 +105,8 @@ struct DryRun<'k> {
     kinds: BTreeMap<PodKind, Option<Refusal>>,
     /// The number of pods with a template that were created.
     created: usize,
+    /// True if the namespace refuses the resources of the application's container.
+    without_resources: bool,
 }
 
 /// One template in the dry run.
@@ -114,6 +117,14 @@ struct Trial<'t> {
     pods: BTreeMap<String, Option<Refusal>>,
     /// The decisions that left the template out, the first for each reason.
     left_out: Vec<Decision>,
+}
+
+/// What the injector made of a pod.
+enum Injected {
+    /// The pod with the template.
+    Pod(Value),
+    /// The pod without it: an expression of the template failed.
+    Failed(Value, Refusal),
 }
 
 /// A pod of a template that the cluster refused.
@@ -137,7 +148,14 @@ impl DryRun<'_> {
     /// Tries pods without a template. Returns the kinds that the cluster refuses.
     async fn unusable_kinds(&mut self, notes: &mut Vec<String>) -> anyhow::Result<Vec<PodKind>> {
         let namespace = self.namespace.clone();
-        if let Some(Refusal { by, why }) = self.try_kind(PodKind::default()).await? {
+        let mut refusal = self.try_kind(PodKind::default()).await?;
+        if refusal.is_some() {
+            // A LimitRange can demand more. Without resources, it sets its defaults.
+            self.without_resources = true;
+            self.kinds.clear();
+            refusal = self.try_kind(PodKind::default()).await?;
+        }
+        if let Some(Refusal { by, why }) = refusal {
             return Err(anyhow!(
                 "{by} refuses even a plain pod without a template in the namespace {namespace}, so templates cannot be tried there: {why}\nChoose another namespace with --namespace"
             ));
@@ -227,7 +245,14 @@ impl DryRun<'_> {
     /// Tries a pod with the template. `None` if the cluster accepts it, if the injector leaves the template out, or if
     /// the cluster refuses the pod without the template too.
     async fn try_pod(&mut self, trial: &mut Trial<'_>, pod: &MatrixPod) -> anyhow::Result<Option<RefusedPod>> {
-        let Some(object) = trial.injected(pod)? else { return Ok(None) };
+        let object = match trial.injected(pod)? {
+            Some(Injected::Pod(object)) => object,
+            Some(Injected::Failed(object, refusal)) => {
+                trial.pods.insert(object.to_string(), Some(refusal.clone()));
+                return Ok(Some(RefusedPod { pod: pod.clone(), object, refusal }));
+            }
+            None => return Ok(None),
+        };
         let text = object.to_string();
         let refusal = match trial.pods.get(&text) {
             Some(known) => known.clone(),
@@ -248,7 +273,12 @@ impl DryRun<'_> {
     async fn create(&self, pod: &Value) -> anyhow::Result<Option<Refusal>> {
         let namespace = &self.namespace;
         let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All&fieldValidation=Strict");
-        let Err(error) = self.api.create(&path, pod).await else { return Ok(None) };
+        let mut pod = pod.clone();
+        let containers = pod["spec"]["containers"].as_array_mut().into_iter().flatten();
+        for container in containers.filter(|own| self.without_resources && own["name"] == APP) {
+            container["resources"] = json!({});
+        }
+        let Err(error) = self.api.create(&path, &pod).await else { return Ok(None) };
         match Refusal::read(error.code, &error.message) {
             Some(refusal) => Ok(Some(refusal)),
             None => Err(anyhow!(
@@ -275,12 +305,17 @@ fn remedy(error: &ApiError) -> &'static str {
 
 impl Trial<'_> {
     /// The pod with the template, as it is created; `None` if the injector leaves the template out.
-    fn injected(&mut self, pod: &MatrixPod) -> anyhow::Result<Option<Value>> {
+    fn injected(&mut self, pod: &MatrixPod) -> anyhow::Result<Option<Injected>> {
         let mut object = self.matrix.requesting(pod);
         let Some(requesting) = pod_templates(&object).pop() else { return Ok(None) };
         let decision = self.decider.decide(&requesting);
         let patch = decision.patch.as_ref().filter(|_| decision.verdict == Verdict::Injected);
         let Some(patch) = patch else {
+            // The parameters have valid values, so the template must be able to use them.
+            if decision.reason == Reason::ExpressionFailed {
+                let refusal = Refusal { by: RefusedBy::Injector, why: decision.message };
+                return Ok(Some(Injected::Failed(object, refusal)));
+            }
             if self.left_out.iter().all(|other| other.reason != decision.reason) {
                 self.left_out.push(decision);
             }
@@ -288,7 +323,7 @@ impl Trial<'_> {
         };
         decider::apply(patch, &mut object)?;
         self.matrix.remove_request(&mut object);
-        Ok(Some(object))
+        Ok(Some(Injected::Pod(object)))
     }
 
     /// What was not tried, and why.

@@ -4,7 +4,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
+use kube_cel::cel::objects::Key;
 use kube_cel::cel::{Context, Value};
 use serde_json::{Value as Json, json};
 
@@ -122,9 +124,22 @@ impl<'t> Scope<'t> {
                 .map_err(|_| failed(expression, "the evaluation was aborted"))?
                 .map_err(|error| match (self.cluster, expression.reads.cluster) {
                     (None, true) => failed(expression, "the version of the cluster is not known; set --kubernetes"),
-                    _ => failed(expression, &reason(&error)),
+                    _ => failed(expression, &format!("{}{}", reason(&error), self.unset(expression))),
                 })
         })
+    }
+
+    /// The parameters that an expression reads and that are not set, in words. A failed expression often does not expect
+    /// their null.
+    fn unset(&self, expression: &Expression) -> String {
+        let params = self.roots.iter().find(|(name, _)| *name == "params").map(|(_, value)| value);
+        let is_null = |name: &&String| match params {
+            Some(Value::Map(map)) => matches!(map.map.get(&Key::String(Arc::new((*name).clone()))), Some(Value::Null)),
+            _ => false,
+        };
+        let unset: Vec<_> =
+            expression.reads.parameters.iter().filter(is_null).map(|name| format!("params.{name}")).collect();
+        if unset.is_empty() { String::new() } else { format!("; {} is null, because it is not set", unset.join(", ")) }
     }
 
     /// An upper bound of the number of steps of the loops of an expression, with the sizes of the values that it reads.

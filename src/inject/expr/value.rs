@@ -77,6 +77,12 @@ impl Room {
             Value::Bool(value) => Json::Bool(*value),
             Value::Int(value) => Json::from(*value),
             Value::UInt(value) => Json::from(*value),
+            // JSON has one kind of number, so a double without a fraction is written like an int, as cel-go does. Up to
+            // 2^53, each whole number is a double.
+            #[allow(clippy::cast_possible_truncation, reason = "the value is whole and within the range")]
+            Value::Float(value) if value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0 => {
+                Json::from(*value as i64)
+            }
             Value::Float(value) => {
                 Number::from_f64(*value).map(Json::Number).ok_or("the result is not a finite number")?
             }

@@ -12,7 +12,9 @@ use crate::inject::template::reference::TemplateRef;
 pub(super) fn denied(case: &Case<'_>, resolved: &[Resolved<'_>]) -> Decision {
     let mut sentences = Vec::new();
     let mut first = None;
-    for resolved in resolved {
+    // Those that deny the pod come first, because one of them is the reason.
+    let (denying, others): (Vec<_>, Vec<_>) = resolved.iter().partition(|resolved| resolved.denies(case));
+    for resolved in denying.into_iter().chain(others) {
         for problem in resolved.problems() {
             first.get_or_insert(problem.reason);
             let template = resolved.candidate.template;

@@ -205,7 +205,7 @@ fn type_of(kind: ParameterType) -> Type {
     let scalar = |scalar: ScalarType| match scalar {
         ScalarType::String | ScalarType::Quantity | ScalarType::Duration => Type::String,
         ScalarType::Integer => Type::Int,
-        ScalarType::Number => Type::Number,
+        ScalarType::Number => Type::Double,
         ScalarType::Boolean => Type::Bool,
     };
     match kind {

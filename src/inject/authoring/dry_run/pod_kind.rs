@@ -93,6 +93,9 @@ impl PodKind {
     }
 }
 
+/// The name of the application's container.
+pub const APP: &str = "app";
+
 /// Returns a pod that satisfies all Pod Security levels and usual quotas.
 #[must_use]
 pub fn restricted_pod() -> Json {
@@ -103,7 +106,7 @@ pub fn restricted_pod() -> Json {
         "spec": {
             "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{
-                "name": "app",
+                "name": APP,
                 "image": "registry.k8s.io/pause:3.10",
                 "resources": {"requests": {"cpu": "1m", "memory": "8Mi"}, "limits": {"cpu": "1", "memory": "64Mi"}},
                 "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},

@@ -20,6 +20,8 @@ pub enum RefusedBy {
     Webhook(String),
     /// Another admission plugin.
     Plugin,
+    /// The injector itself: an expression of the template fails.
+    Injector,
 }
 
 impl RefusedBy {
@@ -34,6 +36,7 @@ impl RefusedBy {
             Self::Policy(_) => "change the template, or ask the owner of the policy for an exception",
             Self::Webhook(_) => "change the template, or ask the owner of the webhook for an exception",
             Self::Plugin => "change the template, or create what is missing in the cluster",
+            Self::Injector => "change the expression, or give its parameters limits",
         }
     }
 }
@@ -48,6 +51,7 @@ impl fmt::Display for RefusedBy {
             Self::Policy(name) => write!(f, "the ValidatingAdmissionPolicy {name}"),
             Self::Webhook(name) => write!(f, "the webhook {name}"),
             Self::Plugin => f.write_str("an admission plugin of the API server"),
+            Self::Injector => f.write_str("the injector"),
         }
     }
 }
@@ -89,7 +93,7 @@ impl Refusal {
     /// for validation and plugins, which are several parts.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
-        let is_one_part = !matches!(self.by, RefusedBy::Validation | RefusedBy::Plugin);
+        let is_one_part = !matches!(self.by, RefusedBy::Validation | RefusedBy::Plugin | RefusedBy::Injector);
         self.by == other.by && (is_one_part || self.why == other.why)
     }
 }

@@ -179,6 +179,8 @@ impl Inference<'_> {
         let help = match &call.args[0] {
             node if matches!(item, Type::String) && one.is_scalar() => convert(node, "string"),
             _ if matches!(one, Type::String) && item.is_scalar() => convert(&call.args[1], "string"),
+            node if matches!((one, item), (Type::Int, Type::Double)) => convert(node, "double"),
+            _ if matches!((one, item), (Type::Double, Type::Int)) => convert(&call.args[1], "double"),
             _ => String::new(),
         };
         self.warn(operator(name).unwrap_or(name), message, help);

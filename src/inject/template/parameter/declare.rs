@@ -203,7 +203,11 @@ fn literal(checker: &mut Checker, scalar: ScalarType, node: &Node) -> Json {
             ("string", |value| value.as_str().is_some_and(|text| quantity::duration(text).is_some()))
         }
     };
-    let value = checker.json(node, kind, "the value");
+    let mut value = checker.json(node, kind, "the value");
+    if scalar == ScalarType::Number && value.is_number() {
+        // A double also where YAML has an integer, so that an expression works with each value.
+        value = Json::from(value.as_f64());
+    }
     if !value.is_null() && !valid(&value) {
         checker.error(node.span, format!("this must be {}", in_words(scalar)), "");
         return Json::Null;

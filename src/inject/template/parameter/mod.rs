@@ -6,7 +6,7 @@ mod declare;
 mod samples;
 
 use regex::Regex;
-use serde_json::{Number, Value as Json};
+use serde_json::Value as Json;
 
 use crate::inject::kube::quantity;
 
@@ -179,7 +179,7 @@ impl Parameter {
                 text.parse::<i64>().ok().filter(|_| plain).map(Json::from)
             }
             ScalarType::Number if text.contains(char::is_whitespace) => None,
-            ScalarType::Number => serde_json::from_str::<Number>(text).ok().map(Json::Number),
+            ScalarType::Number => serde_json::from_str::<f64>(text).ok().map(Json::from),
             ScalarType::Quantity => quantity::quantity(text).map(|_| Json::from(text)),
             ScalarType::Duration => quantity::duration(text).map(|_| Json::from(text)),
         };
