@@ -151,7 +151,7 @@ fn refusals(scenario: &Scenario<'_>) {
             "harden the container",
         ),
         ("limits", limit_range, "a LimitRange refuses", "logs.sidecar.io/memory: 256Mi"),
-        ("quota", quota, "the ResourceQuota compute refuses", "logs.sidecar.io/memory: 256Mi"),
+        ("quota", memory_quota, "the ResourceQuota compute refuses", "logs.sidecar.io/memory: 256Mi"),
         ("policy", policy, "the ValidatingAdmissionPolicy lint-dry-run-policy refuses", "the owner of the policy"),
     ] {
         let elsewhere = namespace(scenario, &author, name);
@@ -183,10 +183,14 @@ fn limit_range(elsewhere: &Scenario<'_>) {
     elsewhere.cluster().create(&elsewhere.path("/api/v1", "limitranges"), &object).expect("a LimitRange");
 }
 
-fn quota(elsewhere: &Scenario<'_>) {
+fn memory_quota(elsewhere: &Scenario<'_>) {
+    quota(elsewhere, &json!({"hard": {"requests.memory": "128Mi"}}));
+}
+
+fn quota(elsewhere: &Scenario<'_>, spec: &Value) {
     let object = json!({
         "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "compute"},
-        "spec": {"hard": {"requests.memory": "128Mi"}},
+        "spec": spec,
     });
     elsewhere.cluster().create(&elsewhere.path("/api/v1", "resourcequotas"), &object).expect("a ResourceQuota");
     wait::until("the status of the quota", || {
@@ -231,9 +235,26 @@ fn rights(scenario: &Scenario<'_>) {
         "spec": {"limits": [{"type": "Container", "min": {"memory": "32Mi"}}]},
     });
     scenario.cluster().create(&scenario.path("/api/v1", "limitranges"), &object).expect("a LimitRange");
+    // The plain pod is tried without resources, and the template is not.
+    let result = author.lint(&scenario.namespace, &[("logs", LOGS), ("sound", &SOUND.replace("16Mi", "32Mi"))]);
+    assert_eq!(result.code, Some(1), "{}", result.stderr);
+    let [refusal] = &result.refusals[..] else { panic!("{:#?}", result.refusals) };
+    assert_eq!(refusal["template"], "logs", "{refusal:#}");
+    contains(refusal, "message", "a LimitRange refuses");
+
+    // With valid parameters, an expression must not fail.
+    let fails = "parameters: {n: {type: integer, default: 1, minimum: 0}}\nsidecars: [{name: a, image: 'a:1', env: [{name: SHARE, value: '${100 / params.n}'}]}]";
+    let result = author.lint(&scenario.namespace, &[("fails", fails)]);
+    let [refusal] = &result.refusals[..] else { panic!("{:#?}\n{}", result.refusals, result.stderr) };
+    contains(refusal, "message", "the injector refuses");
+    contains(refusal, "message", "division by zero");
+
+    let nothing = json!({"hard": {"pods": "0"}});
+    quota(scenario, &nothing);
     let result = author.lint(&scenario.namespace, &[("logs", LOGS)]);
     assert_eq!((result.code, result.messages()), (Some(3), Vec::new()), "{}", result.stderr);
-    assert!(result.stderr.contains("a LimitRange refuses even a plain pod without a template"), "{}", result.stderr);
+    let expected = "the ResourceQuota compute refuses even a plain pod without a template";
+    assert!(result.stderr.contains(expected), "{}", result.stderr);
 }
 
 fn beside_webhooks(scenario: &Scenario<'_>) {

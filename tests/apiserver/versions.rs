@@ -9,9 +9,12 @@ use crate::objects::{item, names, pod};
 use crate::policy::register_validation;
 use crate::scenario::{Hook, Scenario};
 use crate::support::wait;
-use crate::support::webhook::Webhook;
+use crate::support::webhook::{Source, Webhook};
 
-pub(crate) const SCENARIOS: &[Entry] = &[("changes_of_the_version_that_serves_are_reported", changes)];
+pub(crate) const SCENARIOS: &[Entry] = &[
+    ("changes_of_the_version_that_serves_are_reported", changes),
+    ("templates_know_the_version_of_the_cluster", cluster_version),
+];
 
 /// A ConfigMap with a version of the template `logs`. `more` are fields of the template.
 fn version(version: &str, more: &str) -> Value {
@@ -86,4 +89,24 @@ fn changes(scenario: &Scenario<'_>) {
     found.sort_unstable();
     assert_eq!(found, [("logs-4.1.0", back), ("logs-4.2.0", text)]);
     scenario.cluster().delete(&configuration).expect("unregister");
+}
+
+/// The webhook reads the version from the API server, with the rights that it has anyway.
+fn cluster_version(scenario: &Scenario<'_>) {
+    let kubeconfig = least_privilege(scenario);
+    let template = "name: agent\nsidecars: [{name: agent, image: \"agent:${cluster.minor}\"}]\n";
+    let metadata = json!({"name": "agent", "labels": {"sidecar.io/template": "true"}});
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"agent.yaml": template}});
+    scenario.cluster().create(&scenario.path("/api/v1", "configmaps"), &map).expect("create a template");
+    let source = Source::Cluster { kubeconfig, namespace: scenario.namespace.clone() };
+    let webhook = Webhook::start(&source, &scenario.folder, "webhook");
+    scenario.register(&[Hook::ours(&webhook)]);
+    let version = scenario.cluster().get("/version").expect("the version");
+    let expected = format!("agent:{}", version["minor"].as_str().expect("a minor version").trim_end_matches('+'));
+    wait::until("the pod with the version of the cluster", || {
+        let pod = scenario.dry_run(&pod("probe", Some("agent"))).map_err(|error| error.to_string())?;
+        let image =
+            names(&pod, "initContainers").first().map(|name| item(&pod, "initContainers", name)["image"].clone());
+        if image == Some(json!(expected)) { Ok(()) } else { Err(format!("{image:?}")) }
+    });
 }
