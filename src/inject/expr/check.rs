@@ -192,7 +192,10 @@ impl ExpressionCheck<'_> {
                 let name = one_of(root, path, &self.names.variables.iter().map(|(name, _)| name.as_str()))?;
                 self.reads.variables.insert(name);
             }
-            "request" => drop(one_of(root, path, &["namespace", "operation", "dryRun"].into_iter())?),
+            "request" => {
+                one_of(root, path, &["namespace", "operation", "dryRun"].into_iter())?;
+                self.reads.request = true;
+            }
             "cluster" => {
                 one_of(root, path, &["minor"].into_iter())?;
                 self.reads.cluster = true;
@@ -210,7 +213,10 @@ impl ExpressionCheck<'_> {
             name => {
                 let help = match nearest(name, ROOTS) {
                     Some(known) => format!("did you mean \"{known}\"?"),
-                    None => format!("for a literal write $${{{name}}}; variables are {}", ROOTS.join(", ")),
+                    None => format!(
+                        "for a text write '{name}', for a literal write $${{{name}}}; variables are {}",
+                        ROOTS.join(", ")
+                    ),
                 };
                 return Err(ExpressionError::new(format!("`{name}` is not a variable here"), help));
             }

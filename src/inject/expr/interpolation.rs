@@ -4,12 +4,14 @@
 use serde_json::Value as Json;
 
 use crate::inject::expr::types::Type;
-use crate::inject::expr::{Expression, ExpressionError, Scope, Vocabulary, failed, text};
+use crate::inject::expr::{Expression, ExpressionError, Roots, Scope, Vocabulary, failed, text};
 
 /// A string that contains expressions.
 #[derive(Debug)]
 pub struct Interpolation {
     parts: Vec<Part>,
+    /// The result, if the expressions read nothing.
+    constant: Option<Json>,
 }
 
 /// A part of an interpolation.
@@ -58,11 +60,20 @@ pub(crate) fn compile(text: &str, names: &Vocabulary<'_>) -> Result<Compiled, Ex
     if let [Part::Literal(text)] = &parts[..] {
         return Ok(Compiled::Plain(text.clone()));
     }
-    let text = Interpolation { parts };
+    let first = offsets.first().copied().unwrap_or_default();
+    let mut text = Interpolation { parts, constant: None };
     for (expression, offset) in text.expressions().zip(offsets) {
         if let Some((message, help)) = unwritable(&expression.result, text.is_whole()) {
             return Err(ExpressionError { offset, ..ExpressionError::new(message, help) });
         }
+    }
+    if text.expressions().all(|expression| expression.reads.is_empty()) {
+        let roots = Roots::default();
+        let constant = text.evaluate(&Scope::new(&roots, &[])).map_err(|why| ExpressionError {
+            offset: first,
+            ..ExpressionError::new(why, "it reads nothing, so it fails for each pod")
+        })?;
+        text.constant = Some(constant);
     }
     Ok(Compiled::Interpolated(text))
 }
@@ -93,12 +104,17 @@ fn unwritable(result: &Type, is_whole: bool) -> Option<(String, &'static str)> {
 impl Interpolation {
     /// A placeholder for a string that could not be compiled. It has no parts, so that it causes no further errors.
     pub(crate) fn broken() -> Self {
-        Self { parts: Vec::new() }
+        Self { parts: Vec::new(), constant: None }
     }
 
     /// The parts, in order.
     pub(crate) fn parts(&self) -> &[Part] {
         &self.parts
+    }
+
+    /// The result, if the expressions read nothing, so that it is the same for each pod.
+    pub(crate) fn constant(&self) -> Option<&Json> {
+        self.constant.as_ref()
     }
 
     /// The expressions, in order.

@@ -59,6 +59,20 @@ pub(super) fn word(value: &Value) -> String {
     }
 }
 
+/// An error of the parser in words that a user knows.
+pub(super) fn of_parser(message: &str) -> String {
+    let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
+    if message.starts_with("Incomplete ") {
+        return "the expression is not complete".to_owned();
+    }
+    let unexpected = ["mismatched input ", "extraneous input "].iter().find_map(|start| message.strip_prefix(start));
+    match unexpected.and_then(|rest| rest.split(" expecting ").next()) {
+        Some("'<EOF>'" | "<EOF>") => "unexpected end".to_owned(),
+        Some(input) => format!("unexpected {input}"),
+        None => message.to_owned(),
+    }
+}
+
 /// The message for an error of the library, without a full stop.
 pub(super) fn reason(error: &ExecutionError) -> String {
     match error {

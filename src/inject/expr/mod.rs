@@ -88,6 +88,8 @@ pub(crate) struct Reads {
     pub(crate) all_values: bool,
     /// True if the namespace of the pod is read.
     pub(crate) namespace: bool,
+    /// True if the request is read.
+    pub(crate) request: bool,
     /// True if the version of the cluster is read.
     pub(crate) cluster: bool,
     /// True if `container` is read.
@@ -117,11 +119,17 @@ impl Reads {
             "params" => !self.parameters.is_empty(),
             "values" => self.all_values || !self.values.is_empty(),
             "namespaceObject" => self.namespace,
-            "request" => true,
+            "request" => self.request,
             "cluster" => self.cluster,
             "container" => self.container,
             _ => !self.object.is_empty(),
         }
+    }
+
+    /// Returns true if nothing is read, so that the result is always the same.
+    pub(crate) fn is_empty(&self) -> bool {
+        let roots = ["params", "values", "namespaceObject", "request", "cluster", "container", "object"];
+        self.variables.is_empty() && roots.iter().all(|root| !self.reads(root))
     }
 
     /// The paths, from `object` or `container` on, that are read without a test that they exist. `[]` is an index.
@@ -149,6 +157,7 @@ impl Reads {
         self.values.extend(other.values.iter().cloned());
         self.all_values |= other.all_values;
         self.namespace |= other.namespace;
+        self.request |= other.request;
         self.cluster |= other.cluster;
         self.container |= other.container;
         self.loops.nested = self.loops.nested.max(other.loops.nested);
@@ -273,7 +282,12 @@ fn bounds(source: &str) -> Result<(), ExpressionError> {
                 format!("invalid CEL expression: unexpected {}", other.map_or("end".to_owned(), |c| format!("{c:?}")))
             }
         };
-        return Err(ExpressionError { offset, ..ExpressionError::new(message, "for a literal ${ write $${") });
+        let help = if source[offset..].starts_with('~') {
+            "write TEXT.matches('REGULAR EXPRESSION')"
+        } else {
+            "for a literal ${ write $${"
+        };
+        return Err(ExpressionError { offset, ..ExpressionError::new(message, help) });
     }
     let (mut depth, mut deepest, mut prefixes) = (0usize, 0, 0);
     for byte in source.bytes() {
@@ -300,11 +314,18 @@ fn syntax(source: &str, errors: &kube_cel::cel::ParseErrors) -> ExpressionError 
         before + usize::try_from(error.pos.1).unwrap_or(1).saturating_sub(1)
     });
     let message = first.map_or_else(|| "syntax error".to_owned(), |error| error.msg.clone());
-    let message = message.strip_prefix("Syntax error: ").unwrap_or(&message);
-    let is_optional = message.starts_with("unsupported syntax");
-    let help = if is_optional { "optional fields are read with get(object, 'a.b', default) or has(…)" } else { "" };
+    let message = messages::of_parser(&message);
+    let has_word = |word: &str| source.split(|c: char| !c.is_alphanumeric()).any(|other| other == word);
+    let help = match () {
+        () if message.starts_with("unsupported syntax") => {
+            "optional fields are read with get(object, 'a.b', default) or has(…)"
+        }
+        () if ["and", "or", "not"].into_iter().any(has_word) => "write && for and, || for or, ! for not",
+        () if source.contains('?') => "write CONDITION ? VALUE : OTHER",
+        () => "",
+    };
     ExpressionError {
-        message: format!("invalid CEL expression: {}", shown(message, 120)),
+        message: format!("invalid CEL expression: {}", shown(&message, 120)),
         help: help.to_owned(),
         offset: offset.min(source.len()),
     }

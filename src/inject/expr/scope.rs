@@ -30,6 +30,7 @@ pub(crate) struct Scope<'t> {
 }
 
 /// The values of the variables of a scope, as JSON. A value that no expression reads can be null.
+#[derive(Clone, Copy)]
 pub(crate) struct Roots<'r> {
     /// The pod, or the parts of it that are read. The functions `label` and `annotation` read its metadata.
     pub(crate) object: &'r Json,
@@ -43,6 +44,14 @@ pub(crate) struct Roots<'r> {
     pub(crate) namespace: &'r Json,
     /// The version of the cluster; `None` if it is not known.
     pub(crate) cluster: Option<ClusterVersion>,
+}
+
+impl Default for Roots<'_> {
+    /// Nothing but nulls.
+    fn default() -> Self {
+        const NULL: &Json = &Json::Null;
+        Self { object: NULL, request: NULL, params: NULL, values: NULL, namespace: NULL, cluster: None }
+    }
 }
 
 impl<'t> Scope<'t> {

@@ -134,7 +134,16 @@ impl Checker {
 
     fn walk(&mut self, node: &mut Node, kind: &Kind, path: &Path<'_>) {
         if let Value::Interpolated(text) = &node.value {
-            return self.interpolated(node.span, &text.clone(), kind, path);
+            let (text, errors) = (Arc::clone(text), self.errors.len());
+            self.interpolated(node.span, &text, kind, path);
+            if let Some(known) = text.constant().filter(|known| !known.is_null() && self.errors.len() == errors) {
+                // The result is the same for each pod, so it obeys the rules of a constant here.
+                *node = Node::of_json(known, node.span);
+                let coerces = std::mem::replace(&mut self.coerces, true);
+                self.walk(node, kind, path);
+                self.coerces = coerces;
+            }
+            return;
         }
         match kind {
             Kind::List(item) => self.list(node, item, path),

@@ -12,11 +12,12 @@ use crate::inject::template::reference::TemplateRef;
 pub(super) fn denied(case: &Case<'_>, resolved: &[Resolved<'_>]) -> Decision {
     let mut sentences = Vec::new();
     let mut first = None;
-    // Those that deny the pod come first, because one of them is the reason.
-    let (denying, others): (Vec<_>, Vec<_>) = resolved.iter().partition(|resolved| resolved.denies(case));
-    for resolved in denying.into_iter().chain(others) {
+    for resolved in resolved {
         for problem in resolved.problems() {
-            first.get_or_insert(problem.reason);
+            // A template that is only left out is not the reason.
+            if resolved.denies(case) {
+                first.get_or_insert(problem.reason);
+            }
             let template = resolved.candidate.template;
             let template = template.map(|template| format!("Template {} cannot be added: ", template.display()));
             let fix = if problem.fix.is_empty() { case.origin.fix() } else { format!("{}.", problem.fix) };

@@ -21,6 +21,20 @@ pub(super) const RULE: Rule = Rule {
         ("volumes: [x]", &["volumes[0] must be a map, not a string"]),
         ("imagePullSecrets: [null]", &["imagePullSecrets[0] is empty"]),
         ("lint: {image-tags: x}", &[r#"there is no rule "image-tags", did you mean "image-tag"?"#]),
+        // Expressions that read nothing are constants.
+        (
+            "sidecars: [{name: a, image: i, ports: [{containerPort: '${80 * 1010}'}]}]",
+            &["sidecars[0].ports[0].containerPort must be 1 to 65535, not 80800"],
+        ),
+        (
+            "sidecars: [{name: a, image: i, imagePullPolicy: \"${'always'}\"}]",
+            &["imagePullPolicy must be one of Always, IfNotPresent, Never, not \"always\""],
+        ),
+        (
+            "sidecars: [{name: a, image: i, env: \"${[{'nam': 'A', 'value': 'x'}]}\"}]",
+            &["sidecars[0].env[0] has no name"],
+        ),
+        ("sidecars: [{name: a, image: i, args: ['x-${1 / 0}']}]", &["division by zero"]),
         ("lint: {invalid: x}", &["the rule invalid cannot be silenced"]),
     ],
 };
