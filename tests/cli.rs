@@ -400,13 +400,13 @@ fn why_shows_a_container_whose_lists_cannot_be_read() {
 
 #[test]
 fn the_version_of_the_cluster_decides_what_is_an_error_and_what_expressions_read() {
-    let template = "volumes:\n- {name: v, image: {reference: 'x:1'}}\nsidecars: [{name: a, image: 'a:1', volumeMounts: [{name: v, mountPath: /v}]}]\n";
+    let template = "volumes:\n- {name: v, emptyDir: {}}\nsidecars: [{name: a, image: 'a:1', env: [{name: X, valueFrom: {fileKeyRef: {volumeName: v, path: x, key: X}}}]}]\n";
     let folder = folder(&[("new.yaml", template)]);
     let lint = |version: &[&str]| run(folder.path(), &[&["lint", "--templates", "new.yaml"], version].concat(), "");
     let known = lint(&["--kubernetes", "1.34"]);
     assert_eq!(known.code, Some(1), "{}", known.stdout);
     assert!(
-        known.stdout.contains("volumes[0].image needs Kubernetes 1.35 or later, and the cluster has 1.34"),
+        known.stdout.contains("fileKeyRef needs Kubernetes 1.35 or later, and the cluster has 1.34"),
         "{}",
         known.stdout
     );
@@ -432,7 +432,7 @@ fn a_condition_decides_whether_a_value_that_the_cluster_rejects_is_a_problem() {
     let folder = folder(&[]);
     let template = |condition: &str| {
         format!(
-            "parameters: {{models: {{type: boolean, default: false}}}}\nsidecars: [{{name: helper, image: 'helper:1', env: [{{name: M, value: '${{params.models}}'}}]}}]\nvolumes:\n- {{if: '{condition}', name: v, image: {{reference: 'x:1'}}}}\n"
+            "parameters: {{models: {{type: boolean, default: false}}}}\nsidecars: [{{name: helper, image: 'helper:1', env: [{{name: M, value: '${{params.models}}'}}]}}]\nvolumes: [{{name: v, emptyDir: {{}}}}]\ninitContainers:\n- {{if: '{condition}', name: reads, image: 'r:1', env: [{{name: X, valueFrom: {{fileKeyRef: {{volumeName: v, path: x, key: X}}}}}}]}}\n"
         )
     };
     let with = |condition: &str, version: &str| {
@@ -448,5 +448,5 @@ fn a_condition_decides_whether_a_value_that_the_cluster_rejects_is_a_problem() {
     assert_eq!((lint, warns, code), (Some(0), true, Some(0)), "{stderr}");
     let (lint, warns, code, stderr) = with("!params.models", "1.34");
     assert_eq!((lint, warns, code), (Some(0), true, Some(1)));
-    assert!(stderr.contains("volumes[0].image needs Kubernetes 1.35 or later, and the cluster has 1.34"), "{stderr}");
+    assert!(stderr.contains("fileKeyRef needs Kubernetes 1.35 or later, and the cluster has 1.34"), "{stderr}");
 }

@@ -71,7 +71,7 @@ pub(crate) fn compile(text: &str, names: &Vocabulary<'_>) -> Result<Compiled, Ex
         let roots = Roots::default();
         let constant = text.evaluate(&Scope::new(&roots, &[])).map_err(|why| ExpressionError {
             offset: first,
-            ..ExpressionError::new(why, "it reads nothing, so it fails for each pod")
+            ..ExpressionError::new(why, "it reads nothing, so it always fails")
         })?;
         text.constant = Some(constant);
     }

@@ -103,7 +103,7 @@ pub(super) fn reason(error: &ExecutionError) -> String {
         ExecutionError::InvalidArgumentCount { expected, actual } => {
             format!("a function takes {expected} arguments, not {actual}")
         }
-        ExecutionError::MissingArgumentOrTarget => "a function needs more arguments".to_owned(),
+        ExecutionError::MissingArgumentOrTarget => "an argument of a function is missing, or has no value".to_owned(),
         ExecutionError::UndeclaredReference(name) => format!("`{}` is not available", shown(name, 60)),
         ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "division by zero".to_owned(),
         ExecutionError::Overflow(operator, ..) => format!("the result of `{}` is too large", symbol(operator)),

@@ -93,6 +93,17 @@ pub(crate) static ENV_NAME: Format = Format {
     accepted: "A.b",
     refused: &["A=B", "ä"],
 };
+/// Returns true for a name of an environment variable as before Kubernetes 1.32 (`IsEnvVarName`).
+pub(crate) fn is_identifier(name: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    name.chars().all(is_part) && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// Returns true for a search domain as before Kubernetes 1.33: a DNS-1123 subdomain, which a dot can follow.
+pub(crate) fn is_domain(search: &str) -> bool {
+    is_subdomain(search.strip_suffix('.').unwrap_or(search))
+}
+
 /// `IsValidPortName` (RFC 6335, section 5.1).
 pub(crate) static PORT_NAME: Format = Format {
     what: "a port name",

@@ -1,8 +1,10 @@
 //! Fields and words that need a version of Kubernetes, or a feature gate. The module knows what an API server with
 //! default feature gates does with them. It does not know which version a cluster has.
 
+use std::ops::Range;
+
 use crate::inject::cluster_version::{ClusterVersion, NEWEST, OLDEST};
-use crate::inject::diagnostic::{LocatedError, Severity, Span};
+use crate::inject::diagnostic::{LocatedError, Severity, Span, shown};
 
 /// A feature gate of the API server. Source: `k8s.io/kubernetes/pkg/features/kube_features.go`.
 #[derive(Debug)]
@@ -10,45 +12,46 @@ pub(crate) struct FeatureGate {
     pub(crate) name: &'static str,
     /// The first version that has it on by default; `None` if no version up to [`NEWEST`] has.
     since: Option<ClusterVersion>,
-    /// What an API server without it does.
-    pub(crate) without: Without,
+    /// The minor versions whose API server rejects what needs the gate. Any other version without the gate drops it.
+    rejects: Range<u16>,
 }
 
-/// What an API server does with a value that needs a feature gate which is off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Without {
-    /// It drops the field and accepts the pod.
-    Drops,
-    /// It rejects the pod.
-    Rejects,
+const fn gate(name: &'static str, minor: u16, rejects: Range<u16>) -> FeatureGate {
+    FeatureGate { name, since: Some(ClusterVersion { minor }), rejects }
 }
 
-const fn gate(name: &'static str, minor: u16, without: Without) -> FeatureGate {
-    FeatureGate { name, since: Some(ClusterVersion { minor }), without }
+const fn off(name: &'static str, rejects: Range<u16>) -> FeatureGate {
+    FeatureGate { name, since: None, rejects }
 }
 
-const fn off(name: &'static str, without: Without) -> FeatureGate {
-    FeatureGate { name, since: None, without }
-}
+/// No version rejects it.
+const NONE: Range<u16> = 0..0;
 
-use Without::{Drops, Rejects};
+pub(crate) static CLAIMS: FeatureGate = gate("DynamicResourceAllocation", 34, NONE);
+pub(crate) static COMPARISONS: FeatureGate = off("TaintTolerationComparisonOperators", 0..NEWEST.minor + 1);
+pub(crate) static ENV_FILES: FeatureGate = gate("EnvFiles", 35, 0..35);
+pub(crate) static ENV_NAMES: FeatureGate = gate("RelaxedEnvironmentVariableValidation", 32, 0..32);
+/// The API server drops the volume with all its mounts.
+pub(crate) static IMAGE_VOLUME: FeatureGate = gate("ImageVolume", 35, NONE);
+pub(crate) static POD_CERTIFICATE: FeatureGate = gate("PodCertificateRequest", 37, NONE);
+pub(crate) static PROC_MOUNT: FeatureGate = gate("ProcMountType", 33, NONE);
+pub(crate) static RECURSIVE_READ_ONLY: FeatureGate = gate("RecursiveReadOnlyMounts", 31, NONE);
+pub(crate) static RESIZE: FeatureGate = gate("InPlacePodVerticalScaling", 33, NONE);
+/// Before 1.35, `restartPolicyRules` is dropped with it.
+pub(crate) static RESTART_ALL: FeatureGate = gate("RestartAllContainersOnContainerExits", 36, 35..36);
+pub(crate) static RESTART_RULES: FeatureGate = gate("ContainerRestartRules", 35, NONE);
+pub(crate) static SEARCHES: FeatureGate = gate("RelaxedDNSSearchValidation", 33, 0..33);
+pub(crate) static SELINUX_CHANGE_POLICY: FeatureGate = gate("SELinuxChangePolicy", 33, NONE);
+/// Before 1.33, `seLinuxChangePolicy` is dropped.
+pub(crate) static SELINUX_MOUNT: FeatureGate = gate("SELinuxMount", 37, 33..37);
+pub(crate) static SLEEP_OF_ZERO: FeatureGate = gate("PodLifecycleSleepActionAllowZero", 33, 0..33);
+pub(crate) static STOP_SIGNAL: FeatureGate = off("ContainerStopSignals", NONE);
+pub(crate) static SUPPLEMENTAL_GROUPS: FeatureGate = gate("SupplementalGroupsPolicy", 33, NONE);
+pub(crate) static TRUST_BUNDLE: FeatureGate = gate("ClusterTrustBundleProjection", 37, NONE);
+pub(crate) static VOLUME_ATTRIBUTES: FeatureGate = gate("VolumeAttributesClass", 34, NONE);
 
-pub(crate) static CLAIMS: FeatureGate = gate("DynamicResourceAllocation", 34, Drops);
-pub(crate) static COMPARISONS: FeatureGate = off("TaintTolerationComparisonOperators", Rejects);
-pub(crate) static ENV_FILES: FeatureGate = gate("EnvFiles", 35, Rejects);
-pub(crate) static IMAGE_VOLUME: FeatureGate = gate("ImageVolume", 35, Rejects);
-pub(crate) static POD_CERTIFICATE: FeatureGate = gate("PodCertificateRequest", 37, Drops);
-pub(crate) static PROC_MOUNT: FeatureGate = gate("ProcMountType", 33, Drops);
-pub(crate) static RECURSIVE_READ_ONLY: FeatureGate = gate("RecursiveReadOnlyMounts", 31, Drops);
-pub(crate) static RESIZE: FeatureGate = gate("InPlacePodVerticalScaling", 33, Drops);
-pub(crate) static RESTART_ALL: FeatureGate = gate("RestartAllContainersOnContainerExits", 36, Rejects);
-pub(crate) static RESTART_RULES: FeatureGate = gate("ContainerRestartRules", 35, Drops);
-pub(crate) static SELINUX_CHANGE_POLICY: FeatureGate = gate("SELinuxChangePolicy", 33, Drops);
-pub(crate) static SELINUX_MOUNT: FeatureGate = gate("SELinuxMount", 37, Rejects);
-pub(crate) static STOP_SIGNAL: FeatureGate = off("ContainerStopSignals", Drops);
-pub(crate) static SUPPLEMENTAL_GROUPS: FeatureGate = gate("SupplementalGroupsPolicy", 33, Drops);
-pub(crate) static TRUST_BUNDLE: FeatureGate = gate("ClusterTrustBundleProjection", 37, Drops);
-pub(crate) static VOLUME_ATTRIBUTES: FeatureGate = gate("VolumeAttributesClass", 34, Drops);
+/// The version from which an init container can have another restartPolicy than Always. 1.34 drops it.
+pub(crate) static RESTART_POLICY: FeatureGate = gate("ContainerRestartRules", 35, 0..34);
 
 /// A place of a document that needs a feature gate.
 #[derive(Clone, Debug)]
@@ -57,6 +60,9 @@ pub(crate) struct GateUse {
     /// The field, or the field with its word.
     pub(crate) what: String,
     pub(crate) gate: &'static FeatureGate,
+    /// True if only this value of the field needs the gate. Where it is not rejected, the whole field is dropped, which
+    /// the gate of the field reports.
+    pub(crate) is_word: bool,
     /// True if a condition decides whether pods get the value.
     pub(crate) is_conditional: bool,
 }
@@ -67,18 +73,22 @@ impl FeatureGate {
         self.since.is_some_and(|since| cluster >= since)
     }
 
+    /// Returns true if an API server of this version, with the gate off, drops the field.
+    pub(crate) fn drops(&self, cluster: ClusterVersion) -> bool {
+        !self.rejects.contains(&cluster.minor)
+    }
+
     /// Returns true if an API server of this version is known to reject what needs the gate.
     fn rejects(&self, cluster: Option<ClusterVersion>) -> bool {
-        self.without == Rejects
-            && match cluster {
-                Some(cluster) => !self.is_on(cluster) && (self.since.is_some() || cluster <= NEWEST),
-                None => self.since.is_none(),
-            }
+        match cluster {
+            Some(cluster) => self.rejects.contains(&cluster.minor),
+            None => self.since.is_none() && !self.rejects.is_empty(),
+        }
     }
 
     /// What happens to `what` without the gate, a sentence without full stop.
     pub(crate) fn in_words(&self, what: &str) -> String {
-        let without = if self.without == Drops { "is dropped" } else { "is rejected" };
+        let without = if self.rejects.is_empty() { "is dropped" } else { "is rejected" };
         match self.since {
             Some(since) => format!("Before Kubernetes {since}, {what} {without} ({})", self.name),
             None => format!("Without the feature gate {}, which is off by default, {what} {without}", self.name),
@@ -87,31 +97,59 @@ impl FeatureGate {
 }
 
 impl GateUse {
+    /// A field, `what`, at `span`.
+    pub(crate) fn of_field(span: Span, what: String, gate: &'static FeatureGate) -> Self {
+        Self { span, what, gate, is_word: false, is_conditional: false }
+    }
+
+    /// A value of the field `what`.
+    pub(crate) fn of_word(span: Span, what: &str, word: &str, gate: &'static FeatureGate) -> Self {
+        let what = format!("{what}: {}", shown(word, 80));
+        Self { span, what, gate, is_word: true, is_conditional: false }
+    }
+
     /// The error or the warning in a cluster of this version; `None` if the API server accepts and keeps the value.
     pub(crate) fn fault(&self, cluster: Option<ClusterVersion>) -> Option<(Severity, LocatedError)> {
-        let FeatureGate { name, since, without } = self.gate;
+        let FeatureGate { name, since, .. } = self.gate;
         let is_on = cluster.map_or(since.is_some_and(|since| since <= OLDEST), |cluster| self.gate.is_on(cluster));
-        if is_on {
+        let rejects = self.gate.rejects(cluster);
+        let is_dropped_with_field = self.is_word && !rejects && cluster.is_some_and(|cluster| cluster <= NEWEST);
+        if is_on || is_dropped_with_field {
             return None;
         }
-        let effect = if *without == Drops { "drops it" } else { "rejects pods with it" };
+        let is_rejected = rejects || cluster.is_none() && !self.gate.rejects.is_empty();
+        let effect = if is_rejected { "rejects pods with it" } else { "drops it" };
         let what = &self.what;
         let (message, help) = match (since, cluster) {
-            (Some(since), Some(cluster)) => {
-                (format!("{what} needs Kubernetes {since} or later, and the cluster has {cluster}"), effect)
-            }
-            (Some(since), None) => (format!("{what} needs Kubernetes {since} or later"), effect),
-            (None, _) => (format!("{what} has an effect only with the feature gate {name}"), effect),
+            (Some(since), Some(cluster)) => (
+                format!("{what} needs Kubernetes {since} or later, and the cluster has {cluster}"),
+                format!("the API server {effect}, unless its feature gate {name} is on"),
+            ),
+            (Some(since), None) => (
+                format!("{what} needs Kubernetes {since} or later"),
+                format!("an older API server {effect}; set --kubernetes to the version of the cluster"),
+            ),
+            (None, _) => (
+                format!("{what} has an effect only with the feature gate {name}"),
+                format!("by default, the API server {effect}"),
+            ),
         };
-        let help = match (since, cluster) {
-            (Some(_), Some(_)) => format!("the API server {help}, unless its feature gate {name} is on"),
-            (Some(_), None) => format!("an older API server {help}; set --kubernetes to the version of the cluster"),
-            (None, _) => format!("by default, the API server {help}"),
-        };
-        let is_error = self.gate.rejects(cluster) && !self.is_conditional;
-        let severity = if is_error { Severity::Error } else { Severity::Warning };
+        let severity = if rejects && !self.is_conditional { Severity::Error } else { Severity::Warning };
         Some((severity, LocatedError::new(self.span, message, help)))
     }
+}
+
+/// The errors and warnings of `places` in a cluster of this version, one for each place: what needs the newest version.
+pub(crate) fn faults(places: &[GateUse], cluster: Option<ClusterVersion>) -> Vec<(Severity, LocatedError)> {
+    let mut faults: Vec<(Severity, LocatedError)> = Vec::new();
+    for (severity, error) in places.iter().filter_map(|place| place.fault(cluster)) {
+        match faults.iter_mut().find(|(_, known)| known.span == error.span) {
+            Some(known) if severity == Severity::Error || known.0 == Severity::Warning => *known = (severity, error),
+            Some(_) => {}
+            None => faults.push((severity, error)),
+        }
+    }
+    faults
 }
 
 /// The messages of those places that an API server of this version is known to reject.
@@ -127,7 +165,8 @@ mod tests {
     #[test]
     fn a_value_is_an_error_where_the_version_is_known_to_reject_it() {
         let severity = |gate: &'static FeatureGate, minor: Option<u16>| {
-            let place = GateUse { span: Span::default(), what: "it".to_owned(), gate, is_conditional: false };
+            let place =
+                GateUse { span: Span::default(), what: "it".to_owned(), gate, is_word: false, is_conditional: false };
             place.fault(minor.map(|minor| ClusterVersion { minor })).map(|(severity, _)| severity)
         };
         let (error, warning) = (Some(Severity::Error), Some(Severity::Warning));

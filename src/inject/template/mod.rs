@@ -20,7 +20,7 @@ use crate::inject::diagnostic::{Diagnostic, Severity, Source};
 use crate::inject::expr::paths::Paths;
 use crate::inject::expr::types::Type;
 use crate::inject::expr::{DeclaredParameter, Expression, Reads, Scope, Vocabulary};
-use crate::inject::kube::gates::GateUse;
+use crate::inject::kube::gates::{self, GateUse};
 use crate::inject::kube::schema;
 use crate::inject::template::auto_inject::AutoInject;
 use crate::inject::template::body::Body;
@@ -81,12 +81,11 @@ impl Template {
     /// are in `source`, from which the template was loaded.
     #[must_use]
     pub fn faults(&self, source: &Source<'_>, cluster: Option<ClusterVersion>) -> Vec<Diagnostic> {
-        let faults = self.gates.iter().filter_map(|place| place.fault(cluster));
         let diagnostic = |(severity, error)| match severity {
             Severity::Error => source.diagnostic(error),
             Severity::Warning => source.diagnostic(error).warning(),
         };
-        faults.map(diagnostic).collect()
+        gates::faults(&self.gates, cluster).into_iter().map(diagnostic).collect()
     }
 
     /// The declared parameters, with the types of their values in expressions.

@@ -155,7 +155,7 @@ fn errors_name_the_line_of_a_document_within_a_file() {
 fn a_value_that_the_version_of_the_cluster_rejects_is_an_error_until_the_cluster_is_upgraded() {
     let text = |operator: &str| TemplateText {
         text: format!(
-            "volumes: [{{name: v, image: {{reference: 'i:{operator}'}}}}]\nsidecars: [{{name: a, image: i}}]"
+            "sidecars: [{{name: a, image: i, env: [{{name: X, valueFrom: {{fileKeyRef: {{volumeName: v, path: a, key: K{operator}}}}}}}]}}]"
         ),
         ..text("a", "")
     };
@@ -175,8 +175,8 @@ fn a_value_that_the_version_of_the_cluster_rejects_is_an_error_until_the_cluster
     old.set(&holder("one", "2026"), found(vec![text("1")]));
     let published = old.catalog();
     let lines: Vec<_> = published.errors.iter().map(|error| error.diagnostic.one_line()).collect();
-    let line = "key a.yaml:1:28: volumes[0].image needs Kubernetes 1.35 or later, and the cluster has 1.34 (the API \
-        server rejects pods with it, unless its feature gate ImageVolume is on)";
+    let line = "key a.yaml:1:72: sidecars[0].env[0].valueFrom.fileKeyRef needs Kubernetes 1.35 or later, and the cluster has 1.34 (the API \
+        server rejects pods with it, unless its feature gate EnvFiles is on)";
     assert_eq!(lines, [line]);
     assert!(!published.catalog.has("a"));
     old.set_cluster(Some(ClusterVersion { minor: 36 }));

@@ -99,16 +99,21 @@ impl Checker {
             (FieldRule::Forbidden(place), _) => {
                 self.error(node.span, format!("{path} cannot be set {place}"), "");
             }
-            (FieldRule::Gate(gate), _) if !matches!(node.value, Value::Null) => {
-                self.gates.push(GateUse { span: node.span, what: path.to_string(), gate, is_conditional: false });
+            (FieldRule::Gate(gate), _) if !matches!(node.value, Value::Null) && !is_empty(node) => {
+                self.gates.push(GateUse::of_field(node.span, path.to_string(), gate));
             }
-            (FieldRule::WordGate(word, gate), Value::String(text)) if text == word => {
-                self.gates.push(GateUse {
-                    span: node.span,
-                    what: format!("{path}: {word}"),
-                    gate,
-                    is_conditional: false,
-                });
+            (FieldRule::WordGate(word, gate), value) => {
+                let is_word = match value {
+                    Value::String(text) => text == word,
+                    Value::Number(number) => number.to_string() == *word,
+                    _ => false,
+                };
+                if is_word {
+                    self.gates.push(GateUse::of_word(node.span, &path.to_string(), word, gate));
+                }
+            }
+            (FieldRule::Beyond(is_old, gate), Value::String(text)) if !text.is_empty() && !is_old(text) => {
+                self.gates.push(GateUse::of_word(node.span, &path.to_string(), text, gate));
             }
             _ => {}
         }

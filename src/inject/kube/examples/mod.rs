@@ -13,7 +13,7 @@ use crate::inject::cluster_version::{ClusterVersion, NEWEST};
 use crate::inject::diagnostic::Span;
 use crate::inject::document::{Node, Value};
 use crate::inject::kube::checker::Checker;
-use crate::inject::kube::gates::Without;
+use crate::inject::kube::gates::{self, GateUse};
 use crate::inject::kube::rules::annotations::ANNOTATIONS;
 use crate::inject::kube::rules::{self, Relation, VARIANTS};
 use crate::inject::kube::types::{self, Field, ObjectType};
@@ -73,7 +73,7 @@ pub fn rows_for(cluster: ClusterVersion) -> Vec<RuleRow> {
                 rule: values::relation_in_words(relation),
                 source,
                 gate: gate.map(|gate| gate.name),
-                is_dropped: gate.is_some_and(|gate| gate.without == Without::Drops),
+                is_dropped: gate.is_some_and(|gate| gate.drops(cluster)),
                 examples,
             });
         }
@@ -151,7 +151,7 @@ fn field_rows(
             rule,
             source,
             gate: gate.map(|gate| gate.name),
-            is_dropped: gate.is_some_and(|gate| gate.without == Without::Drops),
+            is_dropped: gate.is_some_and(|gate| gate.drops(cluster)),
             examples: examples.collect(),
         }
     };
@@ -170,6 +170,9 @@ fn example(object: &'static ObjectType, value: Json, is_allowed: bool, cluster: 
         }
         _ => checker.check(&mut node, &object.name, &object.name),
     }
+    // The examples of a rule do not know the version. The values of a field that it rejects do.
+    let of_words: Vec<GateUse> = checker.gates.iter().filter(|place| place.is_word).cloned().collect();
+    let is_allowed = is_allowed && gates::rejected(&of_words, Some(cluster)).next().is_none();
     let messages = checker.messages(Some(cluster));
     Example { value: value.to_string(), pod: pod::embed(object, value), is_allowed, messages }
 }

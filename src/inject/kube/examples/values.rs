@@ -93,6 +93,7 @@ fn of_rule(rule: &FieldRule, field: &Field) -> Vec<(Json, bool)> {
             refused.chain([(format.accepted.into(), true)]).collect()
         }
         FieldRule::NotNegative => vec![("-1".into(), false), ("1".into(), true)],
+        FieldRule::Each(FieldRule::Beyond(..)) => Vec::new(),
         FieldRule::Each(FieldRule::NotEmpty) => vec![(json!([""]), false)],
         FieldRule::Each(FieldRule::OneOf(words)) => vec![(json!(["Nope"]), false), (json!([words[0]]), true)],
         FieldRule::Each(rule) => {
@@ -129,7 +130,7 @@ fn of_member(field: &Field, name: &str, rule: &FieldRule) -> Vec<(Json, bool)> {
     match rule {
         FieldRule::Required => vec![(with(None), false), (with(Some("".into())), false)],
         FieldRule::Forbidden(_) => vec![(with(Some(accepted(member))), false), (with(None), true)],
-        FieldRule::Gate(_) | FieldRule::WordGate(..) => Vec::new(),
+        FieldRule::Gate(_) | FieldRule::WordGate(..) | FieldRule::Beyond(..) => Vec::new(),
         rule => of_rule(rule, member).into_iter().map(|(value, allowed)| (with(Some(value)), allowed)).collect(),
     }
 }
@@ -210,6 +211,7 @@ fn in_words(rule: &FieldRule) -> Option<String> {
         FieldRule::Forbidden(place) => format!("It cannot be set {place}"),
         FieldRule::Gate(gate) => gate.in_words("it"),
         FieldRule::WordGate(word, gate) => gate.in_words(word),
+        FieldRule::Beyond(_, gate) => gate.in_words("a name of relaxed syntax"),
     })
 }
 

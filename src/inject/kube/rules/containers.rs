@@ -2,12 +2,12 @@
 
 use crate::inject::kube::formats::{
     CONFIG_KEY, DESCENDING, ENV_FIELD, ENV_NAME, HEADER, LABEL, NO_BACKSTEP, PORT_NAME, RESOURCE_FIELD, SUBDOMAIN,
-    TRIMMED, V1, WINDOWS_USER,
+    TRIMMED, V1, WINDOWS_USER, is_identifier,
 };
 use crate::inject::kube::gates;
 use crate::inject::kube::rules::FieldRule::{
-    EmptyIsDefault, Forbidden, Gate, Is, Length, Member, NotEmpty, OneOf, Optional, Port, Range, Repeats, Required,
-    Unique, WordGate,
+    Beyond, EmptyIsDefault, Forbidden, Gate, Is, Length, Member, NotEmpty, OneOf, Optional, Port, Range, Repeats,
+    Required, Unique, WordGate,
 };
 use crate::inject::kube::rules::Relation::{AtMost, Exactly, Excludes, Function, Needs};
 use crate::inject::kube::rules::relations::{
@@ -49,7 +49,12 @@ pub(super) static RULES: &[TypeRules] = &[
             ("protocol", &[EmptyIsDefault]),
         ],
     ),
-    rules("EnvVar", "ValidateEnv", &[("name", &[Is(&ENV_NAME)])], &[Function(&VALUE_OR_SOURCE)]),
+    rules(
+        "EnvVar",
+        "ValidateEnv",
+        &[("name", &[Is(&ENV_NAME), Beyond(is_identifier, &gates::ENV_NAMES)])],
+        &[Function(&VALUE_OR_SOURCE)],
+    ),
     rules(
         "EnvVarSource",
         "validateEnvVarValueFrom",
@@ -81,7 +86,7 @@ pub(super) static RULES: &[TypeRules] = &[
     rules(
         "EnvFromSource",
         "ValidateEnvFrom",
-        &[("prefix", &[Is(&ENV_NAME)])],
+        &[("prefix", &[Is(&ENV_NAME), Beyond(is_identifier, &gates::ENV_NAMES)])],
         &[Exactly(&["configMapRef", "secretRef"])],
     ),
     fields("ConfigMapEnvSource", "validateConfigMapEnvSource", &[("name", &[Required, Is(&SUBDOMAIN)])]),
@@ -117,7 +122,11 @@ pub(super) static RULES: &[TypeRules] = &[
     fields("HTTPHeader", "validateHTTPGetAction", &[("name", &[Is(&HEADER)]), ("value", &[Optional])]),
     fields("TCPSocketAction", "validateTCPSocketAction", &[("port", &[Port])]),
     fields("GRPCAction", "validateGRPCAction", &[("port", &[Range(1, 65_535)])]),
-    fields("SleepAction", "validateSleepAction", &[("seconds", &[Optional, Range(0, ANY)])]),
+    fields(
+        "SleepAction",
+        "validateSleepAction",
+        &[("seconds", &[Optional, Range(0, ANY), WordGate("0", &gates::SLEEP_OF_ZERO)])],
+    ),
     rules(
         "ResourceRequirements",
         "ValidateContainerResourceRequirements",
@@ -200,6 +209,10 @@ pub(super) static INIT: Variant = Variant {
             ("livenessProbe", NOT_IN_INIT),
             ("readinessProbe", NOT_IN_INIT),
             ("startupProbe", NOT_IN_INIT),
+            (
+                "restartPolicy",
+                &[WordGate("Never", &gates::RESTART_POLICY), WordGate("OnFailure", &gates::RESTART_POLICY)],
+            ),
         ],
         &[Function(&RESTART_OF_INIT)],
     ),

@@ -60,6 +60,8 @@ pub(crate) enum FieldRule {
     Gate(&'static FeatureGate),
     /// This word as the value needs a feature gate.
     WordGate(&'static str, &'static FeatureGate),
+    /// A string for which the function returns false needs a feature gate.
+    Beyond(fn(&str) -> bool, &'static FeatureGate),
 }
 
 /// A rule between the members of one object.

@@ -1,10 +1,10 @@
 //! The rules of pod-level fields that a template can set.
 
-use crate::inject::kube::formats::{IP, LABEL_VALUE, QUALIFIED, SEARCH, SUBDOMAIN, SYSCTL};
+use crate::inject::kube::formats::{IP, LABEL_VALUE, QUALIFIED, SEARCH, SUBDOMAIN, SYSCTL, is_domain};
 use crate::inject::kube::gates;
 use crate::inject::kube::rules::FieldRule::{
-    Each, EmptyIsDefault, Gate, Is, Keys, Length, NotEmpty, OneOf, Optional, Range, Repeats, Required, Stricter,
-    Unique, Values, WordGate,
+    Beyond, Each, EmptyIsDefault, Gate, Is, Keys, Length, NotEmpty, OneOf, Optional, Range, Repeats, Required,
+    Stricter, Unique, Values, WordGate,
 };
 use crate::inject::kube::rules::Relation::Function;
 use crate::inject::kube::rules::relations::{SEARCHES, TOLERATION};
@@ -49,7 +49,10 @@ pub(super) static RULES: &[TypeRules] = &[
         "validatePodDNSConfig",
         &[
             ("nameservers", &[Each(&Is(&IP)), Each(&NotEmpty), Length(0, 3)]),
-            ("searches", &[Each(&Is(&SEARCH)), Each(&NotEmpty), Length(0, 32)]),
+            (
+                "searches",
+                &[Each(&Is(&SEARCH)), Each(&Beyond(is_domain, &gates::SEARCHES)), Each(&NotEmpty), Length(0, 32)],
+            ),
         ],
         &[Function(&SEARCHES)],
     ),

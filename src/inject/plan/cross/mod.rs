@@ -89,7 +89,7 @@ impl Plan<'_> {
         let before: HashSet<(usize, String)> =
             faults(&received).filter_map(|(rule, mut fault)| Some((rule, fault.reads.drain(..).next()?))).collect();
         let patched = Patched::of(received, self);
-        let mut problems = Vec::new();
+        let (mut own, mut shared) = (Vec::new(), Vec::new());
         for (rule, fault) in faults(&patched.pod) {
             let key = fault.reads.first().map(|at| (rule, at.clone()));
             if key.is_some_and(|key| before.contains(&key)) {
@@ -99,12 +99,14 @@ impl Plan<'_> {
             if culprits.is_empty() {
                 culprits = (0..self.placed.len()).collect();
             }
+            let problems = if culprits.len() == 1 { &mut own } else { &mut shared };
             for placed in culprits.into_iter().filter_map(|at| self.placed.get(at)) {
                 let CrossFault { reason, ref what, fix, .. } = fault;
                 problems.push((placed.index, Problem { reason, what: what.clone(), fix }));
             }
         }
-        problems
+        // A template that breaks a rule alone is not in the pod. Without it, the others may not break one.
+        if own.is_empty() { shared } else { own }
     }
 
     /// Returns true if a rule can read something that the template adds to this pod.

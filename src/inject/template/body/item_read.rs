@@ -4,6 +4,7 @@
 
 use crate::inject::document::{Node, Value};
 use crate::inject::kube::checker::Checker;
+use crate::inject::kube::gates::{self, GateUse};
 use crate::inject::kube::names::is_subdomain;
 use crate::inject::template::body::files;
 use crate::inject::template::body::item::{Crossing, Item, ItemKind, TakenNames, container_item, plain_item};
@@ -65,6 +66,11 @@ fn container(checker: &mut Checker, mut node: Node, place: Place<'_>, names: &mu
         node.insert_behind("image", "restartPolicy", Value::String("Always".to_owned()));
     }
     let node = checked(checker, node, if kind == ItemKind::Init { "InitContainer" } else { "Container" }, path);
+    if let Some(rules) = node.get("restartPolicyRules").filter(|_| kind == ItemKind::NativeSidecar) {
+        // A container that keeps running may have rules only since it may also restart all containers.
+        let what = format!("{path}.restartPolicyRules");
+        checker.gates.push(GateUse::of_field(rules.span, what, &gates::RESTART_ALL));
+    }
     let name = take_name(checker, &node, path, names)?;
     check_paths(checker, &node, path);
     Some(container_item(name, node.into_json()))
