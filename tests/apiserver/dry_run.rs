@@ -261,7 +261,9 @@ fn beside_webhooks(scenario: &Scenario<'_>) {
     let author = Author::new(scenario);
     author.allow(scenario);
     let webhook = scenario.injector();
-    let result = author.lint(&scenario.namespace, &[("fluent-bit", FLUENT_BIT)]);
+    // The version of the cluster is known.
+    let agent = "sidecars: [{name: agent, image: 'agent:${cluster.minor}'}]";
+    let result = author.lint(&scenario.namespace, &[("fluent-bit", FLUENT_BIT), ("agent", agent)]);
     assert_eq!((result.code, result.messages()), (Some(0), Vec::new()), "{}", result.stderr);
     assert!(webhook.answered("reason=\"NotRequested\"") > 5, "the API server has called the webhook");
     let other = scenario.endpoint(|review| {

@@ -14,6 +14,7 @@ use time::{Duration, OffsetDateTime};
 use crate::certs::x509;
 use crate::commands::common::api::Api;
 use crate::commands::doctor::check::DoctorCheck;
+use crate::inject::cluster_version::{ClusterVersion, OLDEST};
 use crate::inject::settings::keys::Keys;
 
 const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
@@ -36,12 +37,9 @@ pub(super) struct Installation {
 /// Checks the version of Kubernetes (`v1.30.0`): `matchConditions` are stable since 1.30, native sidecars are enabled
 /// since 1.29.
 pub(super) fn version(text: &str) -> DoctorCheck {
-    let mut parts = text.trim_start_matches('v').split(['.', '+', '-']).map(|part| part.parse::<u32>().ok());
-    match (parts.next().flatten(), parts.next().flatten()) {
-        (Some(major), Some(minor)) if (major, minor) < (1, 30) => {
-            DoctorCheck::failed("cluster", format!("Kubernetes {text} is too old"))
-                .remedy("upgrade to Kubernetes 1.30 or later")
-        }
+    match text.parse::<ClusterVersion>() {
+        Ok(version) if version < OLDEST => DoctorCheck::failed("cluster", format!("Kubernetes {text} is too old"))
+            .remedy(format!("upgrade to Kubernetes {OLDEST} or later")),
         _ => DoctorCheck::ok("cluster", format!("Kubernetes {text}")),
     }
 }

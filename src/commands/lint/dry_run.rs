@@ -18,6 +18,7 @@ use crate::inject::authoring::dry_run::refusal::{Refusal, RefusedBy};
 use crate::inject::authoring::lint::{self, Finding, RefusedPods};
 use crate::inject::catalog::Catalog;
 use crate::inject::catalog::holder::TemplateText;
+use crate::inject::cluster_version::ClusterVersion;
 use crate::inject::decision::reason::Reason;
 use crate::inject::decision::{Decision, Verdict};
 use crate::inject::diagnostic::shown;
@@ -71,6 +72,7 @@ pub(super) struct DryRunReport {
 /// pods without templates.
 pub(super) fn run(
     args: &DryRunArgs,
+    cluster: Option<ClusterVersion>,
     keys: &Keys,
     templates: &[(TemplateText, Arc<Template>)],
 ) -> Result<DryRunReport, Failure> {
@@ -88,11 +90,29 @@ pub(super) fn run(
     let report = runtime.block_on(async {
         let api = Api::connect().await?;
         let namespace = args.namespace.clone().unwrap_or_else(|| api.default_namespace().to_owned());
-        let mut run =
-            DryRun { api, namespace, keys, values, kinds: BTreeMap::new(), created: 0, without_resources: false };
+        let cluster = match cluster {
+            None => version(&api).await,
+            known => known,
+        };
+        let mut run = DryRun {
+            api,
+            namespace,
+            keys,
+            values,
+            cluster,
+            kinds: BTreeMap::new(),
+            created: 0,
+            without_resources: false,
+        };
         run.report(templates).await
     })?;
     Ok(report)
+}
+
+/// The version that the API server names; `None` if it does not tell.
+async fn version(api: &Api) -> Option<ClusterVersion> {
+    let version = api.get("/version").await.ok()?;
+    version["gitVersion"].as_str()?.parse().ok()
 }
 
 /// A dry run in a namespace.
@@ -101,6 +121,8 @@ struct DryRun<'k> {
     namespace: String,
     keys: &'k Keys,
     values: BTreeMap<String, String>,
+    /// The version of the cluster; `None` if it is not known.
+    cluster: Option<ClusterVersion>,
     /// The kinds of pods that were tried without a template, with the refusal.
     kinds: BTreeMap<PodKind, Option<Refusal>>,
     /// The number of pods with a template that were created.
@@ -192,7 +214,8 @@ impl DryRun<'_> {
         report: &mut DryRunReport,
     ) -> anyhow::Result<()> {
         let namespace = self.namespace.clone();
-        let catalog = Catalog::new([Arc::clone(template)], BTreeMap::new()).with_values(&self.values);
+        let catalog =
+            Catalog::new([Arc::clone(template)], BTreeMap::new()).with_values(&self.values).with_cluster(self.cluster);
         let settings = Settings { keys: self.keys.clone(), ..Settings::default() };
         let mut trial = Trial {
             matrix: PodMatrix::of(template, self.keys, unusable),

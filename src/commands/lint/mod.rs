@@ -102,7 +102,7 @@ pub(super) fn run(args: &LintArgs) -> Result<(), Failure> {
     let (mut findings, templates) = templates_of(&files, &args.keys.keys, &limits);
     let catalog = catalog_of(&files, args.kubernetes.rules(), &args.keys.keys);
     findings.extend(manifests_of(&args.files, &catalog, &args.keys.keys)?);
-    let (report, failure) = match dry_run::run(&args.dry_run, &args.keys.keys, &templates) {
+    let (report, failure) = match dry_run::run(&args.dry_run, args.kubernetes.kubernetes, &args.keys.keys, &templates) {
         Ok(report) => (report, None),
         // The other findings are printed anyway, so that one run reports all problems.
         Err(failure @ Failure::Io(_)) => (DryRunReport::default(), Some(failure)),

@@ -124,7 +124,7 @@ fn check(data: &Json, keys: &Keys, rules: SourceRules, holder: &Holder) -> Check
             }
         }
         if let Some(template) = template {
-            checked.errors.extend(rules.broken_by(&template, &source));
+            checked.errors.extend(rules.broken_by(&template, &place));
             let (template, holder) = (Arc::new(template), holder.clone());
             checked.definitions.push(Definition { template, holder, place, is_current: true });
         }

@@ -9,7 +9,7 @@ use crate::inject::catalog::Catalog;
 use crate::inject::catalog::definitions::{Definition, Duplicate, DuplicateKind};
 use crate::inject::catalog::holder::{FoundDocuments, Holder, HolderId, SourceError, TemplateText};
 use crate::inject::cluster_version::ClusterVersion;
-use crate::inject::diagnostic::{Diagnostic, Severity, Source, shown};
+use crate::inject::diagnostic::{Diagnostic, Severity, shown};
 use crate::inject::settings::keys::Keys;
 use crate::inject::template::Template;
 use crate::inject::template::pod_security::Profile;
@@ -243,13 +243,12 @@ fn by_age<T>(holders: &BTreeMap<HolderId, T>, created: impl Fn(&T) -> &str) -> V
 }
 
 impl SourceRules {
-    /// The errors, if the source must not define this valid template, which was loaded from `source`.
+    /// The errors, if the source must not define this valid template.
     #[must_use]
-    pub fn broken_by(self, template: &Template, source: &Source<'_>) -> Vec<Diagnostic> {
-        let of_cluster = template.faults(source, self.cluster);
-        let mut broken: Vec<_> = of_cluster.into_iter().filter(|fault| fault.severity == Severity::Error).collect();
+    pub fn broken_by(self, template: &Template, origin: &str) -> Vec<Diagnostic> {
+        let mut broken = Vec::new();
         let mut refuse = |message: &str, help: &str| {
-            broken.push(Diagnostic::of_document(source.origin, message).help(help));
+            broken.push(Diagnostic::of_document(origin, message).help(help));
         };
         if self.without_namespaces && template.needs_namespaces() {
             let message = "the template depends on labels or annotations of namespaces, which are not watched";
@@ -292,14 +291,16 @@ impl TemplateDocument {
     fn load(text: TemplateText, last_good: Option<Arc<Template>>, rules: SourceRules, keys: &Keys) -> Self {
         match Template::load(&text.source(), &text.default_name, keys) {
             Ok(loaded) => {
-                let broken = rules.broken_by(&loaded.template, &text.source());
+                let of_cluster = loaded.template.faults(&text.source(), rules.cluster);
+                let (mut broken, of_cluster): (Vec<_>, Vec<_>) =
+                    of_cluster.into_iter().partition(|fault| fault.severity == Severity::Error);
+                broken.extend(rules.broken_by(&loaded.template, &text.origin));
                 if !broken.is_empty() {
                     return Self { text, current: Err(broken), warnings: Vec::new(), last_good };
                 }
                 let mut template = loaded.template;
                 template.profile = rules.profile;
                 let template = Arc::new(template);
-                let of_cluster = template.faults(&text.source(), rules.cluster);
                 let warnings = loaded.warnings.into_iter().chain(loaded.doubts).chain(of_cluster).collect();
                 Self { text, last_good: Some(Arc::clone(&template)), current: Ok(template), warnings }
             }

@@ -75,7 +75,7 @@ impl FeatureGate {
 
     /// Returns true if an API server of this version, with the gate off, drops the field.
     pub(crate) fn drops(&self, cluster: ClusterVersion) -> bool {
-        !self.rejects.contains(&cluster.minor)
+        !self.rejects(Some(cluster))
     }
 
     /// Returns true if an API server of this version is known to reject what needs the gate.
@@ -165,8 +165,7 @@ mod tests {
     #[test]
     fn a_value_is_an_error_where_the_version_is_known_to_reject_it() {
         let severity = |gate: &'static FeatureGate, minor: Option<u16>| {
-            let place =
-                GateUse { span: Span::default(), what: "it".to_owned(), gate, is_word: false, is_conditional: false };
+            let place = GateUse::of_field(Span::default(), "it".to_owned(), gate);
             place.fault(minor.map(|minor| ClusterVersion { minor })).map(|(severity, _)| severity)
         };
         let (error, warning) = (Some(Severity::Error), Some(Severity::Warning));

@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::inject::cluster_version::ClusterVersion;
 use crate::inject::kube::rules::{self, FieldRule, Relation, TypeRules, VARIANTS};
 
 /// The type of a value.
@@ -53,12 +52,6 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    /// Returns true if an API server of this version accepts this one of the words.
-    pub(crate) fn accepts_word(&self, word: &str, cluster: ClusterVersion) -> bool {
-        let refuses = |rule: &FieldRule| matches!(rule, FieldRule::WordGate(gated, gate) if *gated == word && !gate.is_on(cluster));
-        !self.rules.iter().any(refuses)
-    }
-
     /// Reads a line of the table: `NAME TYPE [required] [enum WORD…] [keys MEMBER…]`.
     fn parse(line: &'static str, index: &dyn Fn(&str) -> Option<usize>) -> Self {
         let mut words = line.split(' ');

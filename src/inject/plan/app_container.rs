@@ -89,9 +89,13 @@ impl<'r> AppContainer<'r> {
         Ok(Self { init, index, name, own, env, env_from, mounts, values, added_by: Vec::new() })
     }
 
+    /// The name of the template that added the variable, or the mount or device at the path, of this name.
+    pub(super) fn template_of(&self, name: &str) -> Option<&'r str> {
+        self.added_by.iter().find(|(added, _)| *added == name).map(|(_, template)| *template)
+    }
+
     pub(super) fn has(&self, what: &str, name: &str) -> String {
-        let template = self.added_by.iter().find(|(added, _)| *added == name).map(|(_, template)| *template);
-        let owner = template.map_or(String::new(), |template| format!(" from the template {template}"));
+        let owner = self.template_of(name).map_or(String::new(), |template| format!(" from the template {template}"));
         format!("the container \"{}\" already has {what} {}{owner}", shown(self.name, 63), shown(name, 120))
     }
 

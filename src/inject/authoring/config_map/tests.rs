@@ -222,3 +222,14 @@ fn other_config_maps_and_deletions_are_not_checked() {
     let namespaces = json!({"a.yaml": "allowedNamespaces: {matchLabels: {a: b}}"});
     assert_eq!(answer("CREATE", "true", &namespaces)["allowed"], false);
 }
+
+#[test]
+fn a_value_that_the_version_of_the_cluster_rejects_is_one_error() {
+    let reads =
+        "sidecars: [{name: a, image: i, env: [{name: X, valueFrom: {fileKeyRef: {volumeName: v, path: a, key: K}}}]}]";
+    let metadata = json!({"name": "a", "labels": {"sidecar.io/template": "true"}});
+    let rules = SourceRules { cluster: "1.34".parse().ok(), ..RULES };
+    let answer = review("CREATE", &metadata, &json!({"a.yaml": reads}), TemplatePlace { rules, catalog: None });
+    let message = answer["status"]["message"].as_str().expect("a denial");
+    assert_eq!(message.matches("fileKeyRef needs Kubernetes 1.35 or later").count(), 1, "{message}");
+}

@@ -155,7 +155,7 @@ fn field_rows(
             examples: examples.collect(),
         }
     };
-    values::of_field(field, cluster).into_iter().map(row).collect()
+    values::of_field(field).into_iter().map(row).collect()
 }
 
 fn example(object: &'static ObjectType, value: Json, is_allowed: bool, cluster: ClusterVersion) -> Example {

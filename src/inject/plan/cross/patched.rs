@@ -73,23 +73,19 @@ impl Patched {
         let list = if container.init { "initContainers" } else { "containers" };
         let own = &mut self.pod["spec"][list][container.index];
         let at = format!("/spec/{list}/{}", container.index);
-        let changes = |placed: &Placed<'_>, variable: Option<&str>, mount: Option<&Json>| {
-            let mut added = placed.app_containers.iter().filter(|added| added.container == container.name);
-            added.any(|added| {
-                variable.is_some_and(|name| added.env.contains(&name))
-                    || mount
-                        .is_some_and(|mount| added.mounts.iter().any(|own| std::ptr::eq(&raw const own.value, mount)))
-            })
+        let by = |name: &str| {
+            let template = container.template_of(name)?;
+            placed.iter().position(|placed| placed.ready.template.name == template)
         };
         for variable in &container.env {
             let index = push(&mut own["env"], variable.json());
-            let template = placed.iter().position(|placed| changes(placed, Some(variable.name()), None));
+            let template = by(variable.name());
             self.additions.extend(template.map(|template| (format!("{at}/env/{index}"), template)));
         }
         for mount in &container.mounts {
             let field = if mount.is_device { "volumeDevices" } else { "volumeMounts" };
             let index = push(&mut own[field], mount.value.clone());
-            let template = placed.iter().position(|placed| changes(placed, None, Some(&mount.value)));
+            let template = by(&mount.path);
             self.additions.extend(template.map(|template| (format!("{at}/{field}/{index}"), template)));
         }
     }

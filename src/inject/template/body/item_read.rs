@@ -66,7 +66,9 @@ fn container(checker: &mut Checker, mut node: Node, place: Place<'_>, names: &mu
         node.insert_behind("image", "restartPolicy", Value::String("Always".to_owned()));
     }
     let node = checked(checker, node, if kind == ItemKind::Init { "InitContainer" } else { "Container" }, path);
-    if let Some(rules) = node.get("restartPolicyRules").filter(|_| kind == ItemKind::NativeSidecar) {
+    if let Some(rules) = node.get("restartPolicyRules").filter(|_| kind == ItemKind::NativeSidecar)
+        && !node.items("restartPolicyRules").is_empty()
+    {
         // A container that keeps running may have rules only since it may also restart all containers.
         let what = format!("{path}.restartPolicyRules");
         checker.gates.push(GateUse::of_field(rules.span, what, &gates::RESTART_ALL));
